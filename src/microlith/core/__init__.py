@@ -1,0 +1,1 @@
+"""Evidence, budgets, units, errors and randomness: what every layer shares."""

@@ -1,0 +1,156 @@
+"""What a run knows beyond its figures: layers, memory, passes, candidates. It is kept as ``details.json``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LayerRow(_Row):
+    """One kernel call.
+
+    Attributes:
+        index: position in the program.
+        name: of the graph nodes that it computes.
+        op: op of the Program.
+        kernel: chosen kernel.
+        why: why that kernel.
+        output_shape: in N,H,W,C order.
+        macs: multiply-accumulates.
+        weight_bytes: stored constants.
+        instructions: counted in the emulator; None where it did not run.
+        cycles: modelled from the instructions; None where the core's table gives none.
+        sqnr_db: signal to quantization noise of its output against the float model; None where not computed.
+    """
+
+    index: int
+    name: str
+    op: str
+    kernel: str
+    why: str = ""
+    output_shape: tuple[int, ...]
+    macs: int
+    weight_bytes: int
+    instructions: int | None = None
+    cycles: int | None = None
+    sqnr_db: float | None = None
+
+
+class BufferRow(_Row):
+    """One item of the memory plan: ``bytes`` at ``offset`` of ``space`` from step ``first`` to step ``last``."""
+
+    name: str
+    space: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
+
+
+class PassRow(_Row):
+    """What one graph pass did."""
+
+    name: str
+    changes: int
+    nodes_before: int
+    nodes_after: int
+    note: str = ""
+
+
+class CandidateRow(_Row):
+    """One recipe that was tried.
+
+    Attributes:
+        settings: of the recipe, as text.
+        metric: on the selection part.
+        chosen: whether it is the one that was exported.
+        note: why it was not, or what it costs.
+    """
+
+    settings: dict[str, str]
+    metric: float
+    chosen: bool = False
+    note: str = ""
+
+
+class VerdictRow(_Row):
+    """One budget line judged; figures in the metric's unit, None where there is no evidence."""
+
+    line: str
+    metric: str
+    limit: float
+    value: float | None
+    pessimistic: float | None
+    unit: str
+    how: str
+    met: bool
+
+
+class CheckRow(_Row):
+    """One comparison of two executors.
+
+    Attributes:
+        what: the two sides.
+        samples: inputs compared.
+        elements: values compared.
+        differing: values that differ.
+        worst: largest difference, in quanta (integers) or relative to the largest value (floats).
+        bound: what was allowed.
+        passed: whether it holds.
+    """
+
+    what: str
+    samples: int
+    elements: int
+    differing: int
+    worst: float
+    bound: float
+    passed: bool
+
+
+class RunDetails(_Row):
+    """Everything that the report shows beside ``evidence.json``.
+
+    Attributes:
+        model: name of the model.
+        device: profile name.
+        device_title: as the vendor writes it.
+        command: what was run, without machine paths.
+        metric: ``accuracy``, ``auc``, ``mse`` or ``agreement``.
+        requantization: of the artifact.
+        toolchain: compiler and version; empty without one.
+        flags: compiler flags.
+        verdicts: budget lines; empty without a budget.
+        layers: in order.
+        layer_remainder_instructions: executed outside every layer.
+        memory: the memory plan.
+        arena_bound_bytes: least arena that any placement of these buffers in this order could reach.
+        passes: in order.
+        candidates: recipes tried.
+        checks: executors compared.
+        notes: what the reader must know, such as a selection made on the calibration part.
+    """
+
+    schema_version: Literal[1] = 1
+    model: str
+    device: str
+    device_title: str
+    command: str = ""
+    metric: str = ""
+    requantization: str = ""
+    toolchain: str = ""
+    flags: str = ""
+    verdicts: tuple[VerdictRow, ...] = ()
+    layers: tuple[LayerRow, ...] = ()
+    layer_remainder_instructions: int | None = None
+    memory: tuple[BufferRow, ...] = ()
+    arena_bound_bytes: int | None = None
+    passes: tuple[PassRow, ...] = ()
+    candidates: tuple[CandidateRow, ...] = ()
+    checks: tuple[CheckRow, ...] = ()
+    notes: tuple[str, ...] = Field(default=())

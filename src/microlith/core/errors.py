@@ -1,0 +1,67 @@
+"""The errors of the whole project: one base class, one exit code each."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line."""
+
+    OK = 0
+    BUG = 1
+    USER = 2
+    BUDGET_UNMET = 3
+    VERIFICATION_FAILED = 4
+    INTERRUPTED = 130
+
+
+class MicrolithError(Exception):
+    """Base of every error that is raised on purpose.
+
+    Args:
+        what: what was got and what was expected, in one sentence.
+        node: name and op of the graph node concerned, if one is.
+        hint: what the user can do about it, as an imperative sentence.
+    """
+
+    exit_code = ExitCode.USER
+
+    def __init__(self, what: str, *, node: str | None = None, hint: str | None = None) -> None:
+        self.what = what
+        self.node = node
+        self.hint = hint
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        where = f" (node {self.node})" if self.node else ""
+        hint = f"\n  {self.hint}" if self.hint else ""
+        return f"{self.what}{where}{hint}"
+
+
+class InputError(MicrolithError):
+    """A file, an argument or data that cannot be used as given."""
+
+
+class UnsupportedError(MicrolithError):
+    """Something well-formed that this version cannot do; the reason is the message."""
+
+
+class ToolchainError(MicrolithError):
+    """A compiler is missing, or refused the sources."""
+
+
+class RunError(MicrolithError):
+    """A compiled artifact crashed, faulted or hung while it ran."""
+
+
+class BudgetUnmetError(MicrolithError):
+    """No artifact meets the budget; the message says which line and by how much."""
+
+    exit_code = ExitCode.BUDGET_UNMET
+
+
+class VerificationError(MicrolithError):
+    """Two executors that must agree do not."""
+
+    exit_code = ExitCode.VERIFICATION_FAILED

@@ -1,0 +1,1 @@
+"""Device profiles, toolchains, runners and the emulator."""

@@ -1,0 +1,78 @@
+"""What a device is, as far as a compiler needs to know."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from microlith.quant.types import Requantization
+
+Core = Literal["host", "cortex-m0plus", "cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33"]
+Isa = Literal["portable", "dsp", "avx2"]
+
+
+class Region(BaseModel):
+    """A memory region.
+
+    Attributes:
+        name: ``flash``, ``ram``, or the data sheet's name of another.
+        kind: what it can hold.
+        start: address.
+        bytes: size.
+        external: whether it lies outside the chip.
+        execute_in_place: whether code and constants can be used where they lie.
+        bytes_per_second: read speed, where the source states one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    kind: Literal["flash", "ram"]
+    start: int = Field(ge=0)
+    bytes: int = Field(gt=0)
+    external: bool = False
+    execute_in_place: bool = True
+    bytes_per_second: float | None = None
+
+
+class Device(BaseModel):
+    """A device profile; what ``microlith/device/profiles/*.toml`` and a user's own file hold.
+
+    Attributes:
+        name: as the user types it.
+        title: as the vendor writes it.
+        core: processor core.
+        fpu: ``none``, ``single`` or ``double``.
+        isas: instruction-set extensions that kernels may use; ``portable`` always.
+        clock_hz: highest core clock; None for a host.
+        regions: memory; empty for a host, which sets no limits.
+        joules_per_cycle: published energy; None where no source states it.
+        sources: where each figure comes from, by field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schema_version: Literal[1] = 1
+    name: str
+    title: str
+    core: Core
+    fpu: Literal["none", "single", "double"]
+    isas: tuple[Isa, ...] = ("portable",)
+    clock_hz: float | None = None
+    regions: tuple[Region, ...] = ()
+    joules_per_cycle: float | None = None
+    sources: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def is_host(self) -> bool:
+        """Whether artifacts run as a shared library on this machine."""
+        return self.core == "host"
+
+    @property
+    def requantization(self) -> Requantization:
+        """The default for models quantized for this device: ``float`` where there is an FPU."""
+        return "fixed" if self.fpu == "none" else "float"
+
+    def capacity(self, kind: Literal["flash", "ram"]) -> int | None:
+        """Bytes of the internal regions of one kind; None where nothing is limited."""
+        sizes = [region.bytes for region in self.regions if region.kind == kind and not region.external]
+        return sum(sizes) if sizes else None

@@ -1,0 +1,1 @@
+"""The one graph: loading, verification, passes, units and the NumPy reference executor."""

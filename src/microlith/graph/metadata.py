@@ -1,0 +1,51 @@
+"""What the project keeps in a model's metadata: the requantization, and the meaning of integer inputs and outputs."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx_ir as ir
+
+from microlith.core.errors import InputError
+from microlith.quant.types import QParams, Requantization
+
+_REQUANTIZATION = "microlith.requantization"
+_QPARAMS = "microlith.qparams."
+
+
+def requantization(model: ir.Model) -> Requantization:
+    """The model's requantization; ``float``, which is what QuantizeLinear means, where none is stated."""
+    mode = model.metadata_props.get(_REQUANTIZATION, "float")
+    if mode == "float":
+        return "float"
+    if mode == "fixed":
+        return "fixed"
+    raise InputError(f"the model's requantization is {mode!r}, expected 'float' or 'fixed'")
+
+
+def set_requantization(model: ir.Model, mode: Requantization) -> None:
+    """State the requantization."""
+    model.metadata_props[_REQUANTIZATION] = mode
+
+
+def io_qparams(model: ir.Model, name: str) -> QParams | None:
+    """What the integers of a graph input or output stand for, where that is stated."""
+    text = model.metadata_props.get(_QPARAMS + name)
+    if text is None:
+        return None
+    try:
+        fields = json.loads(text)
+        return QParams.per_tensor(fields["scale"], fields["zero_point"], fields["dtype"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the quantization parameters of {name!r} in the model's metadata are malformed") from error
+
+
+def set_io_qparams(model: ir.Model, name: str, qparams: QParams) -> None:
+    """State what the integers of a graph input or output stand for (per tensor)."""
+    fields = {
+        "scale": float(np.float32(qparams.scale)),
+        "zero_point": int(qparams.zero_point),
+        "dtype": qparams.dtype,
+    }
+    model.metadata_props[_QPARAMS + name] = json.dumps(fields)

@@ -1,0 +1,1 @@
+"""One file for each op: attributes, shape rule, MACs, NumPy reference."""

@@ -1,0 +1,59 @@
+"""What the project knows of one ONNX op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from microlith.quant.types import QArray, QParams, Requantization
+
+Array = NDArray[np.generic]
+Shape = tuple[int, ...]
+A = TypeVar("A")
+
+
+@dataclass(frozen=True)
+class Output:
+    """The integer result that a quantized op must deliver.
+
+    Attributes:
+        qparams: per tensor.
+        requantization: the model's.
+        low: least integer stored (the type's own, or that of a fused Relu or Clip).
+        high: greatest integer stored.
+    """
+
+    qparams: QParams
+    requantization: Requantization
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Op(Generic[A]):
+    """One ONNX op.
+
+    Attributes:
+        op_type: ONNX name; the domain is the default one.
+        parse: typed attributes of a node; refuses, naming the node, what cannot be done. Inputs that act as attributes
+            (shape of Reshape, axes of Squeeze, pads of Pad ...) are read from their constants.
+        data_inputs: indices of the inputs that carry data and not attributes; ``None`` for all.
+        infer: output shapes from attributes and shapes of the data inputs, in graph order.
+        macs: multiply-accumulates from attributes, shapes of the data inputs and the output shape.
+        reference: float32 meaning on arrays in graph order; a batch axis larger than the graph's 1 is allowed.
+        quantized: integer meaning: data inputs as QArrays (None for an absent bias), the output required, integers
+            out. None for an op without one.
+    """
+
+    op_type: str
+    parse: Callable[[ir.Node], A]
+    infer: Callable[[A, Sequence[Shape]], tuple[Shape, ...]]
+    reference: Callable[[A, Sequence[Array | None]], Array]
+    quantized: Callable[[A, Sequence[QArray | None], Output], Array] | None = None
+    macs: Callable[[A, Sequence[Shape], Shape], int] = lambda attrs, inputs, output: 0
+    data_inputs: tuple[int, ...] | None = None

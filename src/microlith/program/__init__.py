@@ -1,0 +1,1 @@
+"""The typed, frozen result of planning: everything below the graph is written against it."""

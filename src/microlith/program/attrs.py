@@ -1,0 +1,151 @@
+"""Typed attributes of the ops of a Program, in Program order (rows, columns, channels)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sliding window over H and W.
+
+    Attributes:
+        kernel: rows, columns.
+        stride: rows, columns.
+        dilation: rows, columns.
+        pad: top, left, bottom, right.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """``conv2d``: consts weights O,KH,KW,I/groups and bias O. ``depthwise_conv2d``: weights C*M,KH,KW,1, groups = C."""
+
+    window: Window
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class FullyConnected:
+    """``fully_connected``: y[m, o] = sum_k x[m, k] w[o, k] + bias[o]; consts weights O,K and bias O; x is rows of K."""
+
+
+@dataclass(frozen=True)
+class MatMul:
+    """``matmul``: two read operands, x (batch, M, K) by w (batch, K, N); a batch of 1 broadcasts."""
+
+    batch: int
+    rows: int
+    depth: int
+    columns: int
+    broadcast_a: bool = False
+    broadcast_b: bool = False
+
+
+@dataclass(frozen=True)
+class Binary:
+    """``add``, ``sub``, ``mul``: elementwise over ``shape`` with strides of 0 along broadcast axes.
+
+    Attributes:
+        shape: of the result, physical order, at most 4 axes (padded with leading ones).
+        a_strides: elements; a constant operand is the const of role ``a`` or ``b`` and is not among the reads.
+        b_strides: elements.
+        a_zero: zero point of a (integer calls).
+        b_zero: zero point of b.
+    """
+
+    shape: tuple[int, int, int, int]
+    a_strides: tuple[int, int, int, int]
+    b_strides: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Unary:
+    """``unary``: one float function over all elements; integer calls are ``lut`` instead.
+
+    Attributes:
+        function: ``relu`` (use ``clamp``), ``clamp``, ``leaky_relu``, ``sigmoid``, ``tanh``, ``hard_sigmoid``, ``hard_swish``.
+        parameters: alpha, beta or bounds, by the function.
+    """
+
+    function: str
+    parameters: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lut:
+    """``lut``: y = table[channel][x + 128]; const ``table`` int8 of (tables, 256), tables = 1 or the last axis."""
+
+    tables: int
+
+
+@dataclass(frozen=True)
+class Affine:
+    """``affine`` (float): y = x * scale[c] + offset[c] over the last axis; consts ``scale`` and ``offset``."""
+
+
+@dataclass(frozen=True)
+class Pool2d:
+    """``max_pool2d`` and ``average_pool2d``.
+
+    Attributes:
+        window: rows, columns.
+        count_include_pad: whether padding counts in the divisor.
+    """
+
+    window: Window
+    count_include_pad: bool = False
+
+
+@dataclass(frozen=True)
+class ReduceMean:
+    """``reduce_mean``: over the middle axis of (outer, count, inner)."""
+
+    outer: int
+    count: int
+    inner: int
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """``softmax``: over the middle axis of (outer, count, inner)."""
+
+    outer: int
+    count: int
+    inner: int
+
+
+@dataclass(frozen=True)
+class Copy:
+    """``copy``: strided copy of up to 6 axes: Transpose, Slice, Concat, Pad (after ``fill``), layout changes.
+
+    Attributes:
+        shape: elements copied along each axis.
+        read_offset: elements.
+        read_strides: elements, may be negative.
+        write_offset: elements.
+        write_strides: elements.
+    """
+
+    shape: tuple[int, ...]
+    read_offset: int
+    read_strides: tuple[int, ...]
+    write_offset: int
+    write_strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Fill:
+    """``fill``: every element of the written view becomes ``value`` (an integer as stored, or a float)."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Convert:
+    """``flip_sign`` (u8 to s8 and back: x ^ 0x80), ``quantize`` (f32 to s8) and ``dequantize`` (s8 to f32)."""

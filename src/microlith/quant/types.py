@@ -1,0 +1,101 @@
+"""Quantized arrays and the parameters that give their integers a meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microlith.core.errors import InputError
+
+Requantization = Literal["float", "fixed"]
+
+LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "int32": (-(2**31), 2**31 - 1)}
+
+
+@dataclass(frozen=True)
+class QParams:
+    """Scale and zero point: ``real = scale * (integer - zero_point)``.
+
+    Attributes:
+        scale: float32, shape () for per tensor, (C,) for per channel; all positive and finite.
+        zero_point: int32 of the same shape, within the limits of ``dtype``.
+        dtype: ``int8``, ``uint8``, ``int16`` or ``int32``.
+        axis: the channel axis in the graph's (NCHW or OIHW) order; None for per tensor.
+    """
+
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.int32]
+    dtype: str
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in LIMITS:
+            raise InputError(f"quantized type {self.dtype} is not one of {', '.join(LIMITS)}")
+        if self.scale.shape != self.zero_point.shape or self.scale.ndim != (0 if self.axis is None else 1):
+            raise InputError(
+                f"scale of shape {self.scale.shape}, zero point of shape {self.zero_point.shape} and axis {self.axis} "
+                "do not go together"
+            )
+        if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
+            raise InputError("a quantization scale is not a positive finite number")
+        low, high = LIMITS[self.dtype]
+        if ((self.zero_point < low) | (self.zero_point > high)).any():
+            raise InputError(f"a zero point lies outside {self.dtype}")
+
+    @classmethod
+    def per_tensor(cls, scale: float, zero_point: int, dtype: str) -> QParams:
+        """Parameters with one scale."""
+        return cls(np.asarray(scale, np.float32), np.asarray(zero_point, np.int32), dtype)
+
+    @property
+    def low(self) -> int:
+        """Least integer of the type."""
+        return LIMITS[self.dtype][0]
+
+    @property
+    def high(self) -> int:
+        """Greatest integer of the type."""
+        return LIMITS[self.dtype][1]
+
+    def same(self, other: QParams) -> bool:
+        """Whether both give every integer the same meaning."""
+        return (
+            self.dtype == other.dtype
+            and self.axis == other.axis
+            and np.array_equal(self.scale, other.scale)
+            and np.array_equal(self.zero_point, other.zero_point)
+        )
+
+    def broadcast(self, array: NDArray[np.float32 | np.int32], rank: int) -> NDArray[np.float32 | np.int32]:
+        """``array`` (scale or zero point) shaped to broadcast against a tensor of this rank."""
+        if self.axis is None:
+            return array
+        shape = [1] * rank
+        shape[self.axis] = -1
+        return array.reshape(shape)
+
+
+@dataclass(frozen=True)
+class QArray:
+    """Integers with their meaning.
+
+    Attributes:
+        values: integers of ``qparams.dtype``.
+        qparams: what they stand for.
+    """
+
+    values: NDArray[np.integer]
+    qparams: QParams
+
+    def centered(self) -> NDArray[np.int32]:
+        """``values - zero_point`` as int32, same shape."""
+        zero = self.qparams.broadcast(self.qparams.zero_point, self.values.ndim)
+        return (self.values.astype(np.int32) - zero).astype(np.int32)
+
+    def dequantize(self) -> NDArray[np.float32]:
+        """Real values as float32, as DequantizeLinear computes them."""
+        scale = self.qparams.broadcast(self.qparams.scale, self.values.ndim)
+        return self.centered().astype(np.float32) * scale.astype(np.float32)
