@@ -1,0 +1,1 @@
+"""Loaders, the three-way split, preprocessing and metrics."""

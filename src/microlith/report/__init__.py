@@ -1,0 +1,1 @@
+"""Evidence into one self-contained HTML page, and terminal tables of the same."""
