@@ -118,7 +118,7 @@ class Preprocessing:
         channels = arranged.shape[1] if arranged.ndim > 1 else 1
         shape = (1, -1) + (1,) * (arranged.ndim - 2) if arranged.ndim > 1 else (1,)
         scale, offset = (values.reshape(shape) for values in self.affine(channels, raw_uint8=raw_uint8))
-        return np.ascontiguousarray(arranged * scale + offset, dtype=np.float32)
+        return np.ascontiguousarray(arranged.astype(np.float64) * scale + offset, dtype=np.float32)
 
 
 def _per_channel(values: tuple[float, ...], channels: int, what: str, default: float) -> NDArray[np.float64]:
