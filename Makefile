@@ -1,0 +1,48 @@
+# Everything is installed into .venv, at the versions of constraints.txt. Needs Python 3.11 or newer, with its venv module.
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   quantize, compile and emulate a small network for an nRF52840; artifact and report in out/demo"
+	@echo "make test   the whole test suite; no C compiler needed. Pass arguments with PYTEST_ARGS='-m \"not mcu\"'"
+	@echo "make lint   ruff, mypy --strict and the import contracts"
+	@echo "make clean  remove .venv, out and caches"
+
+demo: .venv/.installed
+	$(BIN)/microlith demo -o out/demo
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps. One follows the other, so that two pips never write to .venv at once under `make -j`.
+.venv/.created: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"microlith needs Python 3.11 or newer, and $(PYTHON) is {sys.version.split()[0]}: name another with make PYTHON=...")'
+	$(PYTHON) -m venv --clear .venv
+	$(INSTALL) --upgrade pip
+	@touch $@
+
+.venv/.installed: .venv/.created pyproject.toml
+	@echo "Installing (once, about 200 MB to download) ..."
+	$(INSTALL) --build-constraint constraints.txt --editable '.[zig,mcu]'
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(INSTALL) --build-constraint constraints.txt --editable '.[zig,mcu,verify]' --group dev
+	@touch $@
