@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT-0 */
+/*
+ * s8 convolution, one group, any window: 2 output channels by 3 output pixels at a time, on SMLAD.
+ *
+ * The receptive fields of three pixels are gathered, widened to 16 bits and interleaved by quads (`columns`), and
+ * stay there for all output channels. Bytes that lie together in a row of the input form a run: kernel_w taps where
+ * columns are not dilated, else one tap. The quads of all runs come first; what is left of each run (0 to 3 bytes)
+ * follows, together. Weights are packed in that order, padded with zeros to whole quads, two channels interleaved by
+ * quads; the bias has had x_zero times the sum of each channel's weights taken off, and padding reads as x_zero.
+ */
+#ifndef ML_S8_CONV2D_DSP_H
+#define ML_S8_CONV2D_DSP_H
+
+#include "ml_dsp.h"
+
+enum { ML_CONV_DSP_PIXELS = 3, ML_CONV_DSP_WORDS = 2 * ML_CONV_DSP_PIXELS };
+
+typedef struct {
+    const int8_t *x;
+    uint32_t *columns;
+    int8_t *zeros; /* a run of x_zero */
+    int8_t *edge;  /* a run that is partly padding */
+    int8_t *rest;  /* what does not fill quads, of all runs */
+    int32_t x_ring;
+    int32_t height;
+    int32_t width;
+    int32_t channels;
+    int32_t kernel_h;
+    int32_t runs_per_row;
+    int32_t taps_per_run;
+    int32_t run_bytes;
+    int32_t dilation_h;
+    int32_t dilation_w;
+    int32_t x_zero;
+} ml_conv_dsp;
+
+ML_INLINE void ml_conv_dsp_fill(int8_t *to, int32_t count, int32_t value)
+{
+    for (int32_t i = 0; i < count; ++i) {
+        to[i] = (int8_t)value;
+    }
+}
+
+/* Widen `quads` quads into the column of one pixel. */
+ML_INLINE uint32_t *ml_conv_dsp_widen(uint32_t *column, const int8_t *from, int32_t quads)
+{
+    for (; quads >= 2; quads -= 2) {
+        const uint32_t a = ml_dsp_load(from);
+        const uint32_t b = ml_dsp_load(from + 4);
+        from += 8;
+        column[1] = ml_dsp_widen_odd(a);
+        column[0] = ml_dsp_widen_even(a);
+        column[ML_CONV_DSP_WORDS + 1] = ml_dsp_widen_odd(b);
+        column[ML_CONV_DSP_WORDS] = ml_dsp_widen_even(b);
+        column += 2 * ML_CONV_DSP_WORDS;
+    }
+    if (quads > 0) {
+        const uint32_t a = ml_dsp_load(from);
+        column[1] = ml_dsp_widen_odd(a);
+        column[0] = ml_dsp_widen_even(a);
+        column += ML_CONV_DSP_WORDS;
+    }
+    return column;
+}
+
+/* A run that starts at column `ix` of `row` and leaves the row on one side or both, with x_zero outside. */
+static ML_NOINLINE const int8_t *ml_conv_dsp_edge(const ml_conv_dsp *conv, const int8_t *row, int32_t ix)
+{
+    int8_t *to = conv->edge;
+    for (int32_t tap = 0; tap < conv->taps_per_run; ++tap, ++ix) {
+        if (ix < 0 || ix >= conv->width) {
+            ml_conv_dsp_fill(to, conv->channels, conv->x_zero);
+        } else {
+            const int8_t *from = row + ix * conv->channels;
+            for (int32_t c = 0; c < conv->channels; ++c) {
+                to[c] = from[c];
+            }
+        }
+        to += conv->channels;
+    }
+    return conv->edge;
+}
+
+/* Gather the receptive field whose first tap is (iy, ix) into the column of pixel `pixel`. */
+ML_INLINE void ml_conv_dsp_gather(const ml_conv_dsp *conv, int32_t pixel, int32_t iy, int32_t first_ix)
+{
+    uint32_t *column = conv->columns + 2 * pixel;
+    int8_t *rest = conv->rest;
+    const int32_t run_rest = conv->run_bytes & 3;
+    for (int32_t ky = 0; ky < conv->kernel_h; ++ky, iy += conv->dilation_h) {
+        int32_t ix = first_ix;
+        for (int32_t run = 0; run < conv->runs_per_row; ++run, ix += conv->dilation_w) {
+            const int8_t *from = conv->zeros;
+            if (iy >= 0 && iy < conv->height) {
+                const int8_t *row = conv->x + ml_ring_row(iy, conv->x_ring) * conv->width * conv->channels;
+                from = ix >= 0 && ix + conv->taps_per_run <= conv->width ? row + ix * conv->channels
+                                                                         : ml_conv_dsp_edge(conv, row, ix);
+            }
+            column = ml_conv_dsp_widen(column, from, conv->run_bytes >> 2);
+            from += conv->run_bytes - run_rest;
+            for (int32_t i = 0; i < run_rest; ++i) {
+                *rest++ = from[i];
+            }
+        }
+    }
+    /* the last quad may hold bytes of an earlier call: their weights are zero */
+    (void)ml_conv_dsp_widen(column, conv->rest, (int32_t)(rest - conv->rest + 3) >> 2);
+}
+
+/* One quad of 2 channels (r0) by 3 pixels (r1): 24 instructions of 4 bytes. */
+#define ML_CONV_DSP_QUAD                                                                                              \
+    "ldr r9, [r0], #4\n\t"                                                                                            \
+    "ldr r11, [r0], #4\n\t"                                                                                           \
+    "ldr r7, [r1], #4\n\t"                                                                                            \
+    "ldr r12, [r1], #4\n\t"                                                                                           \
+    "sxtb16 r10, r9, ror #8\n\t"                                                                                      \
+    "sxtb16 r9, r9\n\t"                                                                                               \
+    "sxtb16 lr, r11, ror #8\n\t"                                                                                      \
+    "sxtb16 r11, r11\n\t"                                                                                             \
+    "smlad r2, r7, r9, r2\n\t"                                                                                        \
+    "smlad r3, r7, r11, r3\n\t"                                                                                       \
+    "smlad r2, r12, r10, r2\n\t"                                                                                      \
+    "smlad r3, r12, lr, r3\n\t"                                                                                       \
+    "ldr r7, [r1], #4\n\t"                                                                                            \
+    "ldr r12, [r1], #4\n\t"                                                                                           \
+    "smlad r4, r7, r9, r4\n\t"                                                                                        \
+    "smlad r5, r7, r11, r5\n\t"                                                                                       \
+    "smlad r4, r12, r10, r4\n\t"                                                                                      \
+    "smlad r5, r12, lr, r5\n\t"                                                                                       \
+    "ldr r7, [r1], #4\n\t"                                                                                            \
+    "ldr r12, [r1], #4\n\t"                                                                                           \
+    "smlad r6, r7, r9, r6\n\t"                                                                                        \
+    "smlad r8, r7, r11, r8\n\t"                                                                                       \
+    "smlad r6, r12, r10, r6\n\t"                                                                                      \
+    "smlad r8, r12, lr, r8\n\t"
+
+/* Accumulate `quads` (at least 1) quads of 2 channels and 3 pixels; acc[2 * pixel + channel]. Returns the weights of
+ * the next two channels. All registers but sp and r7 are named, and r7 is saved, for a compiler may keep its frame there.
+ * Four quads a turn; the first turn is entered in its middle where their number is no multiple of four. */
+ML_INLINE const int8_t *ml_conv_dsp_multiply(
+    int32_t acc[6], const int8_t *weights, const uint32_t *columns, int32_t quads)
+{
+    register const int8_t *w __asm__("r0") = weights;
+    register const uint32_t *a __asm__("r1") = columns;
+    register int32_t acc0 __asm__("r2") = acc[0];
+    register int32_t acc1 __asm__("r3") = acc[1];
+    register int32_t acc2 __asm__("r4") = acc[2];
+    register int32_t acc3 __asm__("r5") = acc[3];
+    register int32_t acc4 __asm__("r6") = acc[4];
+    register int32_t acc5 __asm__("r8") = acc[5];
+    register const uint32_t *end __asm__("r9") = columns + ML_CONV_DSP_WORDS * quads;
+    register int32_t skipped_bytes __asm__("r10") = 24 * 4 * (-quads & 3);
+    __asm__ volatile(
+        "push {r7, r9}\n\t"
+        "add pc, r10\n\t" /* pc reads as the address of this instruction plus 4 */
+        "nop\n"
+        "1:\n\t" ML_CONV_DSP_QUAD ML_CONV_DSP_QUAD ML_CONV_DSP_QUAD ML_CONV_DSP_QUAD
+        "ldr r7, [sp, #4]\n\t"
+        "cmp r1, r7\n\t"
+        "bne 1b\n\t"
+        "pop {r7, r9}"
+        : "+r"(w), "+r"(a), "+r"(acc0), "+r"(acc1), "+r"(acc2), "+r"(acc3), "+r"(acc4), "+r"(acc5), "+r"(end),
+          "+r"(skipped_bytes)
+        :
+        : "r11", "r12", "lr", "cc", "memory");
+    acc[0] = acc0;
+    acc[1] = acc1;
+    acc[2] = acc2;
+    acc[3] = acc3;
+    acc[4] = acc4;
+    acc[5] = acc5;
+    return w;
+}
+
+/* All output channels of the pixels gathered; only the first `count` of them are stored. */
+ML_INLINE void ml_conv_dsp_channels(
+    int8_t *const to[3], int32_t count, const int8_t *weights, const int32_t *bias, const uint32_t *columns,
+    int32_t quads, int32_t out_channels, ml_requant how, ml_dsp_output out)
+{
+    for (int32_t o = 0; o < out_channels; o += 2) {
+        const int32_t pair = o + 1 < out_channels;
+        const int32_t bias0 = bias[o];
+        const int32_t bias1 = pair ? bias[o + 1] : 0;
+        int32_t acc[6] = {bias0, bias1, bias0, bias1, bias0, bias1};
+        weights = ml_conv_dsp_multiply(acc, weights, columns, quads);
+        const ml_dsp_scale scale0 = ml_dsp_scale_of(how, o);
+        const ml_dsp_scale scale1 = ml_dsp_scale_of(how, pair ? o + 1 : o);
+        for (int32_t p = 0; p < ML_CONV_DSP_PIXELS; ++p) {
+            if (p < count) {
+                to[p][o] = ml_dsp_requantize(acc[2 * p], scale0, out);
+                if (pair) {
+                    to[p][o + 1] = ml_dsp_requantize(acc[2 * p + 1], scale1, out);
+                }
+            }
+        }
+    }
+}
+
+/* scratch: 24 bytes for each quad of K, then three times the bytes of all runs (see scratch_bytes of the descriptor). */
+ML_INLINE void s8_conv2d__dsp_2x3(
+    int8_t *y, const int8_t *x, const int8_t *weights, const int32_t *bias, void *scratch, int32_t kind,
+    const float *scale, const int32_t *multiplier, const int8_t *shift, int32_t per_channel, int32_t full_range,
+    int32_t row_begin, int32_t row_end, int32_t x_ring, int32_t y_ring, int32_t height, int32_t width,
+    int32_t channels, int32_t out_width, int32_t out_channels, int32_t kernel_h, int32_t kernel_w,
+    int32_t stride_h, int32_t stride_w, int32_t dilation_h, int32_t dilation_w, int32_t pad_top,
+    int32_t pad_left, int32_t x_zero, int32_t y_zero, int32_t low, int32_t high)
+{
+    const ml_requant how = ml_make_requant(kind, scale, multiplier, shift, per_channel);
+    const ml_dsp_output out = {full_range, y_zero, low, high};
+    const int32_t taps_per_run = dilation_w == 1 ? kernel_w : 1;
+    const int32_t run_bytes = taps_per_run * channels;
+    const int32_t quads = (kernel_h * kernel_w * channels + 3) >> 2;
+    uint32_t *columns = (uint32_t *)scratch;
+    int8_t *bytes = (int8_t *)(columns + ML_CONV_DSP_WORDS * quads);
+    const ml_conv_dsp conv = {x, columns, bytes, bytes + run_bytes, bytes + 2 * run_bytes, x_ring, height, width,
+        channels, kernel_h, kernel_w / taps_per_run, taps_per_run, run_bytes, dilation_h, dilation_w,
+        x_zero};
+    ml_conv_dsp_fill(bytes, run_bytes, x_zero);
+    int8_t *to[ML_CONV_DSP_PIXELS];
+    int32_t count = 0;
+    for (int32_t oy = row_begin; oy < row_end; ++oy) {
+        int8_t *row = y + ml_ring_row(oy, y_ring) * out_width * out_channels;
+        for (int32_t ox = 0; ox < out_width; ++ox) {
+            ml_conv_dsp_gather(&conv, count, oy * stride_h - pad_top, ox * stride_w - pad_left);
+            to[count++] = row + ox * out_channels;
+            if (count == ML_CONV_DSP_PIXELS || (oy + 1 == row_end && ox + 1 == out_width)) {
+                ml_conv_dsp_channels(to, count, weights, bias, columns, quads, out_channels, how, out);
+                count = 0;
+            }
+        }
+    }
+}
+
+#endif
