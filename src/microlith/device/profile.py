@@ -73,6 +73,12 @@ class Device(BaseModel):
         return "fixed" if self.fpu == "none" else "float"
 
     def capacity(self, kind: Literal["flash", "ram"]) -> int | None:
-        """Bytes of the internal regions of one kind; None where nothing is limited."""
-        sizes = [region.bytes for region in self.regions if region.kind == kind and not region.external]
+        """Bytes of the internal regions of one kind; None where nothing is limited.
+
+        A device that boots from an external part, and so has no internal region of the kind, is limited by the
+        external regions that it can execute in place.
+        """
+        regions = [region for region in self.regions if region.kind == kind]
+        internal = [region.bytes for region in regions if not region.external]
+        sizes = internal or [region.bytes for region in regions if region.execute_in_place]
         return sum(sizes) if sizes else None

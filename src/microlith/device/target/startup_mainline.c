@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT-0 */
+/*
+ * Start-up code for @CORE@: everything that happens between reset and main().
+ *
+ * It is all that a bare board needs. When your project already has start-up code (from the vendor, or an RTOS), use
+ * that instead and leave this file out; the model needs nothing from here but memcpy and memset, which any C library
+ * has as well.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ml_board.h"
+
+/* Placed by linker.ld. */
+extern uint32_t ml_data_start[], ml_data_end[], ml_data_load[], ml_bss_start[], ml_bss_end[], ml_stack_top[];
+
+int main(void);
+void Reset_Handler(void);
+void HardFault_Handler(void);
+void Default_Handler(void);
+
+/* The processor takes the stack pointer from word 0 and starts at word 1; the other system exceptions follow. */
+typedef union {
+    void (*handler)(void);
+    uint32_t *stack;
+} vector;
+
+__attribute__((section(".vectors"), used)) const vector ml_vectors[16] = {
+    {.stack = ml_stack_top},         /* initial stack pointer */
+    {.handler = Reset_Handler},      /* reset */
+    {.handler = Default_Handler},    /* NMI */
+    {.handler = HardFault_Handler},  /* hard fault; the faults below escalate to it until they are enabled */
+    {.handler = HardFault_Handler},  /* memory management fault */
+    {.handler = HardFault_Handler},  /* bus fault */
+    {.handler = HardFault_Handler},  /* usage fault */
+    {.handler = Default_Handler},    /* secure fault (Armv8-M), else reserved */
+    {.handler = 0},                  /* reserved */
+    {.handler = 0},                  /* reserved */
+    {.handler = 0},                  /* reserved */
+    {.handler = Default_Handler},    /* supervisor call */
+    {.handler = Default_Handler},    /* debug monitor */
+    {.handler = 0},                  /* reserved */
+    {.handler = Default_Handler},    /* PendSV */
+    {.handler = Default_Handler},    /* SysTick */
+};
+
+/*
+ * Nothing may use the stack for floating point before the FPU is on, so Reset_Handler turns it on before it calls
+ * anything. Coprocessors 10 and 11 are the FPU (Coprocessor Access Control Register, 0xE000ED88).
+ */
+static inline void enable_fpu(void)
+{
+#if defined(__ARM_FP)
+    *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20;
+    __asm__ volatile("dsb\n\tisb" ::: "memory");
+#endif
+}
+
+__attribute__((noreturn)) void Reset_Handler(void)
+{
+    enable_fpu();
+    const uint32_t *from = ml_data_load;
+    for (uint32_t *to = ml_data_start; to != ml_data_end; to++, from++) {
+        *to = *from;
+        __asm__ volatile("" ::: "memory"); /* keep it a loop: a compiler would call memcpy instead */
+    }
+    for (uint32_t *to = ml_bss_start; to != ml_bss_end; to++) {
+        *to = 0;
+        __asm__ volatile("" ::: "memory");
+    }
+    ml_exit(main());
+}
+
+__attribute__((noreturn)) void HardFault_Handler(void)
+{
+    ml_write("microlith: hard fault\n");
+    ml_exit(70);
+}
+
+__attribute__((noreturn)) void Default_Handler(void)
+{
+    ml_write("microlith: an exception that nothing handles\n");
+    ml_exit(71);
+}
