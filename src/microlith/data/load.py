@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -58,7 +58,7 @@ def _load_npz(path: Path, names: str | None) -> Dataset:
     chosen = ("x", "y") if names is None else tuple(name.strip() for name in names.split(","))
     if len(chosen) > 2 or not all(chosen):
         raise InputError(f"data {path}:{names} names no arrays", hint="Write it like file.npz:images,labels.")
-    with _open_npz(path) as archive:
+    with _opened(path) as stream, _archive(path, stream) as archive:
         keys = archive.files
         wanted = chosen if names is not None or "y" in keys else chosen[:1]
         for name in wanted:
@@ -72,14 +72,19 @@ def _load_npz(path: Path, names: str | None) -> Dataset:
     return Dataset.of(arrays[0], arrays[1] if len(arrays) == 2 else None, str(path))
 
 
-def _open_npz(path: Path) -> NpzFile:
-    if not path.exists():
-        raise InputError(f"data file {path} does not exist")
+def _opened(path: Path) -> BinaryIO:
     try:
-        archive = np.load(path, allow_pickle=False)
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise InputError(f"data file {path} does not exist") from error
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _archive(path: Path, stream: BinaryIO) -> NpzFile:
+    try:
+        archive = np.load(stream, allow_pickle=False)
+    except (OSError, zipfile.BadZipFile, ValueError, EOFError) as error:
         raise InputError(
             f"{path} is not an .npz file, or is damaged", hint="Write it with numpy.savez(path, x=..., y=...)."
         ) from error

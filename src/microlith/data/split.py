@@ -12,6 +12,7 @@ from microlith.core.errors import InputError
 from microlith.core.random import generator
 
 MOST_CALIBRATION = 512
+FEW_CALIBRATION = 100
 MOST_SELECTION = 2000
 LEAST_SELECTION = 20
 _SHARES = {"calibration": 1, "selection": 1, "report": 4}
@@ -49,7 +50,8 @@ class Split:
 
         Each part is a count (an int), a fraction of n (a float below 1), or None for a default. The parts without a
         count share what the others leave, 1 : 1 : 4; of that, at most 512 samples calibrate and at most 2,000 select
-        (none where they were fewer than 20), and the report takes the rest.
+        (none where they were fewer than 20), and the report takes the rest. Small sets calibrate on up to a third, as
+        long as that is at most 100 samples.
 
         Raises:
             InputError: more is asked for than there is, or the calibration or the report part is empty.
@@ -128,7 +130,8 @@ def _fill(asked: dict[str, int | None], n: int) -> dict[str, int]:
     if "selection" not in stated and sizes["selection"] < LEAST_SELECTION:
         sizes["selection"] = 0
     if "calibration" not in stated:
-        sizes["calibration"] = max(sizes["calibration"], min(left, 1))
+        third = (left - (0 if "selection" in stated else sizes["selection"])) // 3
+        sizes["calibration"] = max(sizes["calibration"], min(FEW_CALIBRATION, third), min(left, 1))
     if "report" not in stated:
         sizes["report"] = n - sizes["calibration"] - sizes["selection"]
     return sizes
