@@ -1,0 +1,196 @@
+"""Places QuantizeLinear and DequantizeLinear so that every operation computes on integers.
+
+Around a float operation ``y = f(x)`` stand ``DequantizeLinear`` on each input and ``QuantizeLinear`` on the result. A
+Relu or Clip that alone reads a result belongs to the operation, so nothing is quantized in between. Weights and biases
+become integer initializers behind DequantizeLinear: int8, and int32 with the scale ``sx * sw``. The result is standard
+ONNX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import onnx_ir as ir
+
+from microlith.core.errors import UnsupportedError
+from microlith.graph.metadata import io_qparams, set_io_qparams, set_requantization
+from microlith.graph.qdq_constants import (
+    Constants,
+    add_qparams,
+    constant_operands,
+    dequantize,
+    prepend,
+    unique_node_name,
+)
+from microlith.graph.qdq_plan import Plan, make_plan
+from microlith.graph.qdq_qparams import Ranges, assign_qparams, observed_values
+from microlith.graph.qdq_rules import data_inputs, rule_of
+from microlith.graph.values import static_shape, unique_name
+from microlith.quant.schemes import Scheme
+from microlith.quant.types import QParams, Requantization
+
+Interface = Literal["int", "float"]
+
+_DTYPES = {"int8": ir.DataType.INT8, "uint8": ir.DataType.UINT8}
+# Per-channel DequantizeLinear came with opset 13.
+_LEAST_OPSET = 13
+
+
+def values_to_observe(model: ir.Model, float_ops: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of the values whose ranges :func:`place_qdq` needs, in graph order.
+
+    Raises:
+        UnsupportedError: a node has no integer form; see :func:`microlith.graph.qdq_plan.make_plan`.
+    """
+    return observed_values(make_plan(model.graph, float_ops))
+
+
+def place_qdq(
+    model: ir.Model,
+    ranges: Ranges,
+    scheme: Scheme,
+    requantization: Requantization,
+    *,
+    float_ops: Sequence[str] = (),
+    io: Interface = "int",
+) -> ir.Model:
+    """A quantized copy of a float model.
+
+    Args:
+        model: float, after the passes (BatchNorm folded, constants lifted, types known); left as it is.
+        ranges: least and greatest value of every value of :func:`values_to_observe`, by name.
+        scheme: of weights and activations; its calibration method has done its work in ``ranges``.
+        requantization: written into the model's metadata.
+        float_ops: names of nodes, or op types, to keep in float.
+        io: ``int`` makes graph inputs and outputs integer tensors of the same names and records what they mean in the
+            metadata; ``float`` keeps them, with QuantizeLinear and DequantizeLinear at the borders.
+
+    Raises:
+        UnsupportedError: a node cannot be quantized; the message names it and says how to keep it in float.
+        InputError: a range is missing, or a range or a weight is not finite.
+    """
+    opset = model.graph.opset_imports.get("", 0)
+    if opset < _LEAST_OPSET:
+        raise UnsupportedError(f"the model has opset {opset}, expected {_LEAST_OPSET} or later")
+    result = model.clone()
+    plan = make_plan(result.graph, float_ops)
+    qparams = assign_qparams(plan, ranges, scheme.grid)
+    _quantize_constants(result.graph, plan, qparams, scheme)
+    placer = _Placer(result, io)
+    inputs = [value for value in plan.values if value.producer() is None]
+    for value in reversed(inputs):
+        placer.graph_input(value, qparams[value])
+    for value in plan.values:
+        if value.producer() is not None:
+            placer.produced(value, qparams[value])
+    _record_given(result, plan)
+    _drop_unused_initializers(result.graph)
+    set_requantization(result, requantization)
+    return result
+
+
+def _quantize_constants(graph: ir.Graph, plan: Plan, qparams: dict[ir.Value, QParams], scheme: Scheme) -> None:
+    constants = Constants(graph, scheme)
+    for node in plan.integer_nodes():
+        rule = rule_of(node)
+        assert rule is not None
+        operands = data_inputs(node)
+        if rule.role == "layer":
+            constants.layer(node, qparams[operands[0]])
+        for index in constant_operands(node):
+            if rule.role == "matmul":
+                constants.matmul(node, index, qparams[operands[1 - index]])
+            else:
+                constants.operand(node, index, qparams[node.outputs[0]] if rule.role == "concat" else None)
+
+
+class _Placer:
+    def __init__(self, model: ir.Model, io: Interface) -> None:
+        self._model = model
+        self._graph = model.graph
+        self._io = io
+
+    def graph_input(self, value: ir.Value, qparams: QParams) -> None:
+        """Quantize a graph input, or make it an integer tensor."""
+        name = str(value.name)
+        scale, zero = add_qparams(self._graph, name, qparams)
+        if self._io == "float":
+            quantized = self._quantized(value, f"{name}_quantized", qparams)
+            result = self._dequantized(quantized, scale, zero, f"{name}_dequantized")
+            self._redirect(value, result)
+            first = self._quantize_node(value, scale, zero, quantized)
+            prepend(self._graph, first)
+            self._graph.insert_after(first, _producer(result))
+            return
+        result = self._dequantized(self._integer_input(value, qparams), scale, zero, f"{name}_dequantized")
+        self._redirect(value, result)
+        prepend(self._graph, _producer(result))
+
+    def _integer_input(self, value: ir.Value, qparams: QParams) -> ir.Value:
+        integers = self._quantized(value, str(value.name), qparams)
+        self._graph.inputs[self._graph.inputs.index(value)] = integers
+        set_io_qparams(self._model, str(value.name), qparams)
+        return integers
+
+    def produced(self, value: ir.Value, qparams: QParams) -> None:
+        """Quantize the result of a node for all its readers and, where it is one, for the graph output."""
+        name, producer, is_output = str(value.name), _producer(value), value.is_graph_output()
+        scale, zero = add_qparams(self._graph, name, qparams)
+        if is_output:
+            value.name = unique_name(self._graph, f"{name}_float")
+        as_integers = is_output and self._io == "int"
+        quantized = self._quantized(value, name if as_integers else f"{name}_quantized", qparams)
+        if as_integers:
+            self._graph.outputs[self._graph.outputs.index(value)] = quantized
+            set_io_qparams(self._model, name, qparams)
+        result = None
+        if value.uses() or not as_integers:
+            as_output = is_output and not as_integers
+            result = self._dequantized(quantized, scale, zero, name if as_output else f"{name}_dequantized")
+            if as_output:
+                self._graph.outputs[self._graph.outputs.index(value)] = result
+            self._redirect(value, result)
+        node = self._quantize_node(value, scale, zero, quantized)
+        self._graph.insert_after(producer, node)
+        if result is not None:
+            self._graph.insert_after(node, _producer(result))
+
+    def _quantized(self, value: ir.Value, name: str, qparams: QParams) -> ir.Value:
+        if name != value.name:
+            name = unique_name(self._graph, name)
+        return ir.Value(name=name, type=ir.TensorType(_DTYPES[qparams.dtype]), shape=ir.Shape(static_shape(value)))
+
+    def _quantize_node(self, value: ir.Value, scale: ir.Value, zero: ir.Value, quantized: ir.Value) -> ir.Node:
+        name = unique_node_name(self._graph, f"{value.name}_QuantizeLinear")
+        return ir.Node("", "QuantizeLinear", [value, scale, zero], outputs=[quantized], name=name)
+
+    def _dequantized(self, integers: ir.Value, scale: ir.Value, zero: ir.Value, name: str) -> ir.Value:
+        return dequantize(self._graph, integers, scale, zero, unique_name(self._graph, name))
+
+    def _redirect(self, value: ir.Value, result: ir.Value) -> None:
+        for use in tuple(value.uses()):
+            use.node.replace_input_with(use.idx, result)
+
+
+def _producer(value: ir.Value) -> ir.Node:
+    node = value.producer()
+    assert node is not None
+    return node
+
+
+def _record_given(model: ir.Model, plan: Plan) -> None:
+    """State what the integers of an input mean that the model already dequantizes itself."""
+    for value, qparams in plan.given.items():
+        source = _producer(value).inputs[0]
+        while source is not None and source.producer() is not None:
+            source = _producer(source).inputs[0]
+        assert source is not None
+        if io_qparams(model, str(source.name)) is None:
+            set_io_qparams(model, str(source.name), qparams)
+
+
+def _drop_unused_initializers(graph: ir.Graph) -> None:
+    for name, value in list(graph.initializers.items()):
+        if not value.uses() and not value.is_graph_output():
+            del graph.initializers[name]

@@ -1,0 +1,132 @@
+"""Choosing the range of a tensor from the histogram of its values.
+
+A wider range rounds more coarsely, a narrower one saturates more values; the three methods weigh that differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microlith.quant.schemes import Grid, Scheme, qparams_from_range, representable, widen_to_zero
+from microlith.quant.types import QParams
+
+# Ends that the search tries, as fractions of the observed end: 1 down to 1/32.
+_FRACTIONS = np.geomspace(1.0, 1.0 / 32, 128)
+_ROUNDS = 4
+
+
+class Counts(Protocol):
+    """What the methods read of a histogram; see :class:`microlith.quant.observers.Histogram`."""
+
+    count: int
+    minimum: float
+    maximum: float
+    counts: NDArray[np.int64]
+
+    @property
+    def width(self) -> float:
+        """Width of a bin."""
+        ...
+
+    def edges(self) -> NDArray[np.float64]:
+        """Edges of the bins."""
+        ...
+
+    def nonzero(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and number of the values other than 0 in each bin that holds any."""
+        ...
+
+
+def percentile_range(histogram: Counts, percentile: float) -> tuple[float, float]:
+    """The range between the two percentiles, each at the outer edge of its bin and within the observed range."""
+    beyond = histogram.count * (1.0 - percentile / 100.0)
+    cumulative = np.cumsum(histogram.counts)
+    edges = histogram.edges()
+    low_bin = int(np.searchsorted(cumulative, beyond, side="right"))
+    high_bin = int(np.searchsorted(cumulative, histogram.count - beyond, side="left"))
+    last = histogram.counts.size - 1
+    low = float(edges[min(low_bin, last)])
+    high = float(edges[min(high_bin, last) + 1])
+    return max(low, histogram.minimum), min(high, histogram.maximum)
+
+
+def mse_range(histogram: Counts, grid: Grid) -> tuple[float, float]:
+    """The range of least expected squared quantization error, searched at both ends in turn.
+
+    Source: the clipping search of Banner et al., Post training 4-bit quantization of convolutional networks for
+    rapid-deployment (2019), section 3, with the observed histogram in place of a fitted distribution.
+    """
+    low, high = widen_to_zero(histogram.minimum, histogram.maximum)
+    means, weights = histogram.nonzero()
+
+    def error(low: float, high: float) -> float:
+        return squared_error(means, weights, histogram.width, qparams_from_range(low, high, grid))
+
+    if grid.symmetric:
+        limit = max(-low, high)
+        best = min((limit * float(fraction) for fraction in _FRACTIONS), key=lambda end: error(-end, end))
+        return max(low, -best), min(high, best)
+    lower, upper = low, high
+    for _ in range(_ROUNDS):
+        before = lower, upper
+        upper = _best(high, partial(error, lower))
+        lower = _best(low, partial(_flipped, error, upper))
+        if (lower, upper) == before:
+            break
+    return lower, upper
+
+
+def _flipped(error: Callable[[float, float], float], high: float, low: float) -> float:
+    return error(low, high)
+
+
+def _best(end: float, error: Callable[[float], float]) -> float:
+    """The end among the fractions of ``end`` with the least error, the widest among equals."""
+    return min((end * float(fraction) for fraction in _FRACTIONS), key=error) if end else end
+
+
+def squared_error(values: NDArray[np.float64], weights: NDArray[np.float64], width: float, qparams: QParams) -> float:
+    """Expected squared error of quantizing values other than 0 that are known to within bins of a width.
+
+    Where bins are narrower than a quarter of a quantum the rounding of their means is exact enough; wider bins say
+    nothing about rounding, whose error is then taken as uniform within a quantum.
+    """
+    scale, zero = float(qparams.scale), int(qparams.zero_point)
+    low, high = representable(qparams)
+    if width <= scale / 4:
+        nearest = np.clip(np.rint(values / scale), qparams.low - zero, qparams.high - zero) * scale
+        errors = (nearest - values) ** 2
+    else:
+        errors = (np.clip(values, low, high) - values) ** 2 + scale**2 / 12
+    return float(np.sum(errors * weights))
+
+
+def range_of(histogram: Counts, scheme: Scheme) -> tuple[float, float]:
+    """The range that the scheme's calibration method chooses."""
+    if scheme.calibration == "percentile":
+        return percentile_range(histogram, scheme.percentile)
+    if scheme.calibration == "mse":
+        return mse_range(histogram, scheme.grid)
+    return histogram.minimum, histogram.maximum
+
+
+def sqnr_db(signal: NDArray[np.floating], approximation: NDArray[np.floating]) -> float:
+    """Signal to quantization noise ratio in dB: ``10 log10(sum s**2 / sum (s - a)**2)``; infinite where equal.
+
+    A signal of zeros alone with noise gives minus infinity.
+    """
+    reference = np.asarray(signal, np.float64)
+    noise = float(np.sum((reference - np.asarray(approximation, np.float64)) ** 2))
+    return decibel(float(np.sum(reference**2)), noise)
+
+
+def decibel(signal: float, noise: float) -> float:
+    """``10 log10(signal / noise)`` with its limits at 0."""
+    if noise == 0:
+        return float("inf")
+    return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")
