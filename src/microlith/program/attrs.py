@@ -55,13 +55,17 @@ class Binary:
         shape: of the result, physical order, at most 4 axes (padded with leading ones).
         a_strides: elements; a constant operand is the const of role ``a`` or ``b`` and is not among the reads.
         b_strides: elements.
-        a_zero: zero point of a (integer calls).
-        b_zero: zero point of b.
+        a_zero: zero point of a where it is a constant of an integer call; a view that is read carries its own.
+        b_zero: zero point of b likewise.
     """
 
     shape: tuple[int, int, int, int]
     a_strides: tuple[int, int, int, int]
     b_strides: tuple[int, int, int, int]
+    a_zero: int = 0
+    b_zero: int = 0
+    a_zero: int = 0
+    b_zero: int = 0
 
 
 @dataclass(frozen=True)
