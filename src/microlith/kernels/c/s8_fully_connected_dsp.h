@@ -44,17 +44,17 @@ ML_INLINE int32_t ml_fully_connected_dsp_quad(const int8_t *weights, uint32_t ev
 ML_INLINE void s8_fully_connected__dsp_1x4(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x,
     const int8_t *ML_RESTRICT weights, const int32_t *ML_RESTRICT bias, void *ML_RESTRICT scratch, int32_t kind,
     const float *ML_RESTRICT scale, const int32_t *ML_RESTRICT multiplier, const int8_t *ML_RESTRICT shift,
-    int32_t per_channel, int32_t full_range, int32_t rows, int32_t depth, int32_t outputs, int32_t y_zero, int32_t low,
+    int32_t per_channel, int32_t full_range, int32_t rows, int32_t depth, int32_t out_channels, int32_t y_zero, int32_t low,
     int32_t high)
 {
     const ml_requant how = ml_make_requant(kind, scale, multiplier, shift, per_channel);
     const ml_dsp_output out = {full_range, y_zero, low, high};
     const int32_t quads = (depth + 3) >> 2;
     uint32_t *wide = (uint32_t *)scratch;
-    for (int32_t row = 0; row < rows; ++row, x += depth, y += outputs) {
+    for (int32_t row = 0; row < rows; ++row, x += depth, y += out_channels) {
         const int8_t *w = weights;
         ml_fully_connected_dsp_widen(wide, x, depth);
-        for (int32_t o = 0; o < outputs; o += ML_FULLY_CONNECTED_DSP_LANES) {
+        for (int32_t o = 0; o < out_channels; o += ML_FULLY_CONNECTED_DSP_LANES) {
             const uint32_t *at = wide;
             int32_t acc[ML_FULLY_CONNECTED_DSP_LANES] = {0, 0, 0, 0};
             for (int32_t quad = quads; quad > 0; --quad, at += 2, w += 16) {
@@ -62,7 +62,7 @@ ML_INLINE void s8_fully_connected__dsp_1x4(int8_t *ML_RESTRICT y, const int8_t *
                     acc[lane] = ml_fully_connected_dsp_quad(w + 4 * lane, at[0], at[1], acc[lane]);
                 }
             }
-            for (int32_t lane = 0; lane < ML_FULLY_CONNECTED_DSP_LANES && o + lane < outputs; ++lane) {
+            for (int32_t lane = 0; lane < ML_FULLY_CONNECTED_DSP_LANES && o + lane < out_channels; ++lane) {
                 y[o + lane] =
                     ml_dsp_requantize(acc[lane] + bias[o + lane], ml_dsp_scale_of(how, o + lane), out);
             }
