@@ -1,1 +1,37 @@
 """C99 kernels and the descriptors that say what each can do and costs."""
+
+from __future__ import annotations
+
+from microlith.device.profile import Device
+from microlith.kernels.base import CallContext, Fit, Kernel
+from microlith.kernels.conversion import CONVERSIONS
+from microlith.kernels.convolution import CONVOLUTIONS
+from microlith.kernels.elementwise import ELEMENTWISE
+from microlith.kernels.headers import header_text, headers_needed
+from microlith.kernels.movement import MOVEMENT
+from microlith.kernels.pooling import POOLING
+from microlith.kernels.products import PRODUCTS
+from microlith.kernels.softmax import SOFTMAX
+
+PORTABLE: tuple[Kernel, ...] = (
+    *CONVOLUTIONS,
+    *PRODUCTS,
+    *ELEMENTWISE,
+    *POOLING,
+    *SOFTMAX,
+    *MOVEMENT,
+    *CONVERSIONS,
+)
+
+# Kernels that need an instruction set beyond C99; each has a portable twin above.
+FAST: tuple[Kernel, ...] = ()
+
+ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
+
+
+def candidates(ctx: CallContext, device: Device) -> tuple[tuple[Kernel, Fit], ...]:
+    """Every kernel for the op of the call, with whether it fits and why not."""
+    return tuple((kernel, kernel.fits(ctx, device)) for kernel in ALL if kernel.op == ctx.call.op)
+
+
+__all__ = ["ALL", "FAST", "PORTABLE", "candidates", "header_text", "headers_needed"]

@@ -1,0 +1,167 @@
+"""Portable convolutions: ``conv2d`` and ``depthwise_conv2d``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from microlith.kernels.arguments import (
+    bounds,
+    const,
+    literal,
+    per_channel,
+    read,
+    requant_arguments,
+    runtime,
+    written,
+    zero_point,
+)
+from microlith.kernels.base import Argument, CallContext, Packed, RowRange
+from microlith.kernels.descriptor import BaseKernel, plain
+from microlith.kernels.weighted import accumulator_bound, pack_weighted, weighted_refusal
+from microlith.kernels.windowed import padded, window_geometry, window_refusal, window_rows, window_sizes
+from microlith.program.attrs import Conv2d
+from microlith.program.types import RowMap
+
+
+def conv_attrs(ctx: CallContext) -> Conv2d:
+    """The typed attributes of the call."""
+    assert isinstance(ctx.call.attrs, Conv2d)
+    return ctx.call.attrs
+
+
+class _Convolution(BaseKernel):
+    """What the convolutions of all types share."""
+
+    def input_rows(self, ctx: CallContext) -> RowMap | None:
+        """Input rows under the windows of the output rows."""
+        return window_rows(conv_attrs(ctx).window)
+
+    def macs(self, ctx: CallContext) -> int:
+        """Multiply-accumulates, padding included."""
+        return ctx.writes[0].size * int(np.prod(ctx.consts["weights"].shape[1:], dtype=np.int64))
+
+    def channels_refusal(self, ctx: CallContext) -> str:
+        """Why channels, groups and weights do not go together; empty where they do."""
+        groups, weights = conv_attrs(ctx).groups, ctx.consts["weights"]
+        x_channels, y_channels = ctx.reads[0].shape[3], ctx.writes[0].shape[3]
+        if x_channels % groups or y_channels % groups:
+            return f"{x_channels} to {y_channels} channels do not divide into {groups} groups"
+        expected = (y_channels, *conv_attrs(ctx).window.kernel, x_channels // groups)
+        return "" if weights.shape == expected else f"weights of shape {weights.shape}, expected {expected}"
+
+
+class S8Conv2d(_Convolution):
+    """``s8_conv2d__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes, weights and requantization."""
+        channels = ctx.writes[0].shape[-1]
+        return window_refusal(ctx) or weighted_refusal(ctx, channels) or self.channels_refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``s8_conv2d.h``."""
+        attrs, x, y = conv_attrs(ctx), ctx.reads[0], ctx.writes[0]
+        zero = zero_point(x)
+        return (
+            *s8_weighted_pointers(ctx),
+            RowRange(),
+            *window_sizes(ctx),
+            runtime("out_channels", y.shape[3]),
+            literal("groups", 1) if attrs.groups == 1 else runtime("groups", attrs.groups),
+            *window_geometry(ctx, attrs.window),
+            runtime("x_zero", zero) if padded(ctx, attrs.window) else literal("x_zero", 0),
+            runtime("y_zero", zero_point(y)),
+            *bounds(ctx),
+        )
+
+    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+        """Weights O,KH,KW,I; the bias folded."""
+        return pack_weighted(ctx, plain(ctx.consts["weights"], "OHWI"))
+
+    def accum_bound(self, ctx: CallContext) -> int | None:
+        """Greatest magnitude of any partial sum."""
+        return accumulator_bound(ctx)
+
+
+class S8DepthwiseConv2d(_Convolution):
+    """``s8_depthwise_conv2d__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes, weights and requantization."""
+        return window_refusal(ctx) or weighted_refusal(ctx, ctx.writes[0].shape[-1]) or depthwise_refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``s8_depthwise_conv2d.h``."""
+        attrs, x, y = conv_attrs(ctx), ctx.reads[0], ctx.writes[0]
+        return (
+            *s8_weighted_pointers(ctx),
+            RowRange(),
+            *window_sizes(ctx),
+            literal("filters", y.shape[3] // x.shape[3]),
+            *window_geometry(ctx, attrs.window),
+            runtime("x_zero", zero_point(x)) if padded(ctx, attrs.window) else literal("x_zero", 0),
+            runtime("y_zero", zero_point(y)),
+            *bounds(ctx),
+        )
+
+    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+        """Weights KH,KW,O, so that neighbouring channels are neighbours; the bias folded."""
+        return pack_weighted(ctx, depthwise_weights(ctx))
+
+    def accum_bound(self, ctx: CallContext) -> int | None:
+        """Greatest magnitude of any partial sum."""
+        return accumulator_bound(ctx)
+
+    def stack_bytes(self, ctx: CallContext) -> int:
+        """Four accumulators."""
+        return 16
+
+
+def s8_weighted_pointers(ctx: CallContext) -> tuple[Argument, ...]:
+    """Addresses and requantization of an int8 layer with weights, up to and including per_channel."""
+    return (
+        written("y", "int8_t"),
+        read("x", "int8_t"),
+        const(ctx, "weights", "int8_t"),
+        const(ctx, "bias", "int32_t"),
+        const(ctx, "weight_zero", "int32_t"),
+        *requant_arguments(ctx),
+        per_channel(ctx),
+    )
+
+
+def depthwise_refusal(ctx: CallContext) -> str:
+    """Why weights and channels are not those of a depthwise convolution; empty where they are."""
+    x_channels, y_channels = ctx.reads[0].shape[3], ctx.writes[0].shape[3]
+    if y_channels % x_channels:
+        return f"{y_channels} output channels are no multiple of {x_channels}"
+    expected = (y_channels, *conv_attrs(ctx).window.kernel, 1)
+    shape = ctx.consts["weights"].shape
+    return "" if shape == expected else f"weights of shape {shape}, expected {expected}"
+
+
+def depthwise_weights(ctx: CallContext) -> Packed:
+    """Weights KH,KW,O."""
+    return plain(np.moveaxis(ctx.consts["weights"][..., 0], 0, -1), "HWO", sliceable_axes=())
+
+
+CONVOLUTIONS = (
+    S8Conv2d(
+        "s8_conv2d__portable",
+        "conv2d",
+        "s8_conv2d.h",
+        streams=True,
+        instructions_per_mac=4.5,
+        instructions_per_output=40,
+    ),
+    S8DepthwiseConv2d(
+        "s8_depthwise_conv2d__portable",
+        "depthwise_conv2d",
+        "s8_depthwise_conv2d.h",
+        streams=True,
+        instructions_per_mac=6.0,
+        instructions_per_output=30,
+    ),
+)

@@ -1,0 +1,216 @@
+"""Portable elementwise kernels: ``add``, ``sub``, ``mul`` and ``lut``."""
+
+from __future__ import annotations
+
+from microlith.kernels.arguments import (
+    bounds,
+    has_rows,
+    literal,
+    read,
+    requant_arguments,
+    ring,
+    row_elements,
+    row_range,
+    runtime,
+    written,
+    zero_point,
+)
+from microlith.kernels.base import Argument, CallContext, Pointer
+from microlith.kernels.descriptor import BaseKernel, requant_refusal
+from microlith.program.attrs import Binary, Lut
+from microlith.program.types import RowMap, View, contiguous
+from microlith.quant.requantize import FixedRequant
+
+OPERANDS = ("a", "b")
+Strides = tuple[int, int, int, int]
+
+
+def binary_attrs(ctx: CallContext) -> Binary:
+    """The typed attributes of the call."""
+    assert isinstance(ctx.call.attrs, Binary)
+    return ctx.call.attrs
+
+
+def operand_views(ctx: CallContext) -> tuple[View | None, View | None]:
+    """The views of a and b; None for the operand that is a constant."""
+    reads = iter(ctx.reads)
+    a, b = (None if role in ctx.call.consts else next(reads, None) for role in OPERANDS)
+    return a, b
+
+
+def operand_strides(attrs: Binary) -> tuple[Strides, Strides]:
+    """Strides of a and b."""
+    return attrs.a_strides, attrs.b_strides
+
+
+def same_strides(attrs: Binary, strides: Strides) -> bool:
+    """Whether an operand lies just as the result does, so that element i is element i."""
+    dense = contiguous(attrs.shape)
+    return all(size == 1 or a == b for size, a, b in zip(attrs.shape, strides, dense, strict=True))
+
+
+class _Binary(BaseKernel):
+    """What elementwise kernels of two operands of all types share."""
+
+    ctype = "int8_t"
+
+    def operand_pointers(self, ctx: CallContext) -> tuple[Pointer, ...]:
+        """Addresses of a and b."""
+        pointers, index = [], 0
+        for role, view in zip(OPERANDS, operand_views(ctx), strict=True):
+            if view is None:
+                pointers.append(Pointer(role, f"const {self.ctype} *", "const", role))
+            else:
+                pointers.append(read(role, self.ctype, index))
+                index += 1
+        return tuple(pointers)
+
+    def operands_refusal(self, ctx: CallContext) -> str:
+        """Why operands and result do not go together; empty where they do."""
+        views, constants = operand_views(ctx), [role for role in OPERANDS if role in ctx.call.consts]
+        if len(ctx.reads) + len(constants) != 2:
+            return f"{len(ctx.reads)} operands read and constants {constants}, expected two operands"
+        size = contiguous(binary_attrs(ctx).shape)[0] * binary_attrs(ctx).shape[0]
+        if ctx.writes[0].size != size:
+            return f"{ctx.writes[0].id} has {ctx.writes[0].size} elements, the attributes state {size}"
+        rings = any(view is not None and view.ring_rows is not None for view in (*views, *ctx.writes))
+        return "rings of rows need rows" if rings and self.input_rows(ctx) is None else ""
+
+    def is_flat(self, ctx: CallContext) -> bool:
+        """Whether both operands lie just as the result does and nothing is a ring."""
+        rings = any(view.ring_rows is not None for view in (*ctx.reads, *ctx.writes))
+        return not rings and all(same_strides(binary_attrs(ctx), s) for s in operand_strides(binary_attrs(ctx)))
+
+    def input_rows(self, ctx: CallContext) -> RowMap | None:
+        """The same rows, where every operand has rows that the result has."""
+        attrs = binary_attrs(ctx)
+        pairs = zip(operand_views(ctx), operand_strides(attrs), strict=True)
+        whole = any(view is not None and strides[1] == 0 and attrs.shape[1] > 1 for view, strides in pairs)
+        rows_are_axis_1 = has_rows(ctx.writes[0]) and attrs.shape[:2] == ctx.writes[0].shape[:2]
+        return RowMap(1, 0, 0) if rows_are_axis_1 and not whole else None
+
+    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+        """0 for an operand that lies just as the result does."""
+        attrs = binary_attrs(ctx)
+        pairs = zip(operand_views(ctx), operand_strides(attrs), strict=True)
+        return tuple(0 if same_strides(attrs, strides) else None for view, strides in pairs if view is not None)
+
+    def rows(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """Rows of the result: the range of an image, or all along axis 1."""
+        if self.input_rows(ctx) is not None:
+            return row_range(ctx.writes[0])
+        return runtime("row_begin", 0), runtime("row_end", binary_attrs(ctx).shape[1])
+
+    def extent(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """Rows and sizes of a flat call, or rows, rings, sizes and strides of any."""
+        attrs, views = binary_attrs(ctx), operand_views(ctx)
+        if self.is_flat(ctx):
+            return *self.rows(ctx), runtime("row_elements", ctx.writes[0].size // attrs.shape[1])
+        rings = (
+            literal(f"{role}_ring", 0) if v is None else ring(f"{role}_ring", v)
+            for role, v in zip(OPERANDS, views, strict=True)
+        )
+        strides = zip(OPERANDS, operand_strides(attrs), strict=True)
+        return (
+            *self.rows(ctx),
+            *rings,
+            ring("y_ring", ctx.writes[0]),
+            *(runtime(f"n{axis}", size) for axis, size in enumerate(attrs.shape)),
+            *(runtime(f"{role}s{axis}", stride) for role, four in strides for axis, stride in enumerate(four)),
+        )
+
+
+class S8Binary(_Binary):
+    """``s8_add__portable``, ``s8_sub__portable`` and ``s8_mul__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Operands and requantization."""
+        sums = 3 if isinstance(ctx.call.requant, FixedRequant) else 2
+        length = 1 if self.op == "mul" else sums
+        return self.operands_refusal(ctx) or requant_refusal(ctx, length)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``s8_binary.h``."""
+        attrs, views = binary_attrs(ctx), operand_views(ctx)
+        zeros = (attrs.a_zero, attrs.b_zero)
+        zeros_of = (zero if view is None else zero_point(view) for view, zero in zip(views, zeros, strict=True))
+        return (
+            written("y", "int8_t"),
+            *self.operand_pointers(ctx),
+            *requant_arguments(ctx),
+            *self.extent(ctx),
+            *(runtime(f"{role}_zero", zero) for role, zero in zip(OPERANDS, zeros_of, strict=True)),
+            runtime("y_zero", zero_point(ctx.writes[0])),
+            *bounds(ctx),
+        )
+
+
+class S8BinaryFlat(S8Binary):
+    """``s8_add__flat`` and kin: operands and result of one shape, none a ring."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Broadcasting and rings need the general kernel."""
+        flat = "" if self.is_flat(ctx) else "an operand broadcasts or is a ring of rows"
+        return super().refusal(ctx) or flat
+
+
+class S8BinaryStrided(S8Binary):
+    """``s8_add__portable`` and kin, for the calls that are not flat."""
+
+    def is_flat(self, ctx: CallContext) -> bool:
+        """Never taken as one run."""
+        return False
+
+
+class S8Lut(BaseKernel):
+    """``s8_lut__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Size of the table."""
+        assert isinstance(ctx.call.attrs, Lut)
+        x, y, tables = ctx.reads[0], ctx.writes[0], ctx.call.attrs.tables
+        if "table" not in ctx.consts or ctx.consts["table"].size != tables * 256:
+            return f"the call needs {tables} tables of 256 entries"
+        if tables != 1 and tables != x.shape[-1]:
+            return f"{tables} tables for {x.shape[-1]} channels"
+        rings = (x.ring_rows is not None or y.ring_rows is not None) and not has_rows(y)
+        return "rings of rows need images" if rings or x.size != y.size else ""
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``s8_lut.h``."""
+        assert isinstance(ctx.call.attrs, Lut)
+        x, y, tables = ctx.reads[0], ctx.writes[0], ctx.call.attrs.tables
+        return (
+            written("y", "int8_t"),
+            read("x", "int8_t"),
+            Pointer("table", "const int8_t *", "const", "table"),
+            *row_range(y),
+            ring("x_ring", x),
+            ring("y_ring", y),
+            runtime("row_elements", row_elements(y)),
+            literal("tables", 1) if tables == 1 else runtime("tables", tables),
+        )
+
+    def input_rows(self, ctx: CallContext) -> RowMap | None:
+        """The same rows."""
+        return RowMap(1, 0, 0) if has_rows(ctx.writes[0]) else None
+
+    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+        """The output may lie at or before the input."""
+        return (0,)
+
+
+def _binary(op: str, instructions: float) -> tuple[S8Binary, ...]:
+    strided = S8BinaryStrided(
+        f"s8_{op}__portable", op, "s8_binary.h", streams=True, instructions_per_output=instructions + 6
+    )
+    flat = S8BinaryFlat(f"s8_{op}__flat", op, "s8_binary.h", streams=True, instructions_per_output=instructions)
+    return strided, flat
+
+
+ELEMENTWISE = (
+    *_binary("add", 22),
+    *_binary("sub", 22),
+    *_binary("mul", 16),
+    S8Lut("s8_lut__portable", "lut", "s8_lut.h", streams=True, instructions_per_output=6),
+)

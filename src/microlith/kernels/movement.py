@@ -1,0 +1,121 @@
+"""Portable data movement: ``copy`` and ``fill``, by the width of an element."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from microlith.kernels.arguments import literal, read, runtime, written
+from microlith.kernels.base import Argument, CallContext, Runtime
+from microlith.kernels.descriptor import BaseKernel
+from microlith.program.attrs import Copy, Fill
+from microlith.program.types import ITEM_BYTES
+
+AXES = 6
+CTYPES = {1: "uint8_t", 4: "ml_x32"}
+Axis = tuple[int, int, int]
+
+
+def merged_axes(attrs: Copy) -> tuple[Axis, ...]:
+    """Axes as (size, read stride, write stride), without those of size 1, neighbours merged where one run covers both."""
+    merged: list[Axis] = []
+    for axis in zip(attrs.shape, attrs.read_strides, attrs.write_strides, strict=True):
+        size, read_stride, write_stride = axis
+        if size == 1:
+            continue
+        if merged and merged[-1][1] == size * read_stride and merged[-1][2] == size * write_stride:
+            merged[-1] = (merged[-1][0] * size, read_stride, write_stride)
+        else:
+            merged.append(axis)
+    return tuple(merged) or ((1, 1, 1),)
+
+
+class _Movement(BaseKernel):
+    """Kernels that look at the width of an element and not at its type."""
+
+    @property
+    def item_bytes(self) -> int:
+        """Width of an element."""
+        return ITEM_BYTES[self.reads]
+
+    def view_refusal(self, ctx: CallContext) -> str:
+        """Width of the elements; views may have gaps, the strides are attributes."""
+        for view in (*ctx.reads, *ctx.writes):
+            if ITEM_BYTES[view.dtype] != self.item_bytes:
+                return f"{view.id} is {view.dtype}, the kernel moves elements of {self.item_bytes} bytes"
+            if view.ring_rows is not None:
+                return f"{view.id} is a ring of rows, the kernel takes whole tensors"
+        return ""
+
+
+class CopyElements(_Movement):
+    """``x8_copy__portable`` and ``x32_copy__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Number of axes."""
+        axes = len(merged_axes(copy_attrs(ctx)))
+        return f"{axes} axes that do not merge, the kernel has {AXES}" if axes > AXES else ""
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``x_copy.h``; axes that are not needed are literals, so that their loops vanish."""
+        attrs, ctype = copy_attrs(ctx), CTYPES[self.item_bytes]
+        axes = merged_axes(attrs)
+        unused = AXES - len(axes)
+        padded = ((1, 0, 0),) * unused + axes
+
+        def column(name: str, index: int) -> tuple[Argument, ...]:
+            values = tuple(axis[index] for axis in padded)
+            unit = AXES - 1 if index and axes[-1][1] == axes[-1][2] == 1 else AXES
+            return tuple(
+                literal(f"{name}{i}", value) if i < unused or i == unit else runtime(f"{name}{i}", value)
+                for i, value in enumerate(values)
+            )
+
+        return (
+            written("y", ctype),
+            read("x", ctype),
+            *column("n", 0),
+            runtime("x_offset", attrs.read_offset),
+            *column("xs", 1),
+            runtime("y_offset", attrs.write_offset),
+            *column("ys", 2),
+        )
+
+
+class FillElements(_Movement):
+    """``x8_fill__portable`` and ``x32_fill__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Gaps."""
+        return super(_Movement, self).view_refusal(ctx) if ctx.writes[0].dtype == self.writes else ""
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``x_copy.h``."""
+        assert isinstance(ctx.call.attrs, Fill)
+        ctype, view = CTYPES[self.item_bytes], ctx.writes[0]
+        return (
+            written("y", ctype),
+            runtime("count", view.size),
+            Runtime("value", ctype, f"{bit_pattern(ctx.call.attrs.value, view.dtype)}u"),
+        )
+
+
+def copy_attrs(ctx: CallContext) -> Copy:
+    """The typed attributes of the call."""
+    assert isinstance(ctx.call.attrs, Copy)
+    return ctx.call.attrs
+
+
+def bit_pattern(value: float, dtype: str) -> int:
+    """The bits of a value of that type, as an unsigned integer."""
+    if dtype == "f32":
+        return int(np.float32(value).view(np.uint32))
+    bits = 8 * ITEM_BYTES[dtype]
+    return int(value) & ((1 << bits) - 1)
+
+
+MOVEMENT = (
+    CopyElements("x8_copy__portable", "copy", "x_copy.h", "s8", "s8", instructions_per_output=4),
+    CopyElements("x32_copy__portable", "copy", "x_copy.h", "f32", "f32", instructions_per_output=4),
+    FillElements("x8_fill__portable", "fill", "x_copy.h", "s8", "s8", instructions_per_output=2),
+    FillElements("x32_fill__portable", "fill", "x_copy.h", "f32", "f32", instructions_per_output=2),
+)

@@ -1,0 +1,149 @@
+"""Portable pooling and reductions: ``max_pool2d``, ``average_pool2d``, ``reduce_mean``."""
+
+from __future__ import annotations
+
+from microlith.kernels.arguments import bounds, literal, read, requant_arguments, runtime, written, zero_point
+from microlith.kernels.base import Argument, CallContext, RowRange
+from microlith.kernels.descriptor import BaseKernel, requant_refusal
+from microlith.kernels.windowed import window_geometry, window_refusal, window_rows, window_sizes
+from microlith.program.attrs import Pool2d, ReduceMean
+from microlith.program.types import RowMap
+
+
+def pool_attrs(ctx: CallContext) -> Pool2d:
+    """The typed attributes of the call."""
+    assert isinstance(ctx.call.attrs, Pool2d)
+    return ctx.call.attrs
+
+
+def mean_attrs(ctx: CallContext) -> ReduceMean:
+    """The typed attributes of the call."""
+    assert isinstance(ctx.call.attrs, ReduceMean)
+    return ctx.call.attrs
+
+
+class _Pool2d(BaseKernel):
+    """What pooling of all types shares."""
+
+    def input_rows(self, ctx: CallContext) -> RowMap | None:
+        """Input rows under the windows of the output rows."""
+        return window_rows(pool_attrs(ctx).window)
+
+    def macs(self, ctx: CallContext) -> int:
+        """Values visited, padding included."""
+        kernel = pool_attrs(ctx).window.kernel
+        return ctx.writes[0].size * kernel[0] * kernel[1]
+
+    def shape_refusal(self, ctx: CallContext) -> str:
+        """Why the views do not go together; empty where they do."""
+        channels = (ctx.reads[0].shape[-1], ctx.writes[0].shape[-1])
+        return window_refusal(ctx) or (
+            "" if channels[0] == channels[1] else f"{channels[0]} channels become {channels[1]}"
+        )
+
+
+class S8MaxPool2d(_Pool2d):
+    """``s8_max_pool2d__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes and quantization parameters."""
+        x, y = ctx.reads[0].qparams, ctx.writes[0].qparams
+        same = x is not None and y is not None and x.same(y)
+        return self.shape_refusal(ctx) or ("" if same else "input and output have different quantization parameters")
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``s8_pool2d.h``."""
+        return (
+            written("y", "int8_t"),
+            read("x", "int8_t"),
+            RowRange(),
+            *window_sizes(ctx),
+            *window_geometry(ctx, pool_attrs(ctx).window),
+            *bounds(ctx),
+        )
+
+
+class S8AveragePool2d(_Pool2d):
+    """``s8_average_pool2d__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes and requantization, which has one factor for each number of values."""
+        kernel = pool_attrs(ctx).window.kernel
+        return self.shape_refusal(ctx) or requant_refusal(ctx, kernel[0] * kernel[1])
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``s8_pool2d.h``."""
+        attrs = pool_attrs(ctx)
+        return (
+            written("y", "int8_t"),
+            read("x", "int8_t"),
+            *requant_arguments(ctx),
+            RowRange(),
+            *window_sizes(ctx),
+            *window_geometry(ctx, attrs.window),
+            literal("count_include_pad", int(attrs.count_include_pad)),
+            runtime("x_zero", zero_point(ctx.reads[0])),
+            runtime("y_zero", zero_point(ctx.writes[0])),
+            *bounds(ctx),
+        )
+
+    def accum_bound(self, ctx: CallContext) -> int | None:
+        """Differences of at most 255."""
+        kernel = pool_attrs(ctx).window.kernel
+        return kernel[0] * kernel[1] * 255
+
+
+class _ReduceMean(BaseKernel):
+    """What means of all types share."""
+
+    def macs(self, ctx: CallContext) -> int:
+        """Values visited."""
+        return ctx.reads[0].size
+
+    def shape_refusal(self, ctx: CallContext) -> str:
+        """Why the views do not have the sizes that the attributes state; empty where they do."""
+        attrs = mean_attrs(ctx)
+        got, lanes = (ctx.reads[0].size, ctx.writes[0].size), attrs.outer * attrs.inner
+        expected = (lanes * attrs.count, lanes)
+        return "" if got == expected else f"{got[0]} values to {got[1]}, expected {expected[0]} to {expected[1]}"
+
+    def sizes(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """outer, count, inner."""
+        attrs = mean_attrs(ctx)
+        return runtime("outer", attrs.outer), runtime("count", attrs.count), runtime("inner", attrs.inner)
+
+
+class S8ReduceMean(_ReduceMean):
+    """``s8_reduce_mean__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes, size of the accumulator and requantization."""
+        bound = mean_attrs(ctx).count * 255
+        if bound >= 2**31:
+            return f"the accumulator can reach {bound:,}, which does not fit in 32 bits"
+        return self.shape_refusal(ctx) or requant_refusal(ctx, 1)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``s8_reduce_mean.h``."""
+        return (
+            written("y", "int8_t"),
+            read("x", "int8_t"),
+            *requant_arguments(ctx),
+            *self.sizes(ctx),
+            runtime("x_zero", zero_point(ctx.reads[0])),
+            runtime("y_zero", zero_point(ctx.writes[0])),
+            *bounds(ctx),
+        )
+
+    def accum_bound(self, ctx: CallContext) -> int | None:
+        """Differences of at most 255."""
+        return mean_attrs(ctx).count * 255
+
+
+POOLING = (
+    S8MaxPool2d("s8_max_pool2d__portable", "max_pool2d", "s8_pool2d.h", streams=True, instructions_per_mac=7),
+    S8AveragePool2d(
+        "s8_average_pool2d__portable", "average_pool2d", "s8_pool2d.h", streams=True, instructions_per_mac=6
+    ),
+    S8ReduceMean("s8_reduce_mean__portable", "reduce_mean", "s8_reduce_mean.h"),
+)

@@ -1,0 +1,143 @@
+"""Portable products of matrices: ``fully_connected`` and ``matmul``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from microlith.kernels.arguments import bounds, read, requant_arguments, runtime, written, zero_point
+from microlith.kernels.base import Argument, CallContext, Packed
+from microlith.kernels.convolution import s8_weighted_pointers
+from microlith.kernels.descriptor import BaseKernel, plain, requant_refusal
+from microlith.kernels.weighted import accumulator_bound, pack_weighted, weighted_refusal
+from microlith.program.attrs import MatMul
+
+
+class _FullyConnected(BaseKernel):
+    """What fully connected layers of all types share: rows of depth values each."""
+
+    def macs(self, ctx: CallContext) -> int:
+        """Multiply-accumulates."""
+        return ctx.writes[0].size * int(ctx.consts["weights"].shape[1])
+
+    def shape_refusal(self, ctx: CallContext) -> str:
+        """Why views and weights do not go together; empty where they do."""
+        shape, x, y = ctx.consts["weights"].shape, ctx.reads[0].size, ctx.writes[0].size
+        if len(shape) != 2 or x % shape[1] or y != x // shape[1] * shape[0]:
+            return f"{x} values to {y} by weights of shape {shape}"
+        return ""
+
+    def sizes(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """rows, depth, out_channels."""
+        out_channels, depth = ctx.consts["weights"].shape
+        rows = ctx.reads[0].size // depth
+        return runtime("rows", rows), runtime("depth", depth), runtime("out_channels", out_channels)
+
+
+class S8FullyConnected(_FullyConnected):
+    """``s8_fully_connected__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes, weights and requantization."""
+        if "weights" not in ctx.consts:
+            return "the call has no weights"
+        return weighted_refusal(ctx, ctx.consts["weights"].shape[0]) or self.shape_refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``s8_fully_connected.h``."""
+        return (
+            *s8_weighted_pointers(ctx),
+            *self.sizes(ctx),
+            runtime("y_zero", zero_point(ctx.writes[0])),
+            *bounds(ctx),
+        )
+
+    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+        """Weights O,K; the bias folded."""
+        return pack_weighted(ctx, plain(ctx.consts["weights"], "OK"))
+
+    def accum_bound(self, ctx: CallContext) -> int | None:
+        """Greatest magnitude of any partial sum."""
+        return accumulator_bound(ctx)
+
+
+class _MatMul(BaseKernel):
+    """What products of two activations of all types share."""
+
+    def macs(self, ctx: CallContext) -> int:
+        """Multiply-accumulates."""
+        attrs = matmul_attrs(ctx)
+        return attrs.batch * attrs.rows * attrs.depth * attrs.columns
+
+    def shape_refusal(self, ctx: CallContext) -> str:
+        """Why the operands do not have the sizes that the attributes state; empty where they do."""
+        attrs = matmul_attrs(ctx)
+        if len(ctx.reads) != 2:
+            return f"the kernel takes two operands that are read, the call has {len(ctx.reads)}"
+        a_size = (1 if attrs.broadcast_a else attrs.batch) * attrs.rows * attrs.depth
+        b_size = (1 if attrs.broadcast_b else attrs.batch) * attrs.depth * attrs.columns
+        got = (ctx.reads[0].size, ctx.reads[1].size, ctx.writes[0].size)
+        expected = (a_size, b_size, attrs.batch * attrs.rows * attrs.columns)
+        return "" if got == expected else f"operands and result of {got} values, expected {expected}"
+
+    def sizes(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """batch, rows, depth, columns and the batch strides."""
+        attrs = matmul_attrs(ctx)
+        return (
+            runtime("batch", attrs.batch),
+            runtime("rows", attrs.rows),
+            runtime("depth", attrs.depth),
+            runtime("columns", attrs.columns),
+            runtime("a_batch_stride", 0 if attrs.broadcast_a else attrs.rows * attrs.depth),
+            runtime("b_batch_stride", 0 if attrs.broadcast_b else attrs.depth * attrs.columns),
+        )
+
+
+class S8MatMul(_MatMul):
+    """``s8_matmul__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes, size of the accumulator and requantization."""
+        bound = self.accum_bound(ctx)
+        if bound is None or bound >= 2**31:
+            return f"the accumulator can reach {bound}, which does not fit in 32 bits"
+        return self.shape_refusal(ctx) or requant_refusal(ctx, 1)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``s8_matmul.h``."""
+        return (
+            written("y", "int8_t"),
+            read("a", "int8_t", 0),
+            read("b", "int8_t", 1),
+            *requant_arguments(ctx),
+            *self.sizes(ctx),
+            runtime("a_zero", zero_point(ctx.reads[0])),
+            runtime("b_zero", zero_point(ctx.reads[1])),
+            runtime("y_zero", zero_point(ctx.writes[0])),
+            *bounds(ctx),
+        )
+
+    def stack_bytes(self, ctx: CallContext) -> int:
+        """Four accumulators."""
+        return 16
+
+    def accum_bound(self, ctx: CallContext) -> int | None:
+        """Products of two differences of at most 255."""
+        return matmul_attrs(ctx).depth * 255 * 255
+
+
+def matmul_attrs(ctx: CallContext) -> MatMul:
+    """The typed attributes of the call."""
+    assert isinstance(ctx.call.attrs, MatMul)
+    return ctx.call.attrs
+
+
+PRODUCTS = (
+    S8FullyConnected(
+        "s8_fully_connected__portable",
+        "fully_connected",
+        "s8_fully_connected.h",
+        instructions_per_mac=4.5,
+        instructions_per_output=30,
+    ),
+    S8MatMul("s8_matmul__portable", "matmul", "s8_matmul.h", instructions_per_mac=3.5, instructions_per_output=25),
+)

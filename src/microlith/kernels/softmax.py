@@ -1,0 +1,65 @@
+"""Portable ``softmax``."""
+
+from __future__ import annotations
+
+from microlith.kernels.arguments import bounds, literal, read, requant_arguments, runtime, written, zero_point
+from microlith.kernels.base import Argument, CallContext, Pointer
+from microlith.kernels.descriptor import BaseKernel, requant_refusal
+from microlith.program.attrs import Softmax
+
+
+def softmax_attrs(ctx: CallContext) -> Softmax:
+    """The typed attributes of the call."""
+    assert isinstance(ctx.call.attrs, Softmax)
+    return ctx.call.attrs
+
+
+class _Softmax(BaseKernel):
+    """What softmax of all types shares."""
+
+    def macs(self, ctx: CallContext) -> int:
+        """Values visited, three times each."""
+        return 3 * ctx.reads[0].size
+
+    def shape_refusal(self, ctx: CallContext) -> str:
+        """Why the views do not have the size that the attributes state; empty where they do."""
+        attrs = softmax_attrs(ctx)
+        got, expected = (ctx.reads[0].size, ctx.writes[0].size), attrs.outer * attrs.count * attrs.inner
+        return "" if got == (expected, expected) else f"{got[0]} values to {got[1]}, expected {expected}"
+
+    def sizes(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """outer, count, inner; inner is a literal where it is 1."""
+        attrs = softmax_attrs(ctx)
+        inner = literal("inner", 1) if attrs.inner == 1 else runtime("inner", attrs.inner)
+        return runtime("outer", attrs.outer), runtime("count", attrs.count), inner
+
+
+class S8Softmax(_Softmax):
+    """``s8_softmax__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Table, length of the axis and requantization."""
+        if "table" not in ctx.consts or ctx.consts["table"].size != 256:
+            return "the call needs a table of 256 exponentials"
+        if softmax_attrs(ctx).count > 65535:
+            return f"an axis of {softmax_attrs(ctx).count:,} values; the sum of at most 65,535 fits in 32 bits"
+        return self.shape_refusal(ctx) or requant_refusal(ctx, 1)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``s8_softmax.h``."""
+        return (
+            written("y", "int8_t"),
+            read("x", "int8_t"),
+            Pointer("table", "const int32_t *", "const", "table"),
+            *requant_arguments(ctx),
+            *self.sizes(ctx),
+            runtime("y_zero", zero_point(ctx.writes[0])),
+            *bounds(ctx),
+        )
+
+    def accum_bound(self, ctx: CallContext) -> int | None:
+        """Shares in units of 2^-14."""
+        return 1 << 14
+
+
+SOFTMAX = (S8Softmax("s8_softmax__portable", "softmax", "s8_softmax.h"),)

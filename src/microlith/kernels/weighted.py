@@ -1,0 +1,60 @@
+"""Integer layers with weights: the zero point of the input moved into the bias, and the bound of the accumulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microlith.kernels.arguments import zero_point
+from microlith.kernels.base import CallContext, Packed
+from microlith.kernels.descriptor import INT32_MAX, plain, requant_refusal
+
+
+def centered_weights(ctx: CallContext) -> NDArray[np.int64]:
+    """Weights less their zero points, one row for each output channel."""
+    weights = ctx.consts["weights"].astype(np.int64)
+    rows = weights.reshape(weights.shape[0], -1)
+    zero = ctx.consts.get("weight_zero")
+    return rows if zero is None else rows - zero.astype(np.int64).reshape(-1, 1)
+
+
+def folded_bias(ctx: CallContext) -> NDArray[np.int64]:
+    """bias - x_zero * sum of (w - weight_zero): sum of (x - x_zero) * (w - weight_zero) without subtracting from x.
+
+    It holds with padding too where a tap in the padding reads x_zero.
+    """
+    folded: NDArray[np.int64] = ctx.consts["bias"].astype(np.int64) - zero_point(ctx.reads[0]) * centered_weights(
+        ctx
+    ).sum(axis=1)
+    return folded
+
+
+def accumulator_bound(ctx: CallContext) -> int:
+    """Greatest magnitude of any partial sum, for x in [-128, 127] and the weights as they are."""
+    return int((np.abs(folded_bias(ctx)) + 128 * np.abs(centered_weights(ctx)).sum(axis=1)).max())
+
+
+def weighted_refusal(ctx: CallContext, out_channels: int) -> str:
+    """Why weights, bias or requantization do not serve; empty where they do."""
+    for role in ("weights", "bias"):
+        if role not in ctx.consts:
+            return f"the call has no {role}"
+    if ctx.consts["weights"].shape[0] != out_channels or ctx.consts["bias"].shape != (out_channels,):
+        return f"weights {ctx.consts['weights'].shape} and bias {ctx.consts['bias'].shape} for {out_channels} channels"
+    bound = accumulator_bound(ctx)
+    if bound > INT32_MAX:
+        return f"the accumulator can reach {bound:,}, which does not fit in 32 bits"
+    return requant_refusal(ctx, 1, out_channels)
+
+
+def pack_weighted(ctx: CallContext, weights: Packed) -> Mapping[str, Packed]:
+    """All consts: the weights as given, the bias folded, the rest in Program order.
+
+    The packing of the bias names what was folded into it, since other calls may fold otherwise.
+    """
+    reference = ctx.call.consts["weights"]
+    fold = f"less {zero_point(ctx.reads[0])} * sum of {reference.id}{list(reference.slice or ())}"
+    packed = {role: plain(values) for role, values in ctx.consts.items() if role not in ("weights", "bias")}
+    return packed | {"weights": weights, "bias": plain(folded_bias(ctx).astype(np.int32), fold)}
