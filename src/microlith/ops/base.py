@@ -48,6 +48,11 @@ class Op(Generic[A]):
         reference: float32 meaning on arrays in graph order; a batch axis larger than the graph's 1 is allowed.
         quantized: integer meaning: data inputs as QArrays (None for an absent bias), the output required, integers
             out. None for an op without one.
+        tables: of an op that is one function of each element (or one a channel): the tables of its integer meaning,
+            shape (1, 256) or (C, 256), from attributes, the input's parameters and the output required.
+        batches: whether evaluating samples that are stacked along axis 0 of the data inputs equals evaluating them one
+            by one, given that axis 0 of each and of the output is 1; from attributes, shapes of the data inputs (None
+            for absent and constant ones) and the output shape.
     """
 
     op_type: str
@@ -57,3 +62,5 @@ class Op(Generic[A]):
     quantized: Callable[[A, Sequence[QArray | None], Output], Array] | None = None
     macs: Callable[[A, Sequence[Shape], Shape], int] = lambda attrs, inputs, output: 0
     data_inputs: tuple[int, ...] | None = None
+    tables: Callable[[A, QParams, Output], NDArray[np.integer]] | None = None
+    batches: Callable[[A, Sequence[Shape | None], Shape], bool] = lambda attrs, inputs, output: False

@@ -1,0 +1,50 @@
+"""Clip between constant bounds; Relu6 is Clip between 0 and 6."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from microlith.ops import nodes
+from microlith.ops.unary import unary
+from microlith.quant.lut import Curve
+
+
+@dataclass(frozen=True)
+class ClipAttrs:
+    """Bounds, infinite where a side is open."""
+
+    low: float
+    high: float
+
+
+def parse(node: ir.Node) -> ClipAttrs:
+    """Bounds from the attributes (opset 6) or the constant inputs (opset 11)."""
+    low, high = (
+        _bound(node, name, index, default) for name, index, default in (("min", 1, -np.inf), ("max", 2, np.inf))
+    )
+    return ClipAttrs(low, high)
+
+
+def _bound(node: ir.Node, name: str, index: int, default: float) -> float:
+    values = nodes.constant(node, index, f"its {name}")
+    if values is None:
+        return nodes.real(node, name, default)
+    if values.size != 1:
+        raise nodes.unsupported(node, f"its {name} has shape {values.shape}, expected a single number")
+    return float(values.reshape(()))
+
+
+def _compute(attrs: ClipAttrs, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Not np.clip: where the bounds cross, ONNX means min(max(x, low), high), and so does this.
+    return np.minimum(np.maximum(x, np.float32(attrs.low)), np.float32(attrs.high))
+
+
+def _curve(attrs: ClipAttrs) -> Curve:
+    return lambda x: np.minimum(np.maximum(x, attrs.low), attrs.high)
+
+
+CLIP = unary("Clip", parse, _compute, _curve)

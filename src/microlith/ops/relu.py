@@ -1,0 +1,14 @@
+"""Relu: ``max(x, 0)``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from microlith.ops.unary import no_attributes, unary
+
+RELU = unary(
+    "Relu",
+    no_attributes,
+    lambda attrs, x: np.maximum(x, np.float32(0.0)),
+    lambda attrs: lambda x: np.maximum(x, 0.0),
+)

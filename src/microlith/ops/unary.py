@@ -1,0 +1,67 @@
+"""What the ops that compute one function of each element have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from microlith.ops import nodes
+from microlith.ops.base import Array, Op, Output, Shape
+from microlith.quant.lut import Curve, lookup, unary_table
+from microlith.quant.types import QArray, QParams
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True)
+class NoAttrs:
+    """Attributes of an op that has none."""
+
+
+def no_attributes(node: ir.Node) -> NoAttrs:
+    """Nothing to read."""
+    return NoAttrs()
+
+
+def same_shape(attrs: object, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
+    """The shape of the first input."""
+    return (inputs[0],)
+
+
+def always(attrs: object, inputs: Sequence[Shape | None], output: Shape) -> bool:
+    """Samples never meet."""
+    return True
+
+
+def unary(
+    op_type: str,
+    parse: Callable[[ir.Node], A],
+    compute: Callable[[A, NDArray[np.float32]], NDArray[np.float32]],
+    curve: Callable[[A], Curve],
+) -> Op[A]:
+    """An op of one function of each element.
+
+    Args:
+        op_type: ONNX name.
+        parse: attributes of a node.
+        compute: float32 meaning.
+        curve: float64 meaning, from which the tables of integer calls are made.
+    """
+
+    def tables(attrs: A, x: QParams, output: Output) -> NDArray[np.integer]:
+        return unary_table(curve(attrs), x, output.qparams, output.low, output.high)[None]
+
+    def reference(attrs: A, inputs: Sequence[Array | None]) -> Array:
+        return compute(attrs, nodes.f32(inputs))
+
+    def quantized(attrs: A, inputs: Sequence[QArray | None], output: Output) -> Array:
+        x = inputs[0]
+        assert x is not None, "an operand that is never absent"
+        return lookup(x, tables(attrs, x.qparams, output))
+
+    return Op(op_type, parse, same_shape, reference, quantized, data_inputs=(0,), tables=tables, batches=always)

@@ -1,0 +1,72 @@
+"""The requantization parameters of every op, from the scales of its operands.
+
+The reference executor and the compiler take their constants from here and from :mod:`microlith.quant.lut`, so that
+they cannot differ.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from microlith.quant.requantize import FixedRequant, FloatRequant, Requant, requant, scale_factor
+from microlith.quant.types import QParams, Requantization
+
+# Bits by which the operands of a `fixed` sum are shifted left, so that their rescaling keeps its precision.
+SUM_HEADROOM_BITS = 20
+
+# Fraction bits of the probabilities of a softmax before they are brought to the output's scale.
+PROBABILITY_BITS = 14
+
+
+def linear_requant(x: QParams, w: QParams, y: QParams, mode: Requantization) -> Requant:
+    """Convolution, fully connected, matrix product: ``sx * sw / sy``, shape (O,) where ``w`` is per channel else ()."""
+    return requant(scale_factor(x.scale, w.scale, over=y.scale), mode)
+
+
+def mul_requant(a: QParams, b: QParams, y: QParams, mode: Requantization) -> Requant:
+    """Elementwise product: ``sa * sb / sy``, shape ()."""
+    return requant(scale_factor(a.scale, b.scale, over=y.scale), mode)
+
+
+def sum_requant(a: QParams, b: QParams, y: QParams, mode: Requantization) -> Requant:
+    """Elementwise sum or difference.
+
+    Returns:
+        ``float``: scales of a and of b, shape (2,). ``fixed``: multipliers and shifts of a, of b and of the sum,
+        shape (3,), where the operands were shifted left by ``SUM_HEADROOM_BITS`` first.
+    """
+    if mode == "float":
+        return FloatRequant(np.stack([scale_factor(item.scale, over=y.scale) for item in (a, b)]).astype(np.float32))
+    twice = 2.0 * max(float(a.scale), float(b.scale))
+    return requant(
+        np.array([float(a.scale) / twice, float(b.scale) / twice, twice / (2.0**SUM_HEADROOM_BITS * float(y.scale))]),
+        mode,
+    )
+
+
+def mean_requant(x: QParams, y: QParams, count: int, mode: Requantization) -> Requant:
+    """Mean of ``count`` elements: ``sx / (sy * count)``, shape (1,)."""
+    return requant(_mean_factor(x, y, np.array([count])), mode)
+
+
+def average_pool_requant(x: QParams, y: QParams, window: int, mode: Requantization) -> Requant:
+    """Mean of 1 to ``window`` elements, shape (window,): the parameters for a count stand at index count - 1."""
+    return requant(_mean_factor(x, y, np.arange(1, window + 1)), mode)
+
+
+def softmax_requant(y: QParams, mode: Requantization) -> Requant:
+    """Probabilities of ``PROBABILITY_BITS`` fraction bits to the output's scale, shape ()."""
+    return requant(np.asarray(2.0**-PROBABILITY_BITS / y.scale.astype(np.float64)), mode)
+
+
+def part(how: Requant, index: int | np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Requant:
+    """The parameters at ``index`` of the first axis."""
+    if isinstance(how, FixedRequant):
+        return FixedRequant(np.asarray(how.multiplier[index]), np.asarray(how.shift[index]))
+    return FloatRequant(np.asarray(how.scale[index]))
+
+
+def _mean_factor(
+    x: QParams, y: QParams, counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.asarray(x.scale.astype(np.float64) / (y.scale.astype(np.float64) * counts))

@@ -1,0 +1,46 @@
+"""Sums, differences and products of two integer tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microlith.core.errors import UnsupportedError
+from microlith.quant.factors import SUM_HEADROOM_BITS, mul_requant, part, sum_requant
+from microlith.quant.requantize import FixedRequant, FloatRequant, round_half_even, scale_accumulator
+from microlith.quant.types import QArray, QParams, Requantization
+
+
+def add(a: QArray, b: QArray, y: QParams, mode: Requantization, *, subtract: bool = False) -> NDArray[np.int64]:
+    """Scaled ``a + b`` (or ``a - b``), broadcast, neither offset nor saturated."""
+    _check(a, b)
+    requant = sum_requant(a.qparams, b.qparams, y, mode)
+    sign = -1 if subtract else 1
+    if isinstance(requant, FloatRequant):
+        # Each product and the sum are rounded to float32 by themselves.
+        left = a.centered().astype(np.float32) * requant.scale[0]
+        right = b.centered().astype(np.float32) * requant.scale[1]
+        return round_half_even(left - right if subtract else left + right)
+    left_acc, right_acc = (
+        scale_accumulator(item.centered().astype(np.int64) << SUM_HEADROOM_BITS, part(requant, index))
+        for index, item in enumerate((a, b))
+    )
+    return scale_accumulator(left_acc + sign * right_acc, part(requant, 2))
+
+
+def mul(a: QArray, b: QArray, y: QParams, mode: Requantization) -> NDArray[np.int64]:
+    """Scaled ``a * b``, broadcast, neither offset nor saturated."""
+    _check(a, b)
+    requant = mul_requant(a.qparams, b.qparams, y, mode)
+    if isinstance(requant, FixedRequant) and int(requant.shift) > 14:
+        raise UnsupportedError("a product is scaled by more than 2**14, which does not fit in 32 bits")
+    return scale_accumulator(a.centered().astype(np.int64) * b.centered(), requant)
+
+
+def _check(a: QArray, b: QArray) -> None:
+    for item in (a, b):
+        if item.qparams.axis is not None or item.values.dtype not in (np.int8, np.uint8):
+            raise UnsupportedError(
+                f"an operand is {item.values.dtype}{'' if item.qparams.axis is None else ' per channel'}, expected "
+                "8-bit integers with one scale"
+            )

@@ -1,0 +1,40 @@
+"""Maxima and means of integers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microlith.quant.factors import average_pool_requant, mean_requant, part
+from microlith.quant.integer_move import requantize
+from microlith.quant.requantize import scale_accumulator
+from microlith.quant.types import QArray, QParams, Requantization
+from microlith.quant.windows import Geometry, padded, taps
+
+
+def max_pool2d(x: QArray, geometry: Geometry, y: QParams, low: int, high: int) -> NDArray[np.integer]:
+    """Greatest valid element of each window of ``x`` (N, C, H, W), with the meaning of ``y``, within [low, high]."""
+    # The least integer of the type stands for padding: every window holds an element, which is never below it.
+    windows = taps(padded(x.values, geometry, x.qparams.low), geometry)
+    result = next(windows)[2].copy()
+    for _, _, seen in windows:
+        np.maximum(result, seen, out=result)
+    return requantize(QArray(result, x.qparams), y, low, high)
+
+
+def average_pool2d(
+    x: QArray, geometry: Geometry, count_include_pad: bool, y: QParams, mode: Requantization
+) -> NDArray[np.int64]:
+    """Scaled means of the windows of ``x`` (N, C, H, W), neither offset nor saturated."""
+    sums = sum(seen.astype(np.int64) for _, _, seen in taps(padded(x.centered(), geometry, 0), geometry))
+    requant = average_pool_requant(x.qparams, y, geometry.kernel[0] * geometry.kernel[1], mode)
+    return scale_accumulator(np.asarray(sums), part(requant, geometry.counts(count_include_pad) - 1))
+
+
+def reduce_mean(
+    x: QArray, axes: tuple[int, ...], keepdims: bool, y: QParams, mode: Requantization
+) -> NDArray[np.int64]:
+    """Scaled means over ``axes``, neither offset nor saturated."""
+    count = int(np.prod([x.values.shape[axis] for axis in axes], dtype=np.int64))
+    sums = x.centered().sum(axis=axes, keepdims=keepdims, dtype=np.int64)
+    return scale_accumulator(sums, part(mean_requant(x.qparams, y, count, mode), 0))

@@ -1,0 +1,32 @@
+"""Softmax on integers: a table of exponentials, one division for each element."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microlith.core.errors import UnsupportedError
+from microlith.quant.factors import PROBABILITY_BITS, softmax_requant
+from microlith.quant.lut import exp_table
+from microlith.quant.requantize import scale_accumulator
+from microlith.quant.types import QArray, QParams, Requantization
+
+# With more elements the sum of their exponentials could pass 2**32 - 1.
+LONGEST_AXIS = 65535
+
+
+def softmax(x: QArray, axis: int, y: QParams, mode: Requantization) -> NDArray[np.int64]:
+    """Scaled probabilities along ``axis``, neither offset nor saturated.
+
+    Raises:
+        UnsupportedError: the axis is longer than 32-bit arithmetic allows.
+    """
+    if x.values.shape[axis] > LONGEST_AXIS:
+        raise UnsupportedError(
+            f"a softmax over {x.values.shape[axis]:,} elements was asked for; {LONGEST_AXIS:,} are possible"
+        )
+    values = x.values.astype(np.int64)
+    weights = exp_table(x.qparams).astype(np.int64)[values.max(axis=axis, keepdims=True) - values]
+    total = weights.sum(axis=axis, keepdims=True)
+    probability = ((weights << PROBABILITY_BITS) + total // 2) // total
+    return scale_accumulator(probability, softmax_requant(y, mode))
