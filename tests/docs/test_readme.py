@@ -1,0 +1,72 @@
+"""Every command that README.md shows is run, and prints what README.md says it prints.
+
+A ``console`` fence holds commands after ``$ `` and, below each, its output. Output is compared as doctest does with
+ELLIPSIS and NORMALIZE_WHITESPACE: ``...`` stands for what differs from run to run, such as times. A command without
+output below it must only succeed. A ``python`` fence must run. All run in one directory, in order.
+
+Commands of ``make``, ``git`` and ``pip`` set up what these tests run in: they are not run from here.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[2] / "README.md"
+FENCE = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SETUP = ("make", "git", "pip", "cd")
+COMPARE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A command or a script, and the output shown below it (empty: not compared)."""
+
+    argv: tuple[str, ...]
+    output: str
+    title: str
+
+
+def shown(text: str) -> list[Shown]:
+    """What the fences of a document show, in order."""
+    found = []
+    for language, body in FENCE.findall(text):
+        if language == "python":
+            found.append(Shown((sys.executable, "-c", body), "", body.strip().splitlines()[0]))
+            continue
+        for block in re.split(r"^\$ ", body.replace("\\\n", " "), flags=re.MULTILINE)[1:]:
+            command, _, output = block.partition("\n")
+            if command.split()[0] not in SETUP:
+                found.append(Shown(("bash", "-euc", command), output, command))
+    return found
+
+
+@pytest.mark.mcu
+def test_every_command_runs_and_prints_what_is_shown(tmp_path):
+    commands = shown(README.read_text())
+    assert commands, "README.md shows no command"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "COLUMNS": "120", "NO_COLOR": "1"}
+    for command in commands:
+        done = subprocess.run(command.argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command.title}\n{done.stdout}\n{done.stderr}"
+        if command.output.strip():
+            assert doctest.OutputChecker().check_output(command.output, done.stdout, COMPARE), (
+                f"{command.title}\nprinted\n{done.stdout}\nwhere README.md shows\n{command.output}"
+            )
+
+
+def test_commands_and_their_output_are_told_apart():
+    text = "```console\n$ make demo\n$ echo a \\\n  b\na b\n$ true\n```\n\n```python\nprint(1)\n```\n```sh\n$ no\n```\n"
+    assert [(command.title, command.output) for command in shown(text)] == [
+        ("echo a    b", "a b\n"),
+        ("true", ""),
+        ("print(1)", ""),
+    ]

@@ -1,0 +1,58 @@
+"""What importing microlith and asking it for help may load: start-up time is part of the interface."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+
+import pytest
+
+HELP = """
+import contextlib, sys
+sys.argv = ["microlith", *{arguments}]
+from microlith.cli.main import run
+with contextlib.suppress(SystemExit):
+    run()
+assert sys.modules["microlith.cli.main"]
+"""
+PRINT_MODULES = """
+import json, sys
+print()
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+"""
+TERMINAL = {
+    "typer",
+    "click",
+    "rich",
+    "shellingham",
+    "markdown_it",
+    "mdurl",
+    "pygments",
+    "annotated_doc",
+    "typing_extensions",
+}
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after ``code``."""
+    done = subprocess.run([sys.executable, "-c", code + PRINT_MODULES], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def third_party(code: str) -> set[str]:
+    """Packages of installed distributions, microlith aside, that ``code`` loads."""
+    installed = {name for name, owners in packages_distributions().items() if owners != ["microlith"]}
+    return (loaded_after(code) - loaded_after("")) & installed
+
+
+def test_import_microlith_loads_no_other_package():
+    assert third_party("import microlith\n") == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["optimize", "--help"], ["check", "--help"]])
+def test_help_loads_what_draws_on_the_terminal_and_nothing_else(arguments):
+    loaded = third_party(HELP.format(arguments=arguments))
+    assert "typer" in loaded
+    assert loaded <= TERMINAL
