@@ -34,4 +34,9 @@ def candidates(ctx: CallContext, device: Device) -> tuple[tuple[Kernel, Fit], ..
     return tuple((kernel, kernel.fits(ctx, device)) for kernel in ALL if kernel.op == ctx.call.op)
 
 
-__all__ = ["ALL", "FAST", "PORTABLE", "candidates", "header_text", "headers_needed"]
+def kernel(name: str) -> Kernel:
+    """The descriptor of that name, which must exist."""
+    return next(item for item in ALL if item.name == name)
+
+
+__all__ = ["ALL", "FAST", "PORTABLE", "candidates", "header_text", "headers_needed", "kernel"]

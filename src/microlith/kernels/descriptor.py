@@ -11,8 +11,11 @@ from microlith.device.profile import Device, Isa
 from microlith.kernels.arguments import requant_sizes
 from microlith.kernels.base import Argument, CallContext, Cost, Fit, Literal, Packed, RowRange
 from microlith.program.types import DType, RowMap, View, contiguous
+from microlith.quant.requantize import FixedRequant
 
 INT32_MAX = 2**31 - 1
+# Greatest magnitude of an int8 value less its zero point.
+DIFFERENCE = 255
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,16 @@ def is_contiguous(view: View) -> bool:
     """Whether the elements lie one after another in physical order."""
     expected = contiguous(view.shape)
     return all(size == 1 or a == b for size, a, b in zip(view.shape, view.strides, expected, strict=True))
+
+
+def accumulator_refusal(ctx: CallContext, bound: int) -> str:
+    """Why an accumulator of that magnitude, shifted left where the requantization does so, does not fit in 32 bits."""
+    how = ctx.call.requant
+    left = max(0, int(how.shift.max(initial=0))) if isinstance(how, FixedRequant) else 0
+    if bound << left <= INT32_MAX:
+        return ""
+    shifted = f" and is shifted left by {left} bits" if left else ""
+    return f"the accumulator can reach {bound:,}{shifted}, which does not fit in 32 bits"
 
 
 def requant_refusal(ctx: CallContext, *lengths: int) -> str:

@@ -16,7 +16,7 @@ from microlith.kernels.arguments import (
     zero_point,
 )
 from microlith.kernels.base import Argument, CallContext, Pointer
-from microlith.kernels.descriptor import BaseKernel, requant_refusal
+from microlith.kernels.descriptor import DIFFERENCE, BaseKernel, accumulator_refusal, requant_refusal
 from microlith.program.attrs import Binary, Lut
 from microlith.program.types import RowMap, View, contiguous
 from microlith.quant.requantize import FixedRequant
@@ -127,7 +127,10 @@ class S8Binary(_Binary):
         """Operands and requantization."""
         sums = 3 if isinstance(ctx.call.requant, FixedRequant) else 2
         length = 1 if self.op == "mul" else sums
-        return self.operands_refusal(ctx) or requant_refusal(ctx, length)
+        refusal = self.operands_refusal(ctx) or requant_refusal(ctx, length)
+        if refusal or self.op != "mul":
+            return refusal
+        return accumulator_refusal(ctx, DIFFERENCE**2)
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``s8_binary.h``."""

@@ -16,7 +16,7 @@ Axis = tuple[int, int, int]
 
 
 def merged_axes(attrs: Copy) -> tuple[Axis, ...]:
-    """Axes as (size, read stride, write stride), without those of size 1, neighbours merged where one run covers both."""
+    """Axes as (size, read stride, write stride) without those of size 1; neighbours that are one run are merged."""
     merged: list[Axis] = []
     for axis in zip(attrs.shape, attrs.read_strides, attrs.write_strides, strict=True):
         size, read_stride, write_stride = axis

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from microlith.kernels.arguments import bounds, literal, read, requant_arguments, runtime, written, zero_point
 from microlith.kernels.base import Argument, CallContext, RowRange
-from microlith.kernels.descriptor import BaseKernel, requant_refusal
+from microlith.kernels.descriptor import DIFFERENCE, BaseKernel, accumulator_refusal, requant_refusal
 from microlith.kernels.windowed import window_geometry, window_refusal, window_rows, window_sizes
 from microlith.program.attrs import Pool2d, ReduceMean
 from microlith.program.types import RowMap
@@ -69,7 +69,9 @@ class S8AveragePool2d(_Pool2d):
     def refusal(self, ctx: CallContext) -> str:
         """Shapes and requantization, which has one factor for each number of values."""
         kernel = pool_attrs(ctx).window.kernel
-        return self.shape_refusal(ctx) or requant_refusal(ctx, kernel[0] * kernel[1])
+        count = kernel[0] * kernel[1]
+        refusal = self.shape_refusal(ctx) or requant_refusal(ctx, count)
+        return refusal or accumulator_refusal(ctx, count * DIFFERENCE)
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``s8_pool2d.h``."""
@@ -90,7 +92,7 @@ class S8AveragePool2d(_Pool2d):
     def accum_bound(self, ctx: CallContext) -> int | None:
         """Differences of at most 255."""
         kernel = pool_attrs(ctx).window.kernel
-        return kernel[0] * kernel[1] * 255
+        return kernel[0] * kernel[1] * DIFFERENCE
 
 
 class _ReduceMean(BaseKernel):
@@ -118,10 +120,8 @@ class S8ReduceMean(_ReduceMean):
 
     def refusal(self, ctx: CallContext) -> str:
         """Shapes, size of the accumulator and requantization."""
-        bound = mean_attrs(ctx).count * 255
-        if bound >= 2**31:
-            return f"the accumulator can reach {bound:,}, which does not fit in 32 bits"
-        return self.shape_refusal(ctx) or requant_refusal(ctx, 1)
+        refusal = self.shape_refusal(ctx) or requant_refusal(ctx, 1)
+        return refusal or accumulator_refusal(ctx, mean_attrs(ctx).count * DIFFERENCE)
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``s8_reduce_mean.h``."""
@@ -137,7 +137,7 @@ class S8ReduceMean(_ReduceMean):
 
     def accum_bound(self, ctx: CallContext) -> int | None:
         """Differences of at most 255."""
-        return mean_attrs(ctx).count * 255
+        return mean_attrs(ctx).count * DIFFERENCE
 
 
 POOLING = (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from microlith.kernels.arguments import bounds, read, requant_arguments, runtime, written, zero_point
 from microlith.kernels.base import Argument, CallContext, Packed
 from microlith.kernels.convolution import s8_weighted_pointers
-from microlith.kernels.descriptor import BaseKernel, plain, requant_refusal
+from microlith.kernels.descriptor import DIFFERENCE, BaseKernel, accumulator_refusal, plain, requant_refusal
 from microlith.kernels.weighted import accumulator_bound, pack_weighted, weighted_refusal
 from microlith.program.attrs import MatMul
 
@@ -97,10 +97,8 @@ class S8MatMul(_MatMul):
 
     def refusal(self, ctx: CallContext) -> str:
         """Shapes, size of the accumulator and requantization."""
-        bound = self.accum_bound(ctx)
-        if bound is None or bound >= 2**31:
-            return f"the accumulator can reach {bound}, which does not fit in 32 bits"
-        return self.shape_refusal(ctx) or requant_refusal(ctx, 1)
+        bound = matmul_attrs(ctx).depth * DIFFERENCE**2
+        return self.shape_refusal(ctx) or requant_refusal(ctx, 1) or accumulator_refusal(ctx, bound)
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``s8_matmul.h``."""
@@ -122,7 +120,7 @@ class S8MatMul(_MatMul):
 
     def accum_bound(self, ctx: CallContext) -> int | None:
         """Products of two differences of at most 255."""
-        return matmul_attrs(ctx).depth * 255 * 255
+        return matmul_attrs(ctx).depth * DIFFERENCE**2
 
 
 def matmul_attrs(ctx: CallContext) -> MatMul:

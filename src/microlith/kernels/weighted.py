@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from microlith.kernels.arguments import zero_point
 from microlith.kernels.base import CallContext, Packed
-from microlith.kernels.descriptor import INT32_MAX, plain, requant_refusal
+from microlith.kernels.descriptor import accumulator_refusal, plain, requant_refusal
 
 
 def centered_weights(ctx: CallContext) -> NDArray[np.int64]:
@@ -43,10 +43,7 @@ def weighted_refusal(ctx: CallContext, out_channels: int) -> str:
             return f"the call has no {role}"
     if ctx.consts["weights"].shape[0] != out_channels or ctx.consts["bias"].shape != (out_channels,):
         return f"weights {ctx.consts['weights'].shape} and bias {ctx.consts['bias'].shape} for {out_channels} channels"
-    bound = accumulator_bound(ctx)
-    if bound > INT32_MAX:
-        return f"the accumulator can reach {bound:,}, which does not fit in 32 bits"
-    return requant_refusal(ctx, 1, out_channels)
+    return requant_refusal(ctx, 1, out_channels) or accumulator_refusal(ctx, accumulator_bound(ctx))
 
 
 def pack_weighted(ctx: CallContext, weights: Packed) -> Mapping[str, Packed]:
