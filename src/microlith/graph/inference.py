@@ -1,0 +1,88 @@
+"""Types and shapes of all values, as the ONNX operator definitions give them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from microlith.core.errors import InputError
+
+_PROPAGATED_BYTES = 8192
+"""Constants up to this size take part in inference by value (shapes, axes, pads); larger ones by type only."""
+
+
+@dataclass(frozen=True)
+class TypeInfo:
+    """Element type and shape; a dimension is None, or the shape is, where it cannot be known."""
+
+    dtype: ir.DataType
+    shape: tuple[int | None, ...] | None
+
+    @property
+    def static(self) -> bool:
+        """Whether every dimension is known."""
+        return self.shape is not None and all(size is not None for size in self.shape)
+
+
+def infer_types(model: ir.Model) -> dict[str, TypeInfo]:
+    """Type and shape of the output of every node, from graph inputs and constants alone.
+
+    Raises:
+        InputError: the operators contradict each other, such as a Conv on the wrong number of channels.
+    """
+    import onnx
+    import onnx.shape_inference
+
+    proto = _skeleton(model)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise InputError(f"the types and shapes of the model do not fit together: {_one_line(error)}") from error
+    values = (*inferred.graph.value_info, *inferred.graph.output)
+    return {value.name: info for value in values if (info := _type_info(value.type)) is not None}
+
+
+def _skeleton(model: ir.Model) -> Any:
+    import onnx
+
+    proto = onnx.ModelProto(ir_version=model.ir_version)
+    proto.graph.name = "inference"
+    for domain, version in model.graph.opset_imports.items():
+        proto.opset_import.add(domain=domain, version=version)
+    for value in model.graph.inputs:
+        proto.graph.input.append(ir.serde.serialize_value(value))
+    for value in model.graph.initializers.values():
+        assert value.const_value is not None and value.name is not None
+        if value.const_value.nbytes <= _PROPAGATED_BYTES:
+            tensor = ir.serde.serialize_tensor(value.const_value)
+            tensor.name = value.name
+            proto.graph.initializer.append(tensor)
+        else:
+            proto.graph.input.append(_typed(value.name, value.const_value))
+    for node in model.graph:
+        proto.graph.node.append(ir.serde.serialize_node(node))
+    for value in model.graph.outputs:
+        proto.graph.output.add(name=value.name)
+    return proto
+
+
+def _typed(name: str, tensor: ir.TensorProtocol) -> Any:
+    import onnx
+
+    return onnx.helper.make_tensor_value_info(name, int(tensor.dtype), [int(size) for size in tensor.shape.numpy()])
+
+
+def _type_info(proto: Any) -> TypeInfo | None:
+    if not proto.HasField("tensor_type") or not proto.tensor_type.elem_type:
+        return None
+    tensor = proto.tensor_type
+    dtype = ir.DataType(tensor.elem_type)
+    if not tensor.HasField("shape"):
+        return TypeInfo(dtype, None)
+    return TypeInfo(dtype, tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]

@@ -1,0 +1,183 @@
+"""Loads an ``.onnx`` file that need not be trusted into the one form that everything else works on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from microlith.core.errors import InputError, UnsupportedError, VerificationError
+from microlith.graph.admission import admit
+from microlith.graph.inference import infer_types
+from microlith.graph.onnx_file import read_onnx
+from microlith.graph.opset import to_internal_opset
+from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
+from microlith.graph.passes.fold_constants import FoldConstants, lift_constants
+from microlith.graph.passes.infer_shapes import InferShapes
+from microlith.graph.pipeline import run_passes
+from microlith.graph.values import constant, describe, known_shape
+from microlith.graph.verifier import verify
+
+_TYPES = (
+    ir.DataType.FLOAT,
+    ir.DataType.INT8,
+    ir.DataType.UINT8,
+    ir.DataType.INT16,
+    ir.DataType.UINT16,
+    ir.DataType.INT32,
+    ir.DataType.INT64,
+    ir.DataType.BOOL,
+)
+
+_INFINITE = (("Clip", 1), ("Clip", 2), ("Pad", 2))
+
+
+def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
+    """A checked model in the internal opset with a batch of 1, every type and shape known, no Constant nodes.
+
+    The file is taken as untrusted: sizes are bounded, external data lies in the model's own folder. Constants are
+    lifted to initializers, shape arithmetic is folded, nodes without effect on the outputs are dropped.
+
+    Args:
+        path: an ``.onnx`` file of opset 11 or later.
+        shapes: full shapes, the batch included, of inputs with dynamic dimensions, by input name.
+
+    Raises:
+        InputError: the file cannot be read, is malformed, or needs a shape.
+        UnsupportedError: the model is well-formed and uses what cannot be compiled.
+    """
+    path = Path(path)
+    proto = read_onnx(path)
+    admit(proto, shapes or {})
+    _check_standard(proto, path)
+    declared = {value.name: _declared(value) for value in proto.graph.output}
+    model = _deserialize(proto, path)
+    lift_constants(model.graph)
+    _check_finite(model)
+    to_internal_opset(model, infer_types(model))
+    run_passes(model, (InferShapes(), FoldConstants(), EliminateDeadNodes()))
+    _check_finite(model)
+    _check_types(model)
+    _check_outputs(model, declared)
+    try:
+        verify(model)
+    except VerificationError as error:
+        raise InputError(error.what, node=error.node) from error
+    return model
+
+
+def check_supported(model: ir.Model, supported: Collection[str]) -> None:
+    """Refuse a model with an operator that is not in ``supported``, naming every such operator and its first node."""
+    first: dict[str, ir.Node] = {}
+    for node in model.graph:
+        if node.op_type not in supported:
+            first.setdefault(node.op_type, node)
+    if first:
+        nodes = ", ".join(describe(node) for node in first.values())
+        raise UnsupportedError(
+            f"operator {', '.join(first)} is not supported",
+            node=nodes,
+            hint="Replace it in the model, or export the model so that it is not needed.",
+        )
+
+
+def _check_standard(proto: Any, path: Path) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise InputError(f"{path} is not valid ONNX: {' '.join(str(error).split())[:500]}") from error
+
+
+def _deserialize(proto: Any, path: Path) -> ir.Model:
+    """The proto as a model with every initializer as an array in memory."""
+    try:
+        model = ir.serde.deserialize_model(proto)
+        for value in model.graph.initializers.values():
+            assert value.const_value is not None
+            array = np.array(value.const_value.numpy())
+            value.const_value = ir.tensor(array, dtype=value.const_value.dtype, name=value.name)
+            value.shape, value.dtype = ir.Shape(array.shape), value.const_value.dtype
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        # The parser of the library meets bytes that nobody vouches for; whatever it stumbles over is the file's fault.
+        raise InputError(f"{path} is malformed: {' '.join(str(error).split())[:500]}") from error
+    return model
+
+
+def _check_finite(model: ir.Model) -> None:
+    """Refuse NaN everywhere, and infinity but as a bound of Clip or a value of Pad."""
+    for name, value in model.graph.initializers.items():
+        array = constant(value)
+        if array is None or not np.issubdtype(array.dtype, np.floating) or np.isfinite(array).all():
+            continue
+        bounds = all((use.node.op_type, use.idx) in _INFINITE for use in value.uses())
+        if np.isnan(array).any() or not bounds:
+            kind = "NaN" if np.isnan(array).any() else "infinity"
+            readers = ", ".join(describe(use.node) for use in value.uses())
+            raise InputError(
+                f"the constant {name!r} contains {kind}, expected finite numbers",
+                node=readers or None,
+                hint="The training probably diverged: export a model with finite weights.",
+            )
+
+
+def _check_types(model: ir.Model) -> None:
+    for value in model.graph.initializers.values():
+        _check_dtype(value, None)
+    for node in model.graph:
+        for value in node.outputs:
+            if not value.name:
+                continue
+            _check_dtype(value, node)
+            if known_shape(value) is None:
+                raise InputError(
+                    f"the shape of {value.name!r} is {value.shape or 'not known'}, expected known sizes",
+                    node=describe(node),
+                    hint="Give the shapes of all inputs with --shape, or export the model with static shapes.",
+                )
+
+
+def _check_dtype(value: ir.Value, node: ir.Node | None) -> None:
+    if value.dtype not in _TYPES:
+        raise UnsupportedError(
+            f"{value.name!r} has type {value.dtype}, and computing in it is not supported",
+            node=None if node is None else describe(node),
+            hint="Export the model in float32.",
+        )
+
+
+def _declared(value: Any) -> tuple[int, tuple[int | None, ...] | None]:
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return tensor.elem_type, None
+    dims = tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim)
+    return tensor.elem_type, dims
+
+
+def _check_outputs(model: ir.Model, declared: Mapping[str, tuple[int, tuple[int | None, ...] | None]]) -> None:
+    """Refuse outputs that are no result of the inputs, or not what the model declares."""
+    depends = set(model.graph.inputs)
+    for node in model.graph:
+        if any(value in depends for value in node.inputs):
+            depends.update(node.outputs)
+    for value in model.graph.outputs:
+        if value.producer() is None:
+            raise UnsupportedError(f"the output {value.name!r} is an input or a constant itself, expected a result")
+        if value not in depends:
+            raise UnsupportedError(f"the output {value.name!r} does not depend on any input")
+        assert value.name is not None and value.dtype is not None
+        number, dims = declared[value.name]
+        shape = known_shape(value) or ()
+        fits = dims is None or (
+            len(dims) == len(shape) and all(want in (None, got) for want, got in zip(dims, shape, strict=True))
+        )
+        if int(value.dtype) != number or not fits:
+            raise InputError(
+                f"the output {value.name!r} is declared as {ir.DataType(number)} {dims} and comes out as "
+                f"{value.dtype} {shape}",
+                hint="Export the model again, with the shapes that are used here.",
+            )

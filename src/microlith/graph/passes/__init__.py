@@ -1,0 +1,31 @@
+"""Graph passes, one a file, and the tuple of those that are applied to every model, in order."""
+
+from __future__ import annotations
+
+from microlith.graph.pass_base import Pass
+from microlith.graph.passes.cancel_transposes import CancelTransposes
+from microlith.graph.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
+from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
+from microlith.graph.passes.eliminate_identity import EliminateIdentity
+from microlith.graph.passes.fold_batch_norm_into_conv import FoldBatchNormIntoConv
+from microlith.graph.passes.fold_constants import FoldConstants
+from microlith.graph.passes.fold_pad_into_conv import FoldPadIntoConv
+from microlith.graph.passes.fold_pad_into_max_pool import FoldPadIntoMaxPool
+from microlith.graph.passes.infer_shapes import InferShapes
+from microlith.graph.passes.merge_reshapes import MergeReshapes
+from microlith.graph.passes.rewrite_transpose_as_reshape import RewriteTransposeAsReshape
+
+DEFAULT_PASSES: tuple[Pass, ...] = (
+    InferShapes(),
+    FoldConstants(),
+    EliminateDeadNodes(),
+    EliminateIdentity(),
+    EliminateCommonSubexpressions(),
+    FoldPadIntoConv(),
+    FoldPadIntoMaxPool(),
+    FoldBatchNormIntoConv(),
+    CancelTransposes(),
+    RewriteTransposeAsReshape(),
+    MergeReshapes(),
+)
+"""Applied to every model after loading; see :func:`microlith.graph.pipeline.run_passes`."""

@@ -1,0 +1,62 @@
+"""Runs passes to a fixed point and records what each did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from microlith.core.details import PassRow
+from microlith.core.errors import UnsupportedError, VerificationError
+from microlith.graph.pass_base import Pass
+from microlith.graph.verifier import verify as verify_model
+
+_MAX_ROUNDS = 50
+
+
+def run_passes(model: ir.Model, passes: Sequence[Pass], verify: bool = False) -> tuple[PassRow, ...]:
+    """Apply the passes in order, in place, round after round until none changes anything.
+
+    Args:
+        model: changed in place.
+        passes: in order.
+        verify: check the model, and what each pass ensures, after every application.
+
+    Returns:
+        One row a pass for the first round, and one for every later application that changed something.
+
+    Raises:
+        UnsupportedError: the model does not meet what a pass requires.
+        VerificationError: a pass broke the model, does not keep its word, or the rounds do not end: a bug.
+    """
+    rows: list[PassRow] = []
+    for number in range(_MAX_ROUNDS):
+        applied = [_apply(model, item, verify) for item in passes]
+        rows += [row for row in applied if number == 0 or row.changes]
+        if not any(row.changes for row in applied):
+            return tuple(rows)
+    changing = ", ".join(dict.fromkeys(row.name for row in rows[-len(passes) :] if row.changes))
+    raise VerificationError(f"the passes still change the graph after {_MAX_ROUNDS} rounds: {changing}")
+
+
+def _apply(model: ir.Model, item: Pass, verify: bool) -> PassRow:
+    for condition in item.requires:
+        if (reason := condition.violation(model)) is not None:
+            raise UnsupportedError(f"{item.name} requires that {condition.name}, but {reason}")
+    before = len(model.graph)
+    result = item.apply(model)
+    if verify:
+        _check(model, item)
+    return PassRow(
+        name=item.name, changes=result.changes, nodes_before=before, nodes_after=len(model.graph), note=result.note
+    )
+
+
+def _check(model: ir.Model, item: Pass) -> None:
+    try:
+        verify_model(model)
+    except VerificationError as error:
+        raise VerificationError(f"{item.name} left a broken graph: {error.what}", node=error.node) from error
+    for condition in item.ensures:
+        if (reason := condition.violation(model)) is not None:
+            raise VerificationError(f"{item.name} ensures that {condition.name}, but {reason}")

@@ -1,0 +1,45 @@
+"""Writes a model so that equal models are equal bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import onnx_ir as ir
+
+from microlith.core.errors import InputError
+from microlith.core.files import write_bytes
+
+
+def model_bytes(model: ir.Model) -> bytes:
+    """The model as an ONNX file without time, path or documentation string: the same model gives the same bytes."""
+    proto = ir.serde.serialize_model(model)
+    proto.producer_name = "microlith"
+    for field in ("producer_version", "doc_string", "domain", "model_version"):
+        proto.ClearField(field)
+    entries = sorted((entry.key, entry.value) for entry in proto.metadata_props)
+    proto.ClearField("metadata_props")
+    for key, value in entries:
+        proto.metadata_props.add(key=key, value=value)
+    for item in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        item.ClearField("doc_string")
+        item.ClearField("metadata_props")
+    try:
+        data: bytes = proto.SerializeToString(deterministic=True)
+    except ValueError as error:
+        raise InputError("the model is too large for one ONNX file (2 GiB)") from error
+    return data
+
+
+def save_model(model: ir.Model, path: Path | str) -> None:
+    """Write the model in one piece.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    write_bytes(Path(path), model_bytes(model))
+
+
+def model_hash(model: ir.Model) -> str:
+    """SHA-256 of the bytes that :func:`save_model` writes, in hexadecimal."""
+    return hashlib.sha256(model_bytes(model)).hexdigest()
