@@ -17,7 +17,6 @@ enum { ML_CONV_DSP_PIXELS = 3, ML_CONV_DSP_WORDS = 2 * ML_CONV_DSP_PIXELS };
 
 typedef struct {
     const int8_t *x;
-    uint32_t *columns;
     int8_t *zeros; /* a run of x_zero */
     int8_t *edge;  /* a run that is partly padding */
     int8_t *rest;  /* what does not fill quads, of all runs */
@@ -25,12 +24,15 @@ typedef struct {
     int32_t height;
     int32_t width;
     int32_t channels;
-    int32_t kernel_h;
-    int32_t runs_per_row;
+    int32_t row_bytes;
+    int32_t line_step;  /* bytes from one row of taps to the next */
+    int32_t plain_rows; /* height, or 0 where rows lie in a ring */
+    int32_t reach_h;    /* rows from the first to the last tap */
+    int32_t reach_w;
+    int32_t dilation_h;
+    int32_t run_step; /* columns from one run to the next */
     int32_t taps_per_run;
     int32_t run_bytes;
-    int32_t dilation_h;
-    int32_t dilation_w;
     int32_t x_zero;
 } ml_conv_dsp;
 
@@ -41,25 +43,31 @@ ML_INLINE void ml_conv_dsp_fill(int8_t *to, int32_t count, int32_t value)
     }
 }
 
-/* Widen `quads` quads into the column of one pixel. */
+/* One quad widened into a column: 5 instructions of 4 bytes. */
+#define ML_CONV_DSP_WIDEN                                                                                             \
+    "ldr.w %[word], [%[from]], #4\n\t"                                                                                \
+    "sxtb16 %[odd], %[word], ror #8\n\t"                                                                              \
+    "sxtb16 %[word], %[word]\n\t"                                                                                     \
+    "str.w %[odd], [%[column], #4]\n\t"                                                                               \
+    "str.w %[word], [%[column]], #24\n\t"
+
+/* Widen `quads` (at least 1) quads into the column of one pixel; returns the rest of the column. Four quads a turn; the
+ * first turn is entered in its middle where their number is no multiple of four. */
 ML_INLINE uint32_t *ml_conv_dsp_widen(uint32_t *column, const int8_t *from, int32_t quads)
 {
-    for (; quads >= 2; quads -= 2) {
-        const uint32_t a = ml_dsp_load(from);
-        const uint32_t b = ml_dsp_load(from + 4);
-        from += 8;
-        column[1] = ml_dsp_widen_odd(a);
-        column[0] = ml_dsp_widen_even(a);
-        column[ML_CONV_DSP_WORDS + 1] = ml_dsp_widen_odd(b);
-        column[ML_CONV_DSP_WORDS] = ml_dsp_widen_even(b);
-        column += 2 * ML_CONV_DSP_WORDS;
-    }
-    if (quads > 0) {
-        const uint32_t a = ml_dsp_load(from);
-        column[1] = ml_dsp_widen_odd(a);
-        column[0] = ml_dsp_widen_even(a);
-        column += ML_CONV_DSP_WORDS;
-    }
+    const int8_t *const end = from + 4 * quads;
+    const int32_t skipped_bytes = 5 * 4 * (-quads & 3);
+    uint32_t word;
+    uint32_t odd;
+    __asm__ volatile(
+        "add pc, %[skipped]\n\t" /* pc reads as the address of this instruction plus 4 */
+        "nop\n"
+        "1:\n\t" ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN
+        "cmp %[from], %[end]\n\t"
+        "bne 1b"
+        : [from] "+r"(from), [column] "+r"(column), [word] "=&r"(word), [odd] "=&r"(odd)
+        : [end] "r"(end), [skipped] "r"(skipped_bytes)
+        : "cc", "memory");
     return column;
 }
 
@@ -81,30 +89,40 @@ static ML_NOINLINE const int8_t *ml_conv_dsp_edge(const ml_conv_dsp *conv, const
     return conv->edge;
 }
 
-/* Gather the receptive field whose first tap is (iy, ix) into the column of pixel `pixel`. */
-ML_INLINE void ml_conv_dsp_gather(const ml_conv_dsp *conv, int32_t pixel, int32_t iy, int32_t first_ix)
+/* Start of the run whose first tap is (iy, ix), or of a copy of it where it is partly or wholly padding. */
+ML_INLINE const int8_t *ml_conv_dsp_run(const ml_conv_dsp *conv, int32_t iy, int32_t ix)
 {
-    uint32_t *column = conv->columns + 2 * pixel;
-    int8_t *rest = conv->rest;
+    if (iy < 0 || iy >= conv->height) {
+        return conv->zeros;
+    }
+    const int8_t *row = conv->x + ml_ring_row(iy, conv->x_ring) * conv->row_bytes;
+    return ix >= 0 && ix + conv->taps_per_run <= conv->width ? row + ix * conv->channels
+                                                             : ml_conv_dsp_edge(conv, row, ix);
+}
+
+/* Gather the receptive field whose first tap is (iy, ix) into the column of a pixel. */
+static ML_NOINLINE void ml_conv_dsp_gather(const ml_conv_dsp *conv, uint32_t *column, int32_t iy, int32_t ix)
+{
+    const int32_t whole = conv->run_bytes >> 2;
     const int32_t run_rest = conv->run_bytes & 3;
-    for (int32_t ky = 0; ky < conv->kernel_h; ++ky, iy += conv->dilation_h) {
-        int32_t ix = first_ix;
-        for (int32_t run = 0; run < conv->runs_per_row; ++run, ix += conv->dilation_w) {
-            const int8_t *from = conv->zeros;
-            if (iy >= 0 && iy < conv->height) {
-                const int8_t *row = conv->x + ml_ring_row(iy, conv->x_ring) * conv->width * conv->channels;
-                from = ix >= 0 && ix + conv->taps_per_run <= conv->width ? row + ix * conv->channels
-                                                                         : ml_conv_dsp_edge(conv, row, ix);
+    int8_t *rest = conv->rest;
+    const int32_t last_iy = iy + conv->reach_h;
+    const int32_t plain = iy >= 0 && last_iy < conv->plain_rows && ix >= 0 && ix + conv->reach_w < conv->width;
+    const int8_t *line = conv->x + iy * conv->row_bytes + ix * conv->channels;
+    for (; iy <= last_iy; iy += conv->dilation_h, line += conv->line_step) {
+        for (int32_t tap = 0; tap <= conv->reach_w; tap += conv->run_step) {
+            const int8_t *from = plain ? line + tap * conv->channels : ml_conv_dsp_run(conv, iy, ix + tap);
+            if (whole > 0) {
+                column = ml_conv_dsp_widen(column, from, whole);
             }
-            column = ml_conv_dsp_widen(column, from, conv->run_bytes >> 2);
-            from += conv->run_bytes - run_rest;
             for (int32_t i = 0; i < run_rest; ++i) {
-                *rest++ = from[i];
+                *rest++ = from[4 * whole + i];
             }
         }
     }
-    /* the last quad may hold bytes of an earlier call: their weights are zero */
-    (void)ml_conv_dsp_widen(column, conv->rest, (int32_t)(rest - conv->rest + 3) >> 2);
+    if (run_rest > 0) { /* the last quad may hold bytes of an earlier call: their weights are zero */
+        (void)ml_conv_dsp_widen(column, conv->rest, (int32_t)(rest - conv->rest + 3) >> 2);
+    }
 }
 
 /* One quad of 2 channels (r0) by 3 pixels (r1): 24 instructions of 4 bytes. */
@@ -172,26 +190,23 @@ ML_INLINE const int8_t *ml_conv_dsp_multiply(
     return w;
 }
 
-/* All output channels of the pixels gathered; only the first `count` of them are stored. */
-ML_INLINE void ml_conv_dsp_channels(
-    int8_t *const to[3], int32_t count, const int8_t *weights, const int32_t *bias, const uint32_t *columns,
-    int32_t quads, int32_t out_channels, ml_requant how, ml_dsp_output out)
+/* All output channels of the pixels gathered. Results are stored from the last to the first, so that what is not wanted
+ * can be stored where a wanted result follows: a pixel that is not there has the address of the first one, and a second
+ * channel that is not there that of the channel before. */
+ML_INLINE void ml_conv_dsp_channels(int8_t *const to[3], const int8_t *weights, const int32_t *bias,
+    const uint32_t *columns, int32_t quads, int32_t out_channels, ml_requant how, ml_dsp_output out)
 {
     for (int32_t o = 0; o < out_channels; o += 2) {
-        const int32_t pair = o + 1 < out_channels;
+        const int32_t second = o + 1 < out_channels ? o + 1 : o;
         const int32_t bias0 = bias[o];
-        const int32_t bias1 = pair ? bias[o + 1] : 0;
+        const int32_t bias1 = bias[second];
         int32_t acc[6] = {bias0, bias1, bias0, bias1, bias0, bias1};
         weights = ml_conv_dsp_multiply(acc, weights, columns, quads);
         const ml_dsp_scale scale0 = ml_dsp_scale_of(how, o);
-        const ml_dsp_scale scale1 = ml_dsp_scale_of(how, pair ? o + 1 : o);
-        for (int32_t p = 0; p < ML_CONV_DSP_PIXELS; ++p) {
-            if (p < count) {
-                to[p][o] = ml_dsp_requantize(acc[2 * p], scale0, out);
-                if (pair) {
-                    to[p][o + 1] = ml_dsp_requantize(acc[2 * p + 1], scale1, out);
-                }
-            }
+        const ml_dsp_scale scale1 = ml_dsp_scale_of(how, second);
+        for (int32_t p = ML_CONV_DSP_PIXELS - 1; p >= 0; --p) {
+            to[p][second] = ml_dsp_requantize(acc[2 * p + 1], scale1, out);
+            to[p][o] = ml_dsp_requantize(acc[2 * p], scale0, out);
         }
     }
 }
@@ -212,19 +227,25 @@ ML_INLINE void s8_conv2d__dsp_2x3(
     const int32_t quads = (kernel_h * kernel_w * channels + 3) >> 2;
     uint32_t *columns = (uint32_t *)scratch;
     int8_t *bytes = (int8_t *)(columns + ML_CONV_DSP_WORDS * quads);
-    const ml_conv_dsp conv = {x, columns, bytes, bytes + run_bytes, bytes + 2 * run_bytes, x_ring, height, width,
-        channels, kernel_h, kernel_w / taps_per_run, taps_per_run, run_bytes, dilation_h, dilation_w,
-        x_zero};
+    const ml_conv_dsp conv = {x, bytes, bytes + run_bytes, bytes + 2 * run_bytes, x_ring, height, width, channels,
+        width * channels, dilation_h * width * channels, x_ring == 0 || x_ring == height ? height : 0,
+        (kernel_h - 1) * dilation_h, (kernel_w - 1) * dilation_w, dilation_h,
+        dilation_w == 1 ? kernel_w : dilation_w, taps_per_run, run_bytes, x_zero};
     ml_conv_dsp_fill(bytes, run_bytes, x_zero);
     int8_t *to[ML_CONV_DSP_PIXELS];
     int32_t count = 0;
     for (int32_t oy = row_begin; oy < row_end; ++oy) {
         int8_t *row = y + ml_ring_row(oy, y_ring) * out_width * out_channels;
         for (int32_t ox = 0; ox < out_width; ++ox) {
-            ml_conv_dsp_gather(&conv, count, oy * stride_h - pad_top, ox * stride_w - pad_left);
+            ml_conv_dsp_gather(&conv, columns + 2 * count, oy * stride_h - pad_top, ox * stride_w - pad_left);
             to[count++] = row + ox * out_channels;
-            if (count == ML_CONV_DSP_PIXELS || (oy + 1 == row_end && ox + 1 == out_width)) {
-                ml_conv_dsp_channels(to, count, weights, bias, columns, quads, out_channels, how, out);
+            if (oy + 1 == row_end && ox + 1 == out_width) {
+                for (; count < ML_CONV_DSP_PIXELS; ++count) {
+                    to[count] = to[0];
+                }
+            }
+            if (count == ML_CONV_DSP_PIXELS) {
+                ml_conv_dsp_channels(to, weights, bias, columns, quads, out_channels, how, out);
                 count = 0;
             }
         }
