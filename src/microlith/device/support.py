@@ -20,9 +20,14 @@ def support_files(device: Device) -> dict[str, str]:
     return {
         f"startup_{device.core}.c": startup,
         "ml_board.c": _read("ml_board.c"),
-        "ml_board.h": _read("ml_board.h"),
+        "ml_board.h": board_header(),
         LINKER_SCRIPT: linker_script(device),
     }
+
+
+def board_header() -> str:
+    """``ml_board.h``, which a program on a host can use as well."""
+    return _read("ml_board.h")
 
 
 def linker_script(device: Device) -> str:

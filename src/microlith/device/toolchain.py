@@ -127,7 +127,7 @@ class Toolchain:
         """
         if self.device.is_host:
             raise ToolchainError("an ELF file for a microcontroller was asked for, but the toolchain is for the host")
-        keeps = tuple(f"-Wl,--undefined={symbol}" for symbol in keep)
+        keeps = tuple(f"-Wl,-u,{symbol}" for symbol in keep)
         self._build(sources, include_dirs, out, (*_defines(defines), *keeps, *self.link_flags), (script,))
 
     def _build(

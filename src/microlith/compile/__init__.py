@@ -1,0 +1,1 @@
+"""From graph to C: lower, select, order, arena, emit, package."""

@@ -1,0 +1,167 @@
+"""Offsets for buffers: a greedy best-fit planner over several orders, with pins and permitted overlaps.
+
+Source: Pisarchyk and Lee, Efficient Memory Management for Deep Neural Net Inference (2020), section 5 (greedy by size),
+extended by overlaps. :mod:`microlith.compile.check_plan` checks the result and shares no code with this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from microlith.program.types import Buffer
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Permission for ``output`` to share bytes with ``input`` in the step that reads one and writes the other.
+
+    It holds where ``offset(output) + min_delta <= offset(input)``.
+    """
+
+    output: str
+    input: str
+    min_delta: int
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A buffer that must lie at a given offset of its space."""
+
+    buffer: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where buffers lie.
+
+    Attributes:
+        offsets: by buffer id, bytes within its space.
+        spaces: bytes used, by space.
+        bounds: by space, bytes that no placement of these buffers with these lifetimes can go below.
+    """
+
+    offsets: Mapping[str, int]
+    spaces: Mapping[str, int]
+    bounds: Mapping[str, int]
+
+
+_RESTARTS = 200
+
+
+def plan_arena(
+    buffers: Iterable[Buffer], *, overlaps: Sequence[Overlap] = (), pins: Sequence[Pin] = (), seed: int = 0
+) -> Plan:
+    """Place every buffer so that no two that are needed at once share bytes, unless an overlap permits it.
+
+    Args:
+        buffers: of any number of spaces; each space is planned by itself.
+        overlaps: permitted overlaps, each used only where the input is not needed after the step.
+        pins: fixed offsets.
+        seed: of the random restarts that are made where the greedy orders stay above the bound.
+    """
+    by_space: dict[str, list[Buffer]] = {}
+    for buffer in buffers:
+        by_space.setdefault(buffer.space, []).append(buffer)
+    offsets: dict[str, int] = {}
+    spaces: dict[str, int] = {}
+    bounds: dict[str, int] = {}
+    for space, items in by_space.items():
+        problem = _Problem(items, overlaps, pins)
+        best = problem.solve(np.random.default_rng(seed))
+        offsets.update(best)
+        spaces[space] = problem.used(best)
+        bounds[space] = problem.bound()
+    return Plan(offsets, spaces, bounds)
+
+
+class _Problem:
+    """The buffers of one space."""
+
+    def __init__(self, items: Sequence[Buffer], overlaps: Sequence[Overlap], pins: Sequence[Pin]) -> None:
+        self.items = {item.id: item for item in items}
+        self.pins = {pin.buffer: pin.offset for pin in pins if pin.buffer in self.items}
+        self.leads = {
+            (pair.output, pair.input): pair.min_delta
+            for pair in overlaps
+            if pair.output in self.items and pair.input in self.items and self._hands_over(pair)
+        }
+
+    def _hands_over(self, pair: Overlap) -> bool:
+        return self.items[pair.input].lifetime.last == self.items[pair.output].lifetime.first
+
+    def solve(self, rng: np.random.Generator) -> dict[str, int]:
+        """The best placement over the greedy orders, and over random ones where those leave a gap."""
+        bound = self.bound()
+        best: dict[str, int] | None = None
+        for order in self._orders(rng):
+            placed = self._place(order)
+            if best is None or self.used(placed) < self.used(best):
+                best = placed
+            if self.used(best) <= bound:
+                break
+        assert best is not None
+        return best
+
+    def used(self, placed: Mapping[str, int]) -> int:
+        return max((placed[item.id] + item.bytes for item in self.items.values()), default=0)
+
+    def bound(self) -> int:
+        """Most bytes needed at once in any step, every permitted overlap taken as complete."""
+        worst = 0
+        for step in {item.lifetime.first for item in self.items.values()}:
+            live = [item for item in self.items.values() if item.lifetime.first <= step <= item.lifetime.last]
+            total = sum(item.bytes for item in live)
+            shared = {
+                out: max(min(self.items[out].bytes, self.items[into].bytes) for o, into in self.leads if o == out)
+                for out, _ in self.leads
+                if self.items[out].lifetime.first == step
+            }
+            worst = max(worst, total - sum(shared.values()))
+        return worst
+
+    def _orders(self, rng: np.random.Generator) -> Iterable[list[Buffer]]:
+        items = list(self.items.values())
+        area = {item.id: item.bytes * (item.lifetime.last - item.lifetime.first + 1) for item in items}
+        yield sorted(items, key=lambda item: (-item.bytes, item.lifetime.first, item.id))
+        yield sorted(items, key=lambda item: (-area[item.id], item.id))
+        yield sorted(items, key=lambda item: (item.lifetime.first, -item.bytes, item.id))
+        yield sorted(items, key=lambda item: (-item.lifetime.last, -item.bytes, item.id))
+        by_size = sorted(items, key=lambda item: (-item.bytes, item.lifetime.first, item.id))
+        for _ in range(_RESTARTS):
+            noise = rng.uniform(0.5, 1.0, len(items))
+            keys = {item.id: -item.bytes * factor for item, factor in zip(by_size, noise, strict=True)}
+            yield sorted(by_size, key=lambda item: (keys[item.id], item.id))
+
+    def _place(self, order: Sequence[Buffer]) -> dict[str, int]:
+        placed = dict(self.pins)
+        for item in order:
+            if item.id not in placed:
+                placed[item.id] = self._lowest(item, placed)
+        return placed
+
+    def _lowest(self, item: Buffer, placed: Mapping[str, int]) -> int:
+        """The lowest aligned offset at which ``item`` is in nobody's way."""
+        forbidden = sorted(
+            interval
+            for other, offset in placed.items()
+            if self.items[other].lifetime.meets(item.lifetime)
+            for interval in (self._forbidden(item, self.items[other], offset),)
+        )
+        candidate = 0
+        for low, high in forbidden:
+            if low < candidate < high:
+                candidate = -(-high // item.align) * item.align
+        return candidate
+
+    def _forbidden(self, item: Buffer, other: Buffer, offset: int) -> tuple[int, int]:
+        """The open interval of offsets that ``other`` denies to ``item``."""
+        below, above = offset - item.bytes, offset + other.bytes
+        if (lead := self.leads.get((item.id, other.id))) is not None:
+            below = offset - lead
+        elif (lead := self.leads.get((other.id, item.id))) is not None:
+            above = offset + lead
+        return below, above

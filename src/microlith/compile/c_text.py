@@ -1,0 +1,92 @@
+"""Python values as C text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microlith.core.errors import InputError
+
+C_TYPES = {
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "uint16": "uint16_t",
+    "int32": "int32_t",
+    "uint32": "uint32_t",
+    "float32": "float",
+}
+
+# Of C and C++, and names that the implementation takes.
+_KEYWORDS = frozenset(
+    """
+    and auto bool break case catch char class const continue default delete do double else enum errno extern false float
+    for friend goto if inline int long main namespace new not operator or private protected public register restrict
+    return short signed sizeof static struct switch template this throw true try typedef typename union unsigned using
+    virtual void volatile while xor
+    """.split()  # noqa: SIM905
+)
+
+
+def check_identifier(name: str) -> str:
+    """``name`` where it can prefix C symbols.
+
+    Raises:
+        InputError: it is not a C identifier, or one that C, C++ or the implementation reserve.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in _KEYWORDS or name.startswith(("ml_", "mlrun_")):
+        raise InputError(
+            f"the name {name!r} cannot prefix C symbols",
+            hint="Use a lower-case letter, then up to 39 lower-case letters, digits and underscores, and no keyword.",
+        )
+    return name
+
+
+def identifier(text: str) -> str:
+    """A C identifier made from any text; it may collide with others."""
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40].strip("_")
+    if not name or not name[0].isalpha():
+        name = f"model_{name}".strip("_")
+    return f"{name}_net" if name in _KEYWORDS or name.startswith(("ml_", "mlrun_")) else name
+
+
+def comment(text: str) -> str:
+    """Text that cannot end a C comment, start a trigraph, or break the line."""
+    printable = "".join(char if char.isprintable() and ord(char) < 127 else "?" for char in text)
+    return printable.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("\\", "/")
+
+
+def float_literal(value: float) -> str:
+    """A float32 literal that reads back as the same bits."""
+    number = np.float32(value)
+    if not np.isfinite(number):
+        raise AssertionError(f"{value} is not a finite float32")
+    text = f"{number:.9g}"
+    return f"{text}f" if any(char in text for char in ".e") else f"{text}.0f"
+
+
+def int_literal(value: int) -> str:
+    """An int32 literal; the least one has no literal of its own in C."""
+    return "(-2147483647 - 1)" if value == -(2**31) else str(value)
+
+
+def array_body(values: NDArray[np.generic], width: int = 118) -> str:
+    """The elements of an array between braces, wrapped."""
+    flat = values.reshape(-1)
+    if flat.dtype == np.float32:
+        items: Iterable[str] = (float_literal(item) for item in flat.tolist())
+    elif flat.dtype == np.uint32:
+        items = (f"{item}u" for item in flat.tolist())
+    else:
+        items = (int_literal(item) for item in flat.tolist())
+    lines, line = [], ""
+    for item in items:
+        if len(line) + len(item) + 1 > width:
+            lines.append(line)
+            line = ""
+        line += item + ","
+    lines.append(line)
+    return "{\n" + "\n".join(lines) + "\n}"

@@ -1,0 +1,104 @@
+"""``selftest/``: golden vectors, a main that prints one result line, a minimal application, and the flat runner ABI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microlith.compile.c_text import C_TYPES, array_body
+from microlith.compile.emit import ARENA_ALIGN, SPDX, io_views
+from microlith.program.types import ITEM_BYTES, NUMPY, Program
+
+Vector = tuple[Sequence[NDArray[np.generic]], Sequence[NDArray[np.generic]]]
+"""Inputs and the outputs that the NumPy specification gives for them, each in the order of the C arrays."""
+
+_DIFFERS = """static int differs_f32(float got, float wanted)
+{
+    const float difference = got > wanted ? got - wanted : wanted - got;
+    return !(difference <= GOLDEN_TOLERANCE);
+}
+
+"""
+
+
+def template(name: str, fill: dict[str, str]) -> str:
+    """A template of this package with every ``@KEY@`` replaced."""
+    text = files("microlith.compile").joinpath("templates", name).read_text()
+    for key, value in fill.items():
+        text = text.replace(f"@{key}@", value)
+    return text
+
+
+def selftest_files(program: Program, vectors: Sequence[Vector], artifact_hash: str, tolerance: float) -> dict[str, str]:
+    """Files of ``selftest/`` that depend on the network.
+
+    Args:
+        program: planned.
+        vectors: golden vectors; at least one.
+        artifact_hash: printed on the result line, so that a log can be tied to an artifact.
+        tolerance: largest absolute difference allowed for float outputs; integers must be equal.
+    """
+    name = program.name
+    floats = any(view.dtype == "f32" for kind, _, view in io_views(program) if kind == "output")
+    fill = {
+        "NAME": name,
+        "UPPER": name.upper(),
+        "ALIGN": str(ARENA_ALIGN),
+        "HASH": artifact_hash[:16],
+        "IO": _runner_io(program),
+        "DIFFERS": _DIFFERS if floats else "",
+        "COMPARE": _compare(program),
+    }
+    made = {
+        f"selftest/{file}": template(file, fill) for file in ("runner.c", "runner.h", "main.c", "minimal.c", "empty.c")
+    }
+    return made | {"selftest/golden.h": _golden(program, vectors, tolerance if floats else None)}
+
+
+def _golden(program: Program, vectors: Sequence[Vector], tolerance: float | None) -> str:
+    parts = [
+        f"{SPDX}\n#ifndef GOLDEN_H\n#define GOLDEN_H\n\n#include <stdint.h>\n\n#define GOLDEN_VECTORS {len(vectors)}u\n"
+    ]
+    if tolerance is not None:
+        parts.append(f"#define GOLDEN_TOLERANCE {tolerance:.9e}f\n")
+    for kind, index, view in io_views(program):
+        ctype = C_TYPES[NUMPY[view.dtype]]
+        rows = ",\n".join(array_body(np.asarray(vector[kind == "output"][index])) for vector in vectors)
+        parts.append(f"static const {ctype} golden_{kind}_{index}[GOLDEN_VECTORS][{view.size}] = {{\n{rows}\n}};\n")
+    return "\n".join(parts) + "\n#endif\n"
+
+
+def _runner_io(program: Program) -> str:
+    text = ""
+    for kind in ("input", "output"):
+        members = [(index, view) for what, index, view in io_views(program) if what == kind]
+        text += f"uint32_t mlrun_{kind}s(void)\n{{\n    return {len(members)}u;\n}}\n\n"
+        places = [(index, f"{program.name}_{kind}_{index}(&net)") for index, _ in members]
+        text += f"void *mlrun_{kind}(uint32_t index)\n{_switch(places, 'NULL')}\n"
+        sizes = [(index, f"{view.size * ITEM_BYTES[view.dtype]}u") for index, view in members]
+        text += f"uint32_t mlrun_{kind}_bytes(uint32_t index)\n{_switch(sizes, '0u')}\n"
+    return text
+
+
+def _switch(cases: Sequence[tuple[int, str]], otherwise: str) -> str:
+    body = "".join(f"    case {index}u:\n        return {value};\n" for index, value in cases)
+    return f"{{\n    switch (index) {{\n{body}    default:\n        return {otherwise};\n    }}\n}}\n"
+
+
+def _compare(program: Program) -> str:
+    """Body of the loop over golden vectors."""
+    fills, checks = "", ""
+    for kind, index, view in io_views(program):
+        element = f"{program.name}_{kind}_{index}(mlrun_context())[i]"
+        golden = f"golden_{kind}_{index}[vector][i]"
+        loop = f"        for (uint32_t i = 0u; i < {view.size}u; i++) {{\n            "
+        if kind == "input":
+            fills += f"{loop}{element} = {golden};\n        }}\n"
+        else:
+            differs = f"differs_f32({element}, {golden})" if view.dtype == "f32" else f"{element} != {golden}"
+            checks += f"{loop}mismatches += (uint32_t)({differs});\n        }}\n"
+    run = "        cycles = ml_cycles();\n        failed |= mlrun_run();\n        cycles = ml_cycles() - cycles;\n"
+    return fills + run + checks

@@ -1,0 +1,175 @@
+"""Elementwise ops: sums and products of two tensors, functions of one, changes of type."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from microlith.compile.layout import Layout, channels_last, identity, physical_shape
+from microlith.compile.lowering import Lowering, shape_of, stored
+from microlith.core.errors import UnsupportedError
+from microlith.graph.units import Unit, activation_bounds
+from microlith.ops import op_of
+from microlith.program.attrs import Affine, Binary, Convert, Lut, Unary
+from microlith.program.types import ConstRef, View, contiguous
+from microlith.quant.factors import mul_requant, sum_requant
+from microlith.quant.lut import identity_table
+from microlith.quant.requantize import Requant
+
+_BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul"}
+_FUNCTIONS = {
+    "LeakyRelu": ("leaky_relu", ("alpha",)),
+    "Sigmoid": ("sigmoid", ()),
+    "Tanh": ("tanh", ()),
+    "HardSigmoid": ("hard_sigmoid", ("alpha", "beta")),
+    "HardSwish": ("hard_swish", ()),
+}
+AXES = 4
+
+
+def lower_binary(low: Lowering, unit: Unit) -> None:
+    """Add, Sub, Mul with broadcasting; one operand may be a constant."""
+    out_shape = shape_of(unit.output.value)
+    if len(out_shape) > AXES:
+        raise UnsupportedError(
+            f"a result of {len(out_shape)} axes; at most {AXES} can be compiled", node=low.where(unit)
+        )
+    layout = _common_layout(low, unit, out_shape)
+    reads: list[View] = []
+    consts: dict[str, ConstRef] = {}
+    strides = []
+    for role, index in (("a", 0), ("b", 1)):
+        operand = low.operand(unit, index)
+        shape = shape_of(operand.value)
+        own = _own_layout(layout, len(out_shape), len(shape))
+        values = low.constant(operand)
+        if values is None:
+            reads.append(low.read(unit, index, own))
+        else:
+            consts[role] = low.builder.const(role, np.ascontiguousarray(values.transpose(own)))
+        strides.append(_broadcast_strides(shape, own, out_shape, layout))
+    if not reads:
+        raise UnsupportedError("both operands are constants", node=low.where(unit), hint="Fold constants first.")
+    physical = physical_shape(out_shape, layout)
+    attrs = Binary(_four(physical, 1), _four(strides[0], 0), _four(strides[1], 0), *_zero_points(low, unit))
+    y = low.result(unit, layout)
+    low.builder.call(
+        _BINARY[unit.node.op_type],
+        attrs,
+        reads,
+        y,
+        low.names(unit),
+        consts=consts,
+        epilogue=low.epilogue(unit),
+        requant=_binary_requant(low, unit),
+    )
+
+
+def _common_layout(low: Lowering, unit: Unit, out_shape: tuple[int, ...]) -> Layout:
+    """The layout of the largest computed operand that has the result's rank, so that the fewest bytes move."""
+    best: tuple[int, Layout] | None = None
+    for index in (0, 1):
+        operand = low.operand(unit, index)
+        if low.constant(operand) is None and len(shape_of(operand.value)) == len(out_shape):
+            view = low.read(unit, index)
+            if best is None or view.size > best[0]:
+                best = (view.size, view.layout)
+    return identity(len(out_shape)) if best is None else best[1]
+
+
+def _own_layout(layout: Layout, rank: int, own_rank: int) -> Layout:
+    """``layout`` restricted to the trailing axes that an operand of lower rank has."""
+    missing = rank - own_rank
+    return tuple(axis - missing for axis in layout if axis >= missing)
+
+
+def _broadcast_strides(
+    shape: tuple[int, ...], own: Layout, out_shape: tuple[int, ...], layout: Layout
+) -> tuple[int, ...]:
+    """Strides of an operand along the physical axes of the result, 0 where it is repeated."""
+    missing = len(out_shape) - len(shape)
+    by_axis = dict(zip(own, contiguous(physical_shape(shape, own)), strict=True))
+    return tuple(0 if axis < missing or shape[axis - missing] == 1 else by_axis[axis - missing] for axis in layout)
+
+
+def _four(items: tuple[int, ...], fill: int) -> tuple[int, int, int, int]:
+    padded = (fill,) * (AXES - len(items)) + items
+    return padded[0], padded[1], padded[2], padded[3]
+
+
+def _zero_points(low: Lowering, unit: Unit) -> tuple[int, int]:
+    if unit.kind != "integer":
+        return 0, 0
+    zeros = [stored(q).zero_point for index in (0, 1) if (q := low.operand(unit, index).qparams) is not None]
+    return int(zeros[0]), int(zeros[1])
+
+
+def _binary_requant(low: Lowering, unit: Unit) -> Requant | None:
+    if unit.kind != "integer":
+        return None
+    a, b = low.operand(unit, 0).qparams, low.operand(unit, 1).qparams
+    assert a is not None and b is not None, "an integer unit has quantized operands"
+    made = mul_requant if unit.node.op_type == "Mul" else sum_requant
+    return made(a, b, low.quantized_output(unit).qparams, low.mode)
+
+
+def lower_unary(low: Lowering, unit: Unit) -> None:
+    """One function of every element: a table for integers, the function itself for floats."""
+    x = low.read(unit, 0)
+    op = op_of(unit.node)
+    if unit.kind == "integer":
+        qparams = low.operand(unit, 0).qparams
+        assert op.tables is not None and qparams is not None, "integer units of these ops have tables"
+        table = op.tables(low.attrs(unit), stored(qparams), low.quantized_output(unit))
+        _lookup(low, unit, x, table)
+        return
+    parameters: tuple[float, ...]
+    if unit.node.op_type in ("Relu", "Clip"):
+        function, parameters = "clamp", activation_bounds(unit.node)
+    else:
+        function, names = _FUNCTIONS[unit.node.op_type]
+        attrs = low.attrs(unit)
+        parameters = tuple(float(getattr(attrs, name)) for name in names)
+    low.builder.call("unary", Unary(function, parameters), [x], low.result(unit, x.layout), low.names(unit))
+
+
+def _lookup(low: Lowering, unit: Unit, x: View, table: np.ndarray[tuple[int, ...], np.dtype[np.integer]]) -> None:
+    consts = {"table": low.builder.const("table", table)}
+    low.builder.call("lut", Lut(table.shape[0]), [x], low.result(unit, x.layout), low.names(unit), consts=consts)
+
+
+def lower_batch_norm(low: Lowering, unit: Unit) -> None:
+    """A BatchNormalization that no convolution took up: a table for each channel, or a product and a sum."""
+    rank = len(shape_of(low.operand(unit, 0).value))
+    x = low.read(unit, 0, channels_last(rank))
+    attrs = low.attrs(unit)
+    if unit.kind == "integer":
+        op = op_of(unit.node)
+        qparams = low.operand(unit, 0).qparams
+        assert op.tables is not None and qparams is not None, "integer units of this op have tables"
+        _lookup(low, unit, x, op.tables(attrs, stored(qparams), low.quantized_output(unit)))
+        return
+    consts = {
+        "scale": low.builder.const("gain", np.asarray(attrs.scale, np.float32)),
+        "offset": low.builder.const("offset", np.asarray(attrs.offset, np.float32)),
+    }
+    y = low.result(unit, x.layout)
+    low.builder.call("affine", Affine(), [x], y, low.names(unit), consts=consts, epilogue=low.epilogue(unit))
+
+
+def lower_requantize(low: Lowering, unit: Unit) -> None:
+    """QuantizeLinear straight after DequantizeLinear: the table of the identity."""
+    x = low.read(unit, 0)
+    qparams = low.operand(unit, 0).qparams
+    assert qparams is not None, "an integer unit has quantized operands"
+    output = low.quantized_output(unit)
+    table = identity_table(stored(qparams), output.qparams, output.low, output.high).reshape(1, -1)
+    _lookup(low, unit, x, table)
+
+
+def lower_border(low: Lowering, unit: Unit) -> None:
+    """QuantizeLinear of floats, or DequantizeLinear to floats."""
+    qparams = unit.output.qparams or low.operand(unit, 0).qparams
+    if qparams is None or qparams.axis is not None:
+        raise UnsupportedError("only per-tensor parameters can be compiled here", node=low.where(unit))
+    x = low.read(unit, 0)
+    low.builder.call(unit.kind, Convert(), [x], low.result(unit, x.layout), low.names(unit))

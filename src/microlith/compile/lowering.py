@@ -1,0 +1,221 @@
+"""State of lowering: which view holds each graph value, and what every handler needs of a unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from microlith.compile.builder import Builder
+from microlith.compile.layout import Layout, channels_last, identity, same_bytes
+from microlith.core.errors import UnsupportedError
+from microlith.graph.metadata import io_qparams, requantization
+from microlith.graph.units import Operand, Unit, activation_bounds, clamp_limits
+from microlith.ops import op_of
+from microlith.ops.base import Output
+from microlith.program.attrs import Convert, Lut
+from microlith.program.types import DType, Epilogue, View
+from microlith.quant.lut import identity_table
+from microlith.quant.types import QParams
+
+Array = NDArray[np.generic]
+
+_DTYPES: dict[ir.DataType, DType] = {
+    ir.DataType.FLOAT: "f32",
+    ir.DataType.INT8: "s8",
+    ir.DataType.UINT8: "u8",
+    ir.DataType.INT32: "s32",
+}
+
+
+def shape_of(value: ir.Value) -> tuple[int, ...]:
+    """The static shape of a graph value."""
+    assert value.shape is not None, "loading gives every value a shape"
+    return tuple(int(extent) for extent in value.shape.numpy())
+
+
+def dtype_of(value: ir.Value) -> DType:
+    """The element type of a graph value.
+
+    Raises:
+        UnsupportedError: the C kernels have no such type.
+    """
+    if value.dtype not in _DTYPES:
+        raise UnsupportedError(f"{value.name} is {value.dtype}, and only float32 and 8-bit integers can be compiled")
+    return _DTYPES[value.dtype]
+
+
+def stored(qparams: QParams) -> QParams:
+    """The parameters of the int8 with which a Program keeps a tensor: uint8 is stored minus 128."""
+    if qparams.dtype == "uint8":
+        return QParams(qparams.scale, (qparams.zero_point - 128).astype(np.int32), "int8", qparams.axis)
+    return qparams
+
+
+def stored_values(values: Array) -> Array:
+    """8-bit integers as the int8 of :func:`stored`."""
+    return (values.view(np.uint8) ^ np.uint8(0x80)).view(np.int8) if values.dtype == np.uint8 else values
+
+
+@dataclass(frozen=True, eq=False)
+class Flattened:
+    """A tensor whose bytes stand in another order than the one to read; a fully connected layer can move its weights."""
+
+    view: View
+    shape: tuple[int, ...]
+    qparams: QParams | None
+
+
+class Lowering:
+    """Lowers one graph; handlers add calls through :attr:`builder`."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self.mode = requantization(model)
+        self.builder = Builder()
+        self.views: dict[ir.Value, View] = {}
+        self.flattened: dict[ir.Value, Flattened] = {}
+        self.inputs: list[View] = []
+
+    # ---- borders of the graph
+
+    def add_input(self, value: ir.Value) -> None:
+        """A view that the caller fills; uint8 is brought to int8 first of all."""
+        dtype, shape, name = dtype_of(value), shape_of(value), value.name or ""
+        qparams = io_qparams(self.model, name)
+        view = self.builder.tensor(shape, dtype, qparams, name)
+        self.inputs.append(view)
+        self.views[value] = self._flipped(view, value) if dtype == "u8" else view
+
+    def _flipped(self, view: View, value: ir.Value) -> View:
+        meaning = None if view.qparams is None else stored(view.qparams)
+        result = self.builder.tensor(view.shape, "s8", meaning, view.source, view.layout)
+        self.builder.call("flip_sign", Convert(), [view], result, [value.name or ""])
+        return result
+
+    def output(self, value: ir.Value, taken: set[str]) -> View:
+        """A view of a graph output in the graph's own order and type, in a buffer of its own."""
+        view = self.read_value(value, identity(len(shape_of(value))))
+        if dtype_of(value) == "u8":
+            qparams = io_qparams(self.model, value.name or "")
+            result = self.builder.tensor(shape_of(value), "u8", qparams, value.name or "")
+            self.builder.call("flip_sign", Convert(), [view], result, [value.name or ""])
+            return result
+        if view.buffer in taken:
+            copy = self.builder.tensor(shape_of(value), view.dtype, view.qparams, value.name or "")
+            self.builder.copy(view, copy, [value.name or ""])
+            return copy
+        return self.builder.alias(view, shape_of(value), view.layout, value.name or "", view.qparams)
+
+    # ---- operands
+
+    def attrs(self, unit: Unit) -> Any:
+        """Typed attributes of the unit's op."""
+        return op_of(unit.node).parse(unit.node)
+
+    def names(self, unit: Unit) -> tuple[str, ...]:
+        """Names of the nodes that a unit computes."""
+        return tuple(node.name or node.op_type for node in unit.nodes)
+
+    def where(self, unit: Unit) -> str:
+        """Name and op, for errors."""
+        return f"{unit.node.name} ({unit.node.op_type})"
+
+    def operand(self, unit: Unit, index: int) -> Operand:
+        """A data input that must be there."""
+        item = unit.inputs[index] if index < len(unit.inputs) else None
+        if item is None:
+            raise UnsupportedError(f"input {index} is missing", node=self.where(unit))
+        return item
+
+    def constant(self, operand: Operand) -> Array | None:
+        """The values of a constant operand in graph order, 8-bit ones as stored; None where it is computed."""
+        if operand.value.const_value is None:
+            return None
+        values = np.asarray(operand.value.const_value.numpy())
+        return stored_values(values) if values.dtype in (np.uint8, np.int8) else values
+
+    def read(self, unit: Unit, index: int, layout: Layout | None = None) -> View:
+        """The view of a computed operand, in that layout or in the one that it has."""
+        operand = self.operand(unit, index)
+        view = self.read_value(operand.value, layout, self.names(unit))
+        if operand.qparams is None or (view.qparams is not None and view.qparams.same(stored(operand.qparams))):
+            return view
+        shape = shape_of(operand.value)
+        return self.builder.alias(view, shape, view.layout, view.source, stored(operand.qparams))
+
+    def read_value(self, value: ir.Value, layout: Layout | None = None, nodes: tuple[str, ...] = ()) -> View:
+        """The view of a graph value; constants become views only here, by a copy that is never needed twice."""
+        if value in self.flattened:
+            waiting = self.flattened.pop(value)
+            plain = self.builder.in_layout(waiting.view, identity(len(waiting.view.shape)), nodes)
+            self.views[value] = self.builder.alias(
+                plain, waiting.shape, identity(len(waiting.shape)), value.name or "", waiting.qparams
+            )
+        if value not in self.views:
+            raise UnsupportedError(f"{value.name} is a constant where a computed tensor is needed")
+        view = self.views[value]
+        return view if layout is None else self.builder.in_layout(view, layout, nodes)
+
+    # ---- results
+
+    def result(self, unit: Unit, layout: Layout | None = None) -> View:
+        """A new tensor for what the unit computes."""
+        value, qparams = unit.output.value, unit.output.qparams
+        dtype = dtype_of(value)
+        meaning = None if qparams is None else stored(qparams)
+        view = self.builder.tensor(shape_of(value), "s8" if dtype == "u8" else dtype, meaning, value.name or "", layout)
+        self.views[value] = view
+        return view
+
+    def quantized_output(self, unit: Unit) -> Output:
+        """What an integer unit must deliver, as it is stored (int8)."""
+        assert unit.output.qparams is not None, "only integer units have quantized outputs"
+        qparams = stored(unit.output.qparams)
+        low, high = clamp_limits(activation_bounds(unit.activation), qparams)
+        return Output(qparams, self.mode, low, high)
+
+    def epilogue(self, unit: Unit) -> Epilogue:
+        """The clamp of the results: integers as stored, or the bounds of a fused activation."""
+        if unit.kind == "integer":
+            output = self.quantized_output(unit)
+            return Epilogue(output.low, output.high)
+        low, high = activation_bounds(unit.activation)
+        return Epilogue(None if np.isinf(low) else low, None if np.isinf(high) else high)
+
+    def same_meaning(self, unit: Unit, view: View, operand: Operand) -> View:
+        """``view`` with the meaning of the unit's output: itself, or passed through the table of the identity."""
+        if unit.kind != "integer":
+            return view
+        assert operand.qparams is not None, "an integer unit has quantized operands"
+        output = self.quantized_output(unit)
+        source = stored(operand.qparams)
+        limits = (output.low, output.high) == (output.qparams.low, output.qparams.high)
+        if source.same(output.qparams) and limits:
+            return view
+        table = identity_table(source, output.qparams, output.low, output.high).reshape(1, -1)
+        shape = tuple(view.shape[view.layout.index(axis)] for axis in range(len(view.shape)))
+        changed = self.builder.tensor(shape, "s8", output.qparams, view.source, view.layout)
+        consts = {"table": self.builder.const("table", table)}
+        self.builder.call("lut", Lut(1), [view], changed, self.names(unit), consts=consts)
+        return changed
+
+    def image(self, unit: Unit, index: int) -> View:
+        """A computed operand as N,H,W,C; a sequence N,C,L is an image of one row."""
+        view = self.read(unit, index, channels_last(len(shape_of(self.operand(unit, index).value))))
+        return self.as_image(view)
+
+    def as_image(self, view: View) -> View:
+        """N,L,C as N,1,L,C; N,H,W,C as it is."""
+        if len(view.shape) == 4:
+            return view
+        n, length, channels = view.shape
+        return self.builder.alias(view, (n, channels, 1, length), (0, 2, 3, 1), view.source, view.qparams)
+
+    def is_plain(self, view: View) -> bool:
+        """Whether the bytes of a view already stand in the graph's own order."""
+        shape = tuple(view.shape[view.layout.index(axis)] for axis in range(len(view.shape)))
+        return same_bytes(shape, view.layout, identity(len(shape)))

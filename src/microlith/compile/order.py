@@ -1,0 +1,93 @@
+"""Operator order: a schedule of the calls with a low peak of live bytes.
+
+Dependencies run through buffers. Views of one buffer are written by several calls where a Concat or Pad assembles its
+result; those calls keep their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from microlith.program.types import Buffer, OpCall, View
+
+
+def order_calls(
+    calls: Sequence[OpCall], views: Mapping[str, View], buffers: Mapping[str, Buffer], outputs: Sequence[str]
+) -> tuple[OpCall, ...]:
+    """The given order, or a greedy one that frees the most and allocates the least first, whichever peaks lower."""
+    given = list(range(len(calls)))
+    problem = _Schedule(calls, views, buffers, outputs)
+    greedy = problem.greedy()
+    best = greedy if problem.peak(greedy) < problem.peak(given) else given
+    return tuple(calls[index] for index in best)
+
+
+class _Schedule:
+    def __init__(
+        self,
+        calls: Sequence[OpCall],
+        views: Mapping[str, View],
+        buffers: Mapping[str, Buffer],
+        outputs: Sequence[str],
+    ) -> None:
+        self.bytes = {name: buffer.bytes for name, buffer in buffers.items()}
+        self.reads = [{views[name].buffer for name in call.reads} for call in calls]
+        self.writes = [{views[name].buffer for name in call.writes} for call in calls]
+        self.kept = {views[name].buffer for name in outputs}
+        self.users: dict[str, set[int]] = {}
+        self.before: list[set[int]] = []
+        touched: dict[str, list[int]] = {}
+        writers: dict[str, list[int]] = {}
+        for index in range(len(calls)):
+            earlier: set[int] = set()
+            for name in self.reads[index]:
+                earlier.update(writers.get(name, []))
+            for name in self.writes[index]:
+                earlier.update(touched.get(name, []))
+            for name in self.reads[index] | self.writes[index]:
+                touched.setdefault(name, []).append(index)
+                self.users.setdefault(name, set()).add(index)
+            for name in self.writes[index]:
+                writers.setdefault(name, []).append(index)
+            self.before.append(earlier)
+
+    def peak(self, order: Sequence[int]) -> int:
+        """Most live bytes in any step."""
+        remaining = {name: set(users) for name, users in self.users.items()}
+        live: set[str] = set()
+        worst = 0
+        for index in order:
+            live |= self.writes[index] | self.reads[index]
+            worst = max(worst, sum(self.bytes[name] for name in live))
+            live -= self._freed(index, remaining)
+        return worst
+
+    def greedy(self) -> list[int]:
+        """Of the calls that are ready, always the one that leaves the fewest live bytes; ties by position."""
+        remaining = {name: set(users) for name, users in self.users.items()}
+        todo, done, order = set(range(len(self.before))), set[int](), list[int]()
+        live: set[str] = set()
+        while todo:
+            ready = [index for index in sorted(todo) if self.before[index] <= done]
+            chosen = min(ready, key=lambda index: (self._growth(index, live, remaining), index))
+            live |= self.writes[chosen] | self.reads[chosen]
+            live -= self._freed(chosen, remaining)
+            todo.remove(chosen)
+            done.add(chosen)
+            order.append(chosen)
+        return order
+
+    def _growth(self, index: int, live: set[str], remaining: Mapping[str, set[int]]) -> int:
+        new = sum(self.bytes[name] for name in self.writes[index] - live)
+        freed = sum(
+            self.bytes[name] for name in self.reads[index] if remaining[name] == {index} and name not in self.kept
+        )
+        return new - freed
+
+    def _freed(self, index: int, remaining: Mapping[str, set[int]]) -> set[str]:
+        freed = set()
+        for name in self.reads[index] | self.writes[index]:
+            remaining[name].discard(index)
+            if not remaining[name] and name not in self.kept:
+                freed.add(name)
+        return freed

@@ -1,0 +1,123 @@
+"""One call from a graph to the files of an artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from microlith.compile.c_text import check_identifier
+from microlith.compile.emit_selftest import Vector
+from microlith.compile.lower import lower
+from microlith.compile.manifest import Compiler
+from microlith.compile.package import Package, package
+from microlith.compile.plan import plan
+from microlith.core.errors import UnsupportedError
+from microlith.core.random import generator
+from microlith.device.profile import Device
+from microlith.graph.reference import Reference
+from microlith.graph.save import model_bytes
+from microlith.graph.units import units
+
+Feeds = Mapping[str, NDArray[np.generic]]
+
+GOLDEN_VECTORS = 2
+FLOAT_BOUND = 1e-4
+"""Largest difference of a float32 output from the NumPy reference, relative to the largest magnitude of that output.
+
+Sums are formed in another order, and exp and tanh are polynomials.
+"""
+
+
+def compile_graph(
+    model: ir.Model,
+    device: Device,
+    *,
+    name: str,
+    compiler: Compiler | None = None,
+    samples: Sequence[Feeds] = (),
+    seed: int = 0,
+) -> Package:
+    """Lower, plan, emit and package a graph; it must have been through the graph passes.
+
+    Args:
+        model: float or quantized.
+        device: what for.
+        name: prefix of every C symbol.
+        compiler: what the figures will be obtained with, for the manifest.
+        samples: inputs for the golden vectors (batch 1); random ones where none are given.
+        seed: of the random inputs.
+
+    Raises:
+        UnsupportedError: a node cannot be compiled, or an integer model has ops left in float that nobody asked for.
+        InputError: ``name`` cannot prefix C symbols.
+    """
+    check_identifier(name)
+    planned = plan(lower(model, name), device)
+    chosen = list(samples[:GOLDEN_VECTORS]) or random_feeds(model, GOLDEN_VECTORS, seed)
+    vectors, tolerance = golden_vectors(model, chosen)
+    title = f"{model.graph.name or name}, compiled for {device.title} by Microlith"
+    return package(planned, device, model_bytes(model), vectors, title=title, tolerance=tolerance, compiler=compiler)
+
+
+def random_feeds(model: ir.Model, count: int, seed: int) -> list[Feeds]:
+    """Inputs drawn evenly over an integer type, or from the standard normal distribution for floats."""
+    rng = generator(seed, "inputs")
+    draw: Callable[[ir.Value], NDArray[np.generic]] = lambda value: _draw(value, rng)  # noqa: E731
+    return [{value.name or "": draw(value) for value in model.graph.inputs} for _ in range(count)]
+
+
+def _draw(value: ir.Value, rng: np.random.Generator) -> NDArray[np.generic]:
+    assert value.shape is not None and value.dtype is not None, "loading gives every value a type"
+    shape, dtype = tuple(value.shape.numpy()), value.dtype.numpy()
+    if np.issubdtype(dtype, np.integer):
+        info = np.iinfo(dtype)
+        return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def golden_vectors(model: ir.Model, samples: Sequence[Feeds]) -> tuple[list[Vector], float]:
+    """Inputs with the outputs of the NumPy reference, and the absolute tolerance for float outputs."""
+    reference = Reference(model)
+    inputs = [value.name or "" for value in model.graph.inputs]
+    outputs = [value.name or "" for value in model.graph.outputs]
+    vectors: list[Vector] = []
+    largest = 0.0
+    for feeds in samples:
+        found = reference.run(feeds)
+        results = [found[name] for name in outputs]
+        largest = max([largest, *(float(np.abs(item).max(initial=0)) for item in results if item.dtype == np.float32)])
+        vectors.append(([feeds[name] for name in inputs], results))
+    return vectors, FLOAT_BOUND * max(largest, 1e-6)
+
+
+def float_nodes(model: ir.Model) -> tuple[str, ...]:
+    """Names of the units of a quantized graph that are computed in float; empty for a float graph."""
+    found = units(model)
+    if not any(unit.kind in ("integer", "quantize") for unit in found):
+        return ()
+    return tuple(f"{unit.node.name} ({unit.node.op_type})" for unit in found if unit.kind == "float")
+
+
+def refuse_float_nodes(model: ir.Model, allowed: Sequence[str]) -> None:
+    """Refuse a quantized graph with float ops that the user did not ask for.
+
+    Args:
+        model: quantized.
+        allowed: names of nodes or op types that may stay in float.
+
+    Raises:
+        UnsupportedError: others are left in float.
+    """
+    left = [
+        f"{unit.node.name} ({unit.node.op_type})"
+        for unit in units(model)
+        if unit.kind == "float" and unit.node.name not in allowed and unit.node.op_type not in allowed
+    ]
+    if left and float_nodes(model):
+        raise UnsupportedError(
+            f"{len(left)} ops of the quantized model are computed in float: {', '.join(left[:5])}",
+            hint="Quantize them, or allow it by naming them: --float-ops.",
+        )

@@ -1,0 +1,98 @@
+"""Planning: kernels, order, lifetimes, scratch and offsets for a lowered Program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from microlith.compile.arena import Overlap, plan_arena
+from microlith.compile.builder import ALIGN, SPACE
+from microlith.compile.check_plan import check_plan
+from microlith.compile.context import call_context
+from microlith.compile.order import order_calls
+from microlith.compile.select import Packer, select, with_storage
+from microlith.device.profile import Device
+from microlith.kernels import kernel
+from microlith.program.types import Buffer, Call, Lifetime, OpCall, Program, View, calls, contiguous
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A Program that can be emitted.
+
+    Attributes:
+        program: with kernels, storage, offsets and spaces.
+        overlaps: permitted ones, used or not.
+        bounds: least bytes that any placement in this order could reach, by space.
+        why: by position of the call, the reason for its kernel.
+    """
+
+    program: Program
+    overlaps: tuple[Overlap, ...]
+    bounds: Mapping[str, int]
+    why: tuple[str, ...]
+
+
+def plan(program: Program, device: Device) -> Planned:
+    """Plan a Program of one entry whose body holds calls only."""
+    (entry,) = program.entries
+    ordered = order_calls(tuple(calls(entry.body)), program.views, program.buffers, entry.outputs)
+    selections = [select(program, call, device) for call in ordered]
+    packer = Packer()
+    packed = [packer.pack(program, selection) for selection in selections]
+    program = with_storage(program, packer)
+    program, packed = _with_scratch(program, packed)
+    program = replace(program, entries=(replace(entry, body=tuple(Call(call) for call in packed)),))
+    program = replace(program, buffers=with_lifetimes(program, packed, entry.inputs, entry.outputs))
+    overlaps = permitted_overlaps(program, packed)
+    arena = plan_arena(program.buffers.values(), overlaps=overlaps)
+    program = replace(program, offsets=arena.offsets, spaces=arena.spaces)
+    check_plan(program, overlaps)
+    return Planned(program, overlaps, arena.bounds, tuple(selection.why for selection in selections))
+
+
+def _with_scratch(program: Program, packed: Sequence[OpCall]) -> tuple[Program, list[OpCall]]:
+    buffers, views, done = dict(program.buffers), dict(program.views), []
+    for index, call in enumerate(packed):
+        needed = kernel(call.kernel).scratch_bytes(call_context(program, call))
+        if needed:
+            buffer = Buffer(f"scratch_{index}", needed, ALIGN, SPACE, Lifetime(index, index))
+            shape = (needed,)
+            view = View(f"scratch_view_{index}", buffer.id, 0, shape, contiguous(shape), (0,), "u8")
+            buffers[buffer.id], views[view.id] = buffer, view
+            call = replace(call, scratch=view.id)
+        done.append(call)
+    return replace(program, buffers=buffers, views=views), done
+
+
+def with_lifetimes(
+    program: Program, ordered: Sequence[OpCall], inputs: Sequence[str], outputs: Sequence[str]
+) -> dict[str, Buffer]:
+    """Buffers with the steps in which they are needed: inputs from before the first, outputs until after the last."""
+    touched: dict[str, list[int]] = {}
+    for name in inputs:
+        touched.setdefault(program.view(name).buffer, []).append(-1)
+    for index, call in enumerate(ordered):
+        scratch = () if call.scratch is None else (call.scratch,)
+        for name in (*call.reads, *call.writes, *scratch):
+            touched.setdefault(program.view(name).buffer, []).append(index)
+    for name in outputs:
+        touched.setdefault(program.view(name).buffer, []).append(len(ordered))
+    return {
+        name: replace(program.buffers[name], lifetime=Lifetime(min(steps), max(steps)))
+        for name, steps in touched.items()
+    }
+
+
+def permitted_overlaps(program: Program, ordered: Sequence[OpCall]) -> tuple[Overlap, ...]:
+    """What the chosen kernels allow, for results and operands that fill their buffers."""
+    found = []
+    for call in ordered:
+        leads = kernel(call.kernel).overlap(call_context(program, call))
+        output = program.view(call.writes[0])
+        for name, lead in zip(call.reads, leads, strict=True):
+            view = program.view(name)
+            whole = view.offset == 0 and output.offset == 0 and view.buffer != output.buffer
+            if lead is not None and whole:
+                found.append(Overlap(output.buffer, view.buffer, lead))
+    return tuple(found)

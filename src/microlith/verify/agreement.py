@@ -1,0 +1,83 @@
+"""Compiled code against the NumPy reference: bit for bit for integers, within a stated bound for floats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from microlith.compile.manifest import EntryPoint, Tensor
+from microlith.compile.pipeline import FLOAT_BOUND
+from microlith.core.details import CheckRow
+from microlith.graph.reference import Reference
+from microlith.program.types import NUMPY
+
+Array = NDArray[np.generic]
+Feeds = Mapping[str, Array]
+Progress = Callable[[int, int], None]
+
+
+class Runner(Protocol):
+    """Something that runs a compiled artifact."""
+
+    def infer(self, inputs: list[bytes]) -> list[bytes]:
+        """Outputs of one inference, as the bytes of the C arrays."""
+        ...
+
+
+def to_bytes(entry: EntryPoint, feeds: Feeds) -> list[bytes]:
+    """The bytes of the C input arrays for one sample."""
+    return [np.ascontiguousarray(feeds[tensor.name], NUMPY[tensor.dtype]).tobytes() for tensor in entry.inputs]
+
+
+def from_bytes(tensor: Tensor, content: bytes) -> Array:
+    """A C output array as the graph has it."""
+    return np.frombuffer(content, NUMPY[tensor.dtype]).reshape(tensor.shape)
+
+
+def compare(
+    what: str,
+    model: ir.Model,
+    entry: EntryPoint,
+    runner: Runner,
+    samples: Sequence[Feeds],
+    progress: Progress = lambda done, total: None,
+) -> CheckRow:
+    """Run every sample through both sides.
+
+    Args:
+        what: the compiled side, for the report.
+        model: the graph that was compiled.
+        entry: its function.
+        runner: the compiled side.
+        samples: inputs, batch 1.
+        progress: called with samples done and their number.
+    """
+    reference = Reference(model)
+    elements, differing, worst, bound = 0, 0, 0.0, 0.0
+    for index, feeds in enumerate(samples):
+        expected = reference.run(feeds)
+        found = runner.infer(to_bytes(entry, feeds))
+        for tensor, content in zip(entry.outputs, found, strict=True):
+            result, wanted = from_bytes(tensor, content), expected[tensor.name]
+            difference = np.abs(result.astype(np.float64) - wanted.astype(np.float64))
+            if tensor.dtype == "f32":
+                difference = difference / max(float(np.abs(wanted).max(initial=0)), 1e-6)
+                bound = FLOAT_BOUND
+            elements += difference.size
+            # NaN compares unequal to everything: what is not equal differs.
+            differing += int((~(difference <= 0)).sum())
+            worst = max(worst, float(np.nan_to_num(difference, nan=np.inf).max(initial=0)))
+        progress(index + 1, len(samples))
+    return CheckRow(
+        what=f"NumPy reference against {what}",
+        samples=len(samples),
+        elements=elements,
+        differing=differing,
+        worst=worst,
+        bound=bound,
+        passed=worst <= bound,
+    )

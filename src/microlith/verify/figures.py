@@ -1,0 +1,105 @@
+"""The figures of an artifact, each with how it was obtained."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from microlith.compile.manifest import Manifest
+from microlith.core.evidence import Evidence
+from microlith.device.elf import sizes
+from microlith.device.emulator import Counts, Emulator
+from microlith.device.host import HostRunner
+from microlith.device.profile import Device
+from microlith.device.toolchain import find_toolchain
+from microlith.verify.workbench import Workbench
+
+HOST_REPEATS = 50
+SECOND_COMPILER = "arm-none-eabi-gcc"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Evidence, and the counts of each layer where the artifact was emulated."""
+
+    evidence: tuple[Evidence, ...]
+    counts: Counts | None
+
+
+def context_of(manifest: Manifest) -> dict[str, str]:
+    """What every figure of an artifact depends on."""
+    compiler = manifest.toolchain
+    flags = {} if compiler is None else {"compiler": f"{compiler.name} {compiler.version}", "flags": compiler.flags}
+    return {"device": manifest.device.name, "artifact": manifest.artifact_hash[:16]} | flags
+
+
+def planned_figures(manifest: Manifest, macs: int) -> tuple[Evidence, ...]:
+    """What needs no toolchain: arena and MACs."""
+    context = context_of(manifest)
+    return (
+        Evidence.exact("macs", macs, "MACs", "counted", context),
+        Evidence.exact("arena_bytes", sum(manifest.spaces.values()), "B", "counted", context),
+        Evidence.exact("weights_bytes", sum(segment.bytes for segment in manifest.segments), "B", "counted", context),
+    )
+
+
+def emulated_figures(bench: Workbench, inputs: list[bytes]) -> Figures:
+    """Flash, RAM, stack, instructions, and cycles where the core has a table; one counted inference."""
+    manifest, device = bench.manifest, bench.manifest.device
+    context = context_of(manifest)
+    minimal, empty = sizes(bench.minimal()), sizes(bench.empty())
+    with Emulator(bench.selftest(), device) as emulator:
+        counts = emulator.infer_counted(inputs, manifest.layers)
+    found = [
+        _flash(bench, minimal.flash, empty.flash, context),
+        Evidence.exact("data_bss_bytes", minimal.ram_static, "B", "counted", context),
+        Evidence.exact("stack_bytes", counts.stack_bytes, "B", "emulated", context),
+        Evidence.exact("ram_bytes", minimal.ram_static + counts.stack_bytes, "B", "counted", context),
+        Evidence.exact("instructions", counts.instructions, "instructions", "emulated", context),
+    ]
+    if counts.cycles is not None:
+        found += cycle_figures(device, counts.cycles, context)
+    return Figures(tuple(found), counts)
+
+
+def cycle_figures(device: Device, cycles: int, context: dict[str, str]) -> list[Evidence]:
+    """Modelled cycles, and the latency and energy that follow from them at the profile's clock."""
+    model = context | {"model": "per-instruction table, zero wait states"}
+    found = [Evidence.exact("cycles", cycles, "cycles", "modelled", model)]
+    if device.clock_hz is not None:
+        clocked = model | {"clock_hz": f"{device.clock_hz:.0f}"}
+        found.append(Evidence.exact("latency_s", cycles / device.clock_hz, "s", "modelled", clocked))
+    if device.joules_per_cycle is not None:
+        found.append(Evidence.exact("energy_j", cycles * device.joules_per_cycle, "J", "modelled", model))
+    return found
+
+
+def _flash(bench: Workbench, linked: int, empty: int, context: dict[str, str]) -> Evidence:
+    """The minimal application; the increment over an empty one and, where it is installed, a second compiler's figure."""
+    beside = context | {"increment_over_empty_application": str(linked - empty)}
+    second = _second_compiler_flash(bench)
+    if second is not None:
+        beside |= second
+    return Evidence.exact("flash_bytes", linked, "B", "counted", beside)
+
+
+def _second_compiler_flash(bench: Workbench) -> dict[str, str] | None:
+    if bench.toolchain.name == SECOND_COMPILER or shutil.which(SECOND_COMPILER) is None:
+        return None
+    other = find_toolchain(bench.manifest.device, SECOND_COMPILER, opt=bench.toolchain.opt)
+    with Workbench(bench.files, bench.manifest, other) as again:
+        return {f"flash_bytes_with_{other.name}_{other.version}": str(sizes(again.minimal()).flash)}
+
+
+def host_figures(bench: Workbench, inputs: Sequence[bytes]) -> Figures:
+    """Measured latency of a shared library on this machine, and its arena as RAM."""
+    context = context_of(bench.manifest)
+    library = bench.shared_library()
+    with HostRunner(library) as runner:
+        seconds = sorted(runner.measure(list(inputs), HOST_REPEATS))
+    median = seconds[len(seconds) // 2]
+    low, high = seconds[len(seconds) // 40], seconds[-1 - len(seconds) // 40]
+    latency = Evidence("latency_s", median, low, high, len(seconds), "s", "measured", context)
+    size = Evidence.exact("library_bytes", library.stat().st_size, "B", "counted", context)
+    return Figures((latency, size), None)

@@ -1,0 +1,133 @@
+"""ONNX Runtime as the outside check: the same graph, layer by layer on the same inputs, and from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from microlith.core.details import CheckRow
+from microlith.core.errors import ToolchainError
+from microlith.graph.metadata import io_qparams
+from microlith.graph.reference import Reference
+from microlith.graph.save import model_bytes
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Feeds = Mapping[str, NDArray[np.generic]]
+
+_CUT = "__cut"
+FLOAT_BOUND = 1e-4
+ONE_QUANTUM = 1.0
+
+
+def session(model: ir.Model) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session whose int8 kernels do not saturate in between.
+
+    Raises:
+        ToolchainError: ONNX Runtime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ToolchainError(
+            "the outside check needs ONNX Runtime", hint='Install it with: pip install "microlith[verify]"'
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model_bytes(model), options, providers=["CPUExecutionProvider"])
+
+
+def layers_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRow:
+    """Every quantized layer by itself, fed with the very integers that the reference computed.
+
+    Args:
+        model: quantized.
+        samples: inputs, batch 1.
+    """
+    cut, inputs = _cut_at_quantized(model)
+    compiled = session(cut)
+    outputs = [item.name for item in compiled.get_outputs()]
+    reference = Reference(model)
+    elements, differing, worst = 0, 0, 0.0
+    for feeds in samples:
+        values = reference.run(feeds, keep=[*outputs, *inputs])
+        given = {name: feeds[name] for name in (item.name for item in compiled.get_inputs()) if name in feeds}
+        given |= {name + _CUT: values[name] for name in inputs}
+        for name, found in zip(outputs, compiled.run(outputs, given), strict=True):
+            difference = np.abs(found.astype(np.float64) - values[name].astype(np.float64))
+            if found.dtype == np.float32:
+                continue
+            elements += difference.size
+            differing += int((difference > 0).sum())
+            worst = max(worst, float(difference.max(initial=0)))
+    return CheckRow(
+        what="integer specification against ONNX Runtime, each layer on the same inputs",
+        samples=len(samples),
+        elements=elements,
+        differing=differing,
+        worst=worst,
+        bound=ONE_QUANTUM,
+        passed=worst <= ONE_QUANTUM,
+    )
+
+
+def _cut_at_quantized(model: ir.Model) -> tuple[ir.Model, list[str]]:
+    """A copy in which every computed integer tensor is both an output and, under another name, an input."""
+    cut = ir.from_proto(ir.to_proto(model))
+    graph = cut.graph
+    names = []
+    for node in list(graph):
+        if node.op_type != "QuantizeLinear" or node.inputs[0] is None or node.inputs[0].const_value is not None:
+            continue
+        value = node.outputs[0]
+        if value.uses():
+            fresh = ir.Value(name=f"{value.name}{_CUT}", shape=value.shape, type=value.type)
+            value.replace_all_uses_with(fresh)
+            graph.inputs.append(fresh)
+            names.append(value.name or "")
+        if not value.is_graph_output():
+            graph.outputs.append(value)
+    return cut, names
+
+
+def whole_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRow:
+    """The whole graph: integers differ by so many quanta, floats relative to the largest magnitude.
+
+    For a quantized graph nothing is required from end to end, because a layer may turn one quantum into several: the
+    bound is infinite and the difference is only reported. A float graph must stay within ``FLOAT_BOUND``.
+    """
+    compiled = session(model)
+    outputs = [item.name for item in compiled.get_outputs()]
+    reference = Reference(model)
+    elements, differing, worst = 0, 0, 0.0
+    integers = any(io_qparams(model, name) is not None for name in outputs) or _is_quantized(model)
+    for feeds in samples:
+        values = reference.run(feeds)
+        found: list[Any] = compiled.run(outputs, dict(feeds))
+        for name, item in zip(outputs, found, strict=True):
+            difference = np.abs(item.astype(np.float64) - values[name].astype(np.float64))
+            if item.dtype == np.float32:
+                difference = difference / max(float(np.abs(values[name]).max(initial=0)), 1e-6)
+            elements += difference.size
+            differing += int((difference > 0).sum())
+            worst = max(worst, float(difference.max(initial=0)))
+    return CheckRow(
+        what="reference against ONNX Runtime, from end to end",
+        samples=len(samples),
+        elements=elements,
+        differing=differing,
+        worst=worst,
+        bound=float("inf") if integers else FLOAT_BOUND,
+        passed=integers or worst <= FLOAT_BOUND,
+    )
+
+
+def _is_quantized(model: ir.Model) -> bool:
+    return any(node.op_type == "QuantizeLinear" for node in model.graph)
