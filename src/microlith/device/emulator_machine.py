@@ -1,0 +1,308 @@
+"""A Cortex-M with the memory of a device, emulated. Only the emulator's worker may import this: Unicorn is GPL."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import unicorn
+from unicorn import arm_const
+
+from microlith.core.errors import RunError
+from microlith.device import elf
+from microlith.device.block_counter import BlockCounter
+from microlith.device.cycle_table import BlockDecoder
+from microlith.device.profile import Device
+
+# Armv6-M, Armv7-M and Armv8-M put these at fixed addresses (Arm DDI 0403, B3): the cycle counter, and the system
+# control space with SysTick. Start-up code touches both.
+_DWT_PAGE, _CYCLE_COUNTER = 0xE0001000, 0xE0001004
+_SYSTEM_CONTROL_PAGE = 0xE000E000
+# Functions called from outside return here. It is read-only, and nothing lies there that a program may use.
+_RETURN_PAGE = 0xE0000000
+_PAGE_BYTES = 0x1000
+
+_SYS_WRITEC, _SYS_WRITE0, _SYS_EXIT, _SYS_EXIT_EXTENDED = 0x03, 0x04, 0x18, 0x20
+_APPLICATION_EXIT = 0x20026
+_BREAKPOINT_EXCEPTION = 7
+_BREAKPOINT_BYTES = 2
+_SEMIHOSTING = b"\xab\xbe"
+
+_PAINT = b"\xa5"
+_LAYER = re.compile(r"_layer_\d+$")
+_CPUS = {
+    "cortex-m0plus": arm_const.UC_CPU_ARM_CORTEX_M0,
+    "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
+    "cortex-m4f": arm_const.UC_CPU_ARM_CORTEX_M4,
+    "cortex-m7": arm_const.UC_CPU_ARM_CORTEX_M7,
+    "cortex-m33": arm_const.UC_CPU_ARM_CORTEX_M33,
+}
+_ACCESS = {
+    unicorn.UC_MEM_READ_UNMAPPED: "read from",
+    unicorn.UC_MEM_WRITE_UNMAPPED: "write to",
+    unicorn.UC_MEM_FETCH_UNMAPPED: "execute",
+    unicorn.UC_MEM_READ_PROT: "read from",
+    unicorn.UC_MEM_WRITE_PROT: "write to",
+    unicorn.UC_MEM_FETCH_PROT: "execute",
+}
+# Numbers of the emulator's exceptions (QEMU, target/arm).
+_EXCEPTIONS = {
+    1: " (undefined instruction)",
+    2: " (supervisor call)",
+    7: " (breakpoint)",
+    17: " (the FPU is off or absent)",
+    18: " (no Thumb code at the target of a branch)",
+    22: " (unaligned access)",
+}
+_ARGUMENTS = (arm_const.UC_ARM_REG_R0, arm_const.UC_ARM_REG_R1, arm_const.UC_ARM_REG_R2, arm_const.UC_ARM_REG_R3)
+
+
+@dataclass(frozen=True)
+class Program:
+    """An ELF file, read once."""
+
+    segments: tuple[tuple[int, bytes], ...]
+    symbols: dict[str, elf.Symbol]
+
+    @classmethod
+    def read(cls, path: Path) -> Program:
+        """Read segments and symbols."""
+        return cls(tuple(elf.load_segments(path)), elf.symbols(path))
+
+    def address(self, name: str) -> int:
+        """Where a symbol lies.
+
+        Raises:
+            RunError: the program has no such symbol.
+        """
+        symbol = self.symbols.get(name)
+        if symbol is None:
+            raise RunError(
+                f"the program has no symbol {name}",
+                hint="Link it with the linker script of microlith, and keep the symbols that the runner calls.",
+            )
+        return symbol.address
+
+    def layers(self) -> dict[int, str]:
+        """Entry address to symbol of every function that is named like a layer."""
+        found = (symbol for symbol in self.symbols.values() if symbol.kind == "function")
+        return {symbol.address: symbol.name for symbol in found if _LAYER.search(symbol.name)}
+
+    def function_at(self, pc: int) -> str:
+        """The function that holds an address, or a note that none does."""
+        for symbol in self.symbols.values():
+            if symbol.kind == "function" and symbol.address <= pc < symbol.address + max(symbol.bytes, 2):
+                return symbol.name
+        return "no function"
+
+
+class Machine:
+    """The device just after power-on, with the program in its flash and its stack painted.
+
+    Args:
+        program: what to run.
+        device: whose memory it has; anything else faults.
+        time_limit_s: of one :meth:`boot` or :meth:`call`.
+        layers: entry address to symbol; None runs uncounted, which is much faster.
+    """
+
+    def __init__(
+        self, program: Program, device: Device, time_limit_s: float, layers: dict[int, str] | None = None
+    ) -> None:
+        self.program = program
+        self.output = b""
+        self.exit_code: int | None = None
+        self.counter: BlockCounter | None = None
+        self._device = device
+        self._time_limit_s = time_limit_s
+        self._breakpoint: int | None = None
+        self._exception: int | None = None
+        self._bad_access: tuple[int, int, int] | None = None
+        self._engine: Any = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        self._engine.ctl_set_cpu_model(_CPUS[device.core])
+        self._map()
+        self._load()
+        self._hook(layers)
+        self._limit, self._top = program.address("ml_stack_limit"), program.address("ml_stack_top")
+        self.write(self._limit, _PAINT * (self._top - self._limit))
+
+    def _map(self) -> None:
+        pages: dict[int, int] = {
+            _DWT_PAGE: unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE,
+            _SYSTEM_CONTROL_PAGE: unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE,
+            _RETURN_PAGE: unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC,
+        }
+        for address, access in pages.items():
+            self._engine.mem_map(address, _PAGE_BYTES, access)
+        for region in self._device.regions:
+            access = unicorn.UC_PROT_READ | (unicorn.UC_PROT_EXEC if region.execute_in_place else 0)
+            access |= unicorn.UC_PROT_WRITE if region.kind == "ram" else 0
+            start = region.start // _PAGE_BYTES * _PAGE_BYTES
+            end = -(-(region.start + region.bytes) // _PAGE_BYTES) * _PAGE_BYTES
+            try:
+                self._engine.mem_map(start, end - start, access)
+            except unicorn.UcError as error:
+                raise RunError(f"the emulator cannot map region {region.name!r} of {self._device.name}") from error
+
+    def _load(self) -> None:
+        for address, data in self.program.segments:
+            inside = any(
+                region.start <= address and address + len(data) <= region.start + region.bytes
+                for region in self._device.regions
+            )
+            if not inside:
+                raise RunError(
+                    f"the program has {len(data)} bytes at {address:#010x}, which is not memory of {self._device.name}",
+                    hint="Link it with the linker script that microlith makes for this device.",
+                )
+            self.write(address, data)
+
+    def _hook(self, layers: dict[int, str] | None) -> None:
+        self._engine.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
+        self._engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_bad_access)
+        if layers is None:
+            return
+        self.counter = BlockCounter(
+            layers,
+            lambda: (self._register(arm_const.UC_ARM_REG_LR), self._register(arm_const.UC_ARM_REG_SP)),
+            self.read,
+            BlockDecoder(self._device.core),
+        )
+        self._engine.hook_add(unicorn.UC_HOOK_BLOCK, self.counter.on_block)
+        self._engine.hook_add(unicorn.UC_HOOK_MEM_READ, self._on_cycle_read, None, _CYCLE_COUNTER, _CYCLE_COUNTER + 3)
+
+    def read(self, address: int, count: int) -> bytes:
+        """Bytes of memory."""
+        return bytes(self._engine.mem_read(address, count))
+
+    def write(self, address: int, data: bytes) -> None:
+        """Set bytes of memory."""
+        self._engine.mem_write(address, data)
+
+    def boot(self, until: str | None = None) -> None:
+        """Run from the reset vector to the exit of the program, or to the entry of a function.
+
+        Raises:
+            RunError: it faulted, or did not get there in time.
+        """
+        vectors = next(region.start for region in self._device.regions if region.name == "flash")
+        stack, entry = (int.from_bytes(self.read(vectors + at, 4), "little") for at in (0, 4))
+        self._engine.reg_write(arm_const.UC_ARM_REG_SP, stack)
+        # The value that a processor has there after reset, and no address that code could return to.
+        self._engine.reg_write(arm_const.UC_ARM_REG_LR, 0xFFFFFFFF)
+        self._run(entry, _RETURN_PAGE if until is None else self.program.address(until))
+        if until is None and self.exit_code is None:
+            raise RunError("the program ended without the exit that a debugger would see")
+        if until is not None and self.exit_code is not None:
+            raise RunError(f"the program exited with code {self.exit_code} before it reached {until}")
+
+    def call(self, name: str, arguments: Sequence[int] = ()) -> int:
+        """Call a function and return what it leaves in r0, as unsigned.
+
+        Raises:
+            RunError: there is no such function, it faulted, exited, or did not return in time.
+        """
+        for register, value in zip(_ARGUMENTS, arguments, strict=False):
+            self._engine.reg_write(register, value)
+        self._engine.reg_write(arm_const.UC_ARM_REG_LR, _RETURN_PAGE | 1)
+        self._run(self.program.address(name), _RETURN_PAGE)
+        if self.exit_code is not None:
+            raise RunError(f"{name} did not return: the program exited with code {self.exit_code}")
+        return self._register(arm_const.UC_ARM_REG_R0)
+
+    def stack_bytes(self) -> int:
+        """Bytes between the top of the stack and the lowest one that was written since power-on."""
+        painted = self.read(self._limit, self._top - self._limit)
+        return len(painted.lstrip(_PAINT))
+
+    def _run(self, pc: int, until: int) -> None:
+        if self.counter is not None:
+            self.counter.break_off()
+        deadline = time.monotonic() + self._time_limit_s
+        while True:
+            self._execute(pc, until, max(1, int((deadline - time.monotonic()) * 1e6)))
+            if self._exception is not None:
+                what = _EXCEPTIONS.get(self._exception, "")
+                raise self._error(f"the processor raised exception {self._exception}{what}")
+            if self._breakpoint is not None:
+                if self._semihost():
+                    break
+                pc = self._breakpoint + _BREAKPOINT_BYTES
+            elif self._register(arm_const.UC_ARM_REG_PC) & ~1 == until:
+                break
+            else:
+                raise self._error(f"the program did not end within {self._time_limit_s:g} s")
+        if self.read(self._limit, 4) != _PAINT * 4 and self._top > self._limit:
+            raise self._error(f"the stack grew over all of the {self._top - self._limit} bytes that are left for it")
+
+    def _execute(self, pc: int, until: int, left_us: int) -> None:
+        """Run until something stops it: the address, a breakpoint, an exception, the end of the time."""
+        self._breakpoint = self._exception = self._bad_access = None
+        try:
+            self._engine.emu_start(pc | 1, until, timeout=left_us)
+        except unicorn.UcError as error:
+            raise self._fault(error) from None
+
+    def _on_interrupt(self, engine: Any, number: int, _data: Any) -> None:
+        pc = self._register(arm_const.UC_ARM_REG_PC) & ~1
+        if number == _BREAKPOINT_EXCEPTION and self.read(pc, 2) == _SEMIHOSTING:
+            self._breakpoint = pc
+        else:
+            self._exception = number
+        engine.emu_stop()
+
+    def _on_bad_access(self, _engine: Any, access: int, address: int, size: int, _value: int, _data: Any) -> bool:
+        self._bad_access = (access, address, size)
+        return False
+
+    def _on_cycle_read(self, engine: Any, _access: int, _address: int, _size: int, _value: int, _data: Any) -> None:
+        assert self.counter is not None
+        now = self.counter.cycles_until(self._register(arm_const.UC_ARM_REG_PC) & ~1)
+        engine.mem_write(_CYCLE_COUNTER, (now & 0xFFFFFFFF).to_bytes(4, "little"))
+
+    def _semihost(self) -> bool:
+        """Answer one request; True when it ends the program."""
+        operation = self._register(arm_const.UC_ARM_REG_R0)
+        parameter = self._register(arm_const.UC_ARM_REG_R1)
+        try:
+            if operation == _SYS_WRITEC:
+                self.output += self.read(parameter, 1)
+            elif operation == _SYS_WRITE0:
+                self.output += self._text(parameter)
+            elif operation == _SYS_EXIT:
+                self.exit_code = 0 if parameter == _APPLICATION_EXIT else 1
+            elif operation == _SYS_EXIT_EXTENDED:
+                reason, code = (int.from_bytes(self.read(parameter + at, 4), "little") for at in (0, 4))
+                self.exit_code = code if reason == _APPLICATION_EXIT else 1
+            else:
+                raise self._error(f"the program asked for semihosting operation {operation:#x}, which is not offered")
+        except unicorn.UcError:
+            raise self._error(f"the program passed the address {parameter:#010x} to semihosting") from None
+        return self.exit_code is not None
+
+    def _text(self, address: int) -> bytes:
+        text = bytearray()
+        while (byte := self.read(address + len(text), 1)) != b"\0":
+            text += byte
+        return bytes(text)
+
+    def _fault(self, error: Any) -> RunError:
+        if self._bad_access is None:
+            return self._error(f"the processor stopped: {error}")
+        access, address, size = self._bad_access
+        inside = any(region.start <= address < region.start + region.bytes for region in self._device.regions)
+        why = "where it may not" if inside else f"which is not memory of {self._device.name}"
+        return self._error(f"the program tried to {_ACCESS[access]} {address:#010x} ({size} bytes), {why}")
+
+    def _error(self, what: str) -> RunError:
+        pc = self._register(arm_const.UC_ARM_REG_PC) & ~1
+        layer = self.counter.layer if self.counter is not None else None
+        inside = f", in layer {layer}" if layer else ""
+        return RunError(f"{what}{inside}; in {self.program.function_at(pc)} at {pc:#010x}", node=layer)
+
+    def _register(self, register: int) -> int:
+        return int(self._engine.reg_read(register))
