@@ -11,8 +11,9 @@ import numpy as np
 import onnx_ir as ir
 
 from microlith.core.errors import InputError, UnsupportedError
-from microlith.graph.qdq_rules import ACTIVATIONS, data_inputs, rule_of
-from microlith.graph.values import constant, describe, input_at, sole_consumer
+from microlith.graph.qdq_rules import data_inputs, rule_of
+from microlith.graph.units import fused_activation
+from microlith.graph.values import constant, describe, input_at
 from microlith.quant.types import QParams
 
 Kind = Literal["integer", "float", "raw", "given"]
@@ -152,13 +153,8 @@ def _check_operands(node: ir.Node) -> None:
 
 
 def _activation(node: ir.Node, kinds: Mapping[ir.Node, Kind]) -> ir.Node | None:
-    rule = rule_of(node)
-    if rule is None or not rule.fuses or kinds[node] != "integer":
-        return None
-    follower = sole_consumer(node.outputs[0])
-    if follower is None or follower.op_type not in ACTIVATIONS or kinds[follower] != "integer":
-        return None
-    return follower if follower.inputs[0] is node.outputs[0] else None
+    follower = fused_activation(node) if kinds[node] == "integer" else None
+    return follower if follower is not None and kinds[follower] == "integer" else None
 
 
 def _quantized_values(

@@ -21,14 +21,12 @@ class Rule:
     Attributes:
         role: ``layer`` (constant weights and bias), ``matmul``, ``binary``, ``pool`` (averages), ``table`` (a function
             of one integer), ``softmax``, ``movement`` (integers are moved, their meaning stays) or ``concat``.
-        fuses: whether a Relu or Clip that alone reads the result is computed with the op.
         data: number of leading data inputs; None for all inputs.
         scale: of the result, where the range of the function fixes it; its least value is 0, or -1 where ``signed``.
         signed: see ``scale``.
     """
 
     role: Role
-    fuses: bool = False
     data: int | None = 1
     scale: float | None = None
     signed: bool = False
@@ -36,20 +34,21 @@ class Rule:
 
 _MOVEMENT = Rule("movement")
 _TABLE = Rule("table")
-_POOL = Rule("pool", fuses=True)
-_BINARY = Rule("binary", fuses=True, data=2)
+_LAYER = Rule("layer")
+_POOL = Rule("pool")
+_BINARY = Rule("binary", data=2)
 
 RULES: Mapping[str, Rule] = {
-    "Conv": Rule("layer", fuses=True),
-    "Gemm": Rule("layer", fuses=True),
-    "MatMul": Rule("matmul", fuses=True, data=2),
+    "Conv": _LAYER,
+    "Gemm": _LAYER,
+    "MatMul": Rule("matmul", data=2),
     "Add": _BINARY,
     "Sub": _BINARY,
     "Mul": _BINARY,
     "AveragePool": _POOL,
     "GlobalAveragePool": _POOL,
     "ReduceMean": _POOL,
-    "BatchNormalization": Rule("table", fuses=True),
+    "BatchNormalization": _TABLE,
     "Relu": _TABLE,
     "Clip": _TABLE,
     "LeakyRelu": _TABLE,
@@ -68,7 +67,6 @@ RULES: Mapping[str, Rule] = {
     "Pad": _MOVEMENT,
     "Concat": Rule("concat", data=None),
 }
-ACTIVATIONS = ("Relu", "Clip")
 
 
 def rule_of(node: ir.Node) -> Rule | None:

@@ -68,7 +68,7 @@ class Scheme(BaseModel):
     weights: Literal["int8"] = "int8"
     per_channel: bool = True
     weights_symmetric: bool = True
-    calibration: CalibrationMethod = "minmax"
+    calibration: CalibrationMethod = "mse"
     percentile: float = Field(default=99.99, gt=50.0, le=100.0)
     weights_calibration: Literal["minmax", "mse"] = "minmax"
 
