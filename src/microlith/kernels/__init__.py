@@ -6,6 +6,7 @@ from microlith.device.profile import Device
 from microlith.kernels.base import CallContext, Fit, Kernel
 from microlith.kernels.conversion import CONVERSIONS
 from microlith.kernels.convolution import CONVOLUTIONS
+from microlith.kernels.dsp import DSP
 from microlith.kernels.elementwise import ELEMENTWISE
 from microlith.kernels.headers import header_text, headers_needed
 from microlith.kernels.movement import MOVEMENT
@@ -24,7 +25,7 @@ PORTABLE: tuple[Kernel, ...] = (
 )
 
 # Kernels that need an instruction set beyond C99; each has a portable twin above.
-FAST: tuple[Kernel, ...] = ()
+FAST: tuple[Kernel, ...] = (*DSP,)
 
 ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
 
