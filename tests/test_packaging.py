@@ -19,7 +19,8 @@ EMITTED_SPDX = "/* SPDX-License-Identifier: Apache-2.0 OR MIT-0 */"
 
 def files(top: Path) -> list[Path]:
     """Files of a directory that somebody wrote, sorted."""
-    return sorted(path for path in top.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    found = (path for path in top.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return sorted(path for path in found if not any(part.endswith("_cache") for part in path.parts))
 
 
 @pytest.fixture(scope="module")
