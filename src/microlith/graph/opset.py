@@ -171,8 +171,8 @@ def _softmax(node: ir.Node, version: int, types: Types) -> None:
     if source is None or source.name is None:
         raise InputError("the input of Softmax is missing", node=describe(node))
     info = types.get(source.name)
-    shape = None if info is None else info.shape
-    rank = None if shape is None else len(shape)
+    shape = source.shape if info is None else info.shape
+    rank = None if shape is None else len(tuple(shape))
     node.attributes.add(ir.AttrInt64("axis", -1))
     if axis == -1 or (rank is not None and axis == rank - 1):
         return

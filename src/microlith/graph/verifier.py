@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx_ir as ir
 
 from microlith.core.errors import InputError, VerificationError
 from microlith.graph.inference import infer_types
-from microlith.graph.values import constant, describe, input_at, integer, known_shape
+from microlith.graph.values import Shape, constant, describe, input_at, integer, known_shape
 
 _ZERO_POINT_TYPES = (
     ir.DataType.INT8,
@@ -39,6 +40,8 @@ def verify(model: ir.Model) -> None:
     for node in model.graph:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             _verify_quantization(node)
+        elif (rule := _OPERAND_SHAPES.get(node.op_type)) is not None:
+            _verify_operands(node, rule)
 
 
 def _verify_names(graph: ir.Graph) -> None:
@@ -107,6 +110,41 @@ def _verify_types(model: ir.Model) -> None:
                     f"{value.name!r} says {value.dtype} {value.shape}, inference gives {info.dtype} {info.shape}",
                     node=describe(node),
                 )
+
+
+def _conv_shapes(node: ir.Node, data: Shape, weights: Shape) -> tuple[Shape | None, ...]:
+    groups = integer(node, "group", 1)
+    whole = groups > 0 and weights[0] % groups == 0 and data[1] % groups == 0
+    return (None, (weights[0], data[1] // groups, *weights[2:]) if whole else (), (weights[0],))
+
+
+def _gemm_shapes(node: ir.Node, data: Shape, weights: Shape) -> tuple[Shape | None, ...]:
+    depth = data[0 if integer(node, "transA", 0) else 1]
+    return (None, (weights[0], depth) if integer(node, "transB", 0) else (depth, weights[1]), None)
+
+
+def _norm_shapes(node: ir.Node, data: Shape, weights: Shape) -> tuple[Shape | None, ...]:
+    return (None, *((data[1],) for _ in range(4)))
+
+
+_OPERAND_SHAPES: Mapping[str, Callable[[ir.Node, Shape, Shape], tuple[Shape | None, ...]]] = {
+    "Conv": _conv_shapes,
+    "Gemm": _gemm_shapes,
+    "BatchNormalization": _norm_shapes,
+}
+"""Shapes that operands must have, None for any: what ONNX inference does not compare."""
+
+
+def _verify_operands(node: ir.Node, rule: Callable[[ir.Node, Shape, Shape], tuple[Shape | None, ...]]) -> None:
+    shapes = [known_shape(value) for value in node.inputs]
+    data, weights = shapes[0], shapes[1]
+    if data is None or weights is None:
+        return
+    for value, shape, expected in zip(node.inputs, shapes, rule(node, data, weights), strict=False):
+        if value is not None and expected is not None and shape != expected:
+            raise VerificationError(
+                f"{value.name!r} has shape {shape}, which does not fit an input of shape {data}", node=describe(node)
+            )
 
 
 def _verify_quantization(node: ir.Node) -> None:

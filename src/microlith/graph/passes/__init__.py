@@ -7,10 +7,12 @@ from microlith.graph.passes.cancel_transposes import CancelTransposes
 from microlith.graph.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
 from microlith.graph.passes.eliminate_identity import EliminateIdentity
+from microlith.graph.passes.fold_affine_into_conv import FoldAffineIntoConv
 from microlith.graph.passes.fold_batch_norm_into_conv import FoldBatchNormIntoConv
 from microlith.graph.passes.fold_constants import FoldConstants
 from microlith.graph.passes.fold_pad_into_conv import FoldPadIntoConv
 from microlith.graph.passes.fold_pad_into_max_pool import FoldPadIntoMaxPool
+from microlith.graph.passes.fuse_mat_mul_add import FuseMatMulAdd
 from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.passes.merge_reshapes import MergeReshapes
 from microlith.graph.passes.rewrite_transpose_as_reshape import RewriteTransposeAsReshape
@@ -23,7 +25,9 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     EliminateCommonSubexpressions(),
     FoldPadIntoConv(),
     FoldPadIntoMaxPool(),
+    FuseMatMulAdd(),
     FoldBatchNormIntoConv(),
+    FoldAffineIntoConv(),
     CancelTransposes(),
     RewriteTransposeAsReshape(),
     MergeReshapes(),
