@@ -43,16 +43,16 @@ class Counts(Protocol):
 
 
 def percentile_range(histogram: Counts, percentile: float) -> tuple[float, float]:
-    """The range between the two percentiles, each at the outer edge of its bin and within the observed range."""
-    beyond = histogram.count * (1.0 - percentile / 100.0)
+    """The range beyond which at most ``100 - percentile`` percent of the values lie at either end.
+
+    Each end is the outer edge of the bin of that value, within the observed range.
+    """
+    beyond = int((histogram.count - 1) * (100.0 - percentile) / 100.0)
     cumulative = np.cumsum(histogram.counts)
     edges = histogram.edges()
     low_bin = int(np.searchsorted(cumulative, beyond, side="right"))
     high_bin = int(np.searchsorted(cumulative, histogram.count - beyond, side="left"))
-    last = histogram.counts.size - 1
-    low = float(edges[min(low_bin, last)])
-    high = float(edges[min(high_bin, last) + 1])
-    return max(low, histogram.minimum), min(high, histogram.maximum)
+    return max(float(edges[low_bin]), histogram.minimum), min(float(edges[high_bin + 1]), histogram.maximum)
 
 
 def mse_range(histogram: Counts, grid: Grid) -> tuple[float, float]:
