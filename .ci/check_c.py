@@ -2,7 +2,7 @@
 
     python .ci/check_c.py
 
-Needs gcc, clang and arm-none-eabi-gcc on the PATH, and the command ``microlith`` beside the interpreter.
+Needs gcc, g++, clang, cmake and arm-none-eabi-gcc on the PATH, and the command ``microlith`` beside the interpreter.
 """
 
 from __future__ import annotations
@@ -152,6 +152,50 @@ def check_sanitizer_works(place: Path) -> list[Result]:
     return [built, Result("an overflow is caught by ASan", "" if caught else "it was not")]
 
 
+CONSUMER = """
+#include "one.h"
+#include "two.h"
+#include <cstring>
+
+alignas(16) static std::uint8_t arena_one[ONE_ARENA_BYTES], arena_two[TWO_ARENA_BYTES];
+
+int main()
+{
+    one_ctx one;
+    two_ctx two;
+    if (one_init(&one, arena_one, sizeof arena_one) != 0 || two_init(&two, arena_two, sizeof arena_two) != 0) return 1;
+    for (unsigned i = 0; i < ONE_INPUT_0_SIZE; i++)
+        one_input_0(&one)[i] = two_input_0(&two)[i] = static_cast<std::int8_t>(i * 37u % 251u - 125u);
+    if (one_run(&one) != 0 || two_run(&two) != 0) return 2;
+    return std::memcmp(one_output_0(&one), two_output_0(&two), ONE_OUTPUT_0_SIZE) == 0 ? 0 : 3;
+}
+"""
+CONSUMER_CMAKE = """
+cmake_minimum_required(VERSION 3.13)
+project(consumer C CXX)
+add_subdirectory(one)
+add_subdirectory(two)
+add_executable(consumer main.cpp)
+target_compile_options(consumer PRIVATE -Wall -Wextra -Werror -pedantic)
+target_link_libraries(consumer one two)
+"""
+
+
+def check_consumer(place: Path, model: Path) -> list[Result]:
+    """A C++ program that uses two libraries of different names through their CMake files."""
+    place.mkdir()
+    for name in ("one", "two"):
+        microlith("compile", model, "--device", "host", "--name", name, "-o", place / name)
+    (place / "main.cpp").write_text(CONSUMER)
+    (place / "CMakeLists.txt").write_text(CONSUMER_CMAKE)
+    build = place / "build"
+    return [
+        run("two libraries in one C++ program: configure", "cmake", "-S", place, "-B", build),
+        run("two libraries in one C++ program: build", "cmake", "--build", build),
+        run("two libraries in one C++ program: run", build / "consumer"),
+    ]
+
+
 def main() -> int:
     """Run all checks; print what failed and a count."""
     results: list[Result] = []
@@ -163,6 +207,7 @@ def main() -> int:
             results += check_artifact(artifact, device)
             if device == "host":
                 results += check_sanitized(artifact)
+        results += check_consumer(place / "consumer", place / "host.onnx")
     failed = [result for result in results if result.errors]
     for result in failed:
         print(f"FAILED {result.title}\n{result.errors}")
