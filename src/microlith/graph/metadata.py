@@ -1,4 +1,7 @@
-"""What the project keeps in a model's metadata: the requantization, and the meaning of integer inputs and outputs."""
+"""What the project keeps in a model's metadata.
+
+The requantization, the meaning of integer inputs and outputs, and which nodes are computed in float at the user's wish.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from microlith.quant.types import QParams, Requantization
 
 _REQUANTIZATION = "microlith.requantization"
 _QPARAMS = "microlith.qparams."
+_FLOAT = "microlith.float"
 
 
 def requantization(model: ir.Model) -> Requantization:
@@ -49,3 +53,13 @@ def set_io_qparams(model: ir.Model, name: str, qparams: QParams) -> None:
         "dtype": qparams.dtype,
     }
     model.metadata_props[_QPARAMS + name] = json.dumps(fields)
+
+
+def keep_in_float(node: ir.Node) -> None:
+    """State that a node is computed in float, although DequantizeLinear and QuantizeLinear stand around it."""
+    node.metadata_props[_FLOAT] = "1"
+
+
+def is_kept_in_float(node: ir.Node) -> bool:
+    """Whether :func:`keep_in_float` was said of a node."""
+    return _FLOAT in node.metadata_props

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from microlith.core.errors import UnsupportedError
+from microlith.graph.metadata import is_kept_in_float
 from microlith.ops import op_of
 from microlith.quant.types import QParams
 
@@ -197,6 +198,8 @@ def _closing(node: ir.Node) -> tuple[ir.Node | None, ir.Node | None]:
 
 def _is_integer(node: ir.Node) -> bool:
     """Whether a node is computed on integers: dequantized data in, quantized data out."""
+    if is_kept_in_float(node):
+        return False
     operands = [_operand(value) for value in _data_inputs(node) if value is not None]
     return (
         bool(operands)

@@ -14,7 +14,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from microlith.core.errors import UnsupportedError
-from microlith.graph.metadata import io_qparams, set_io_qparams, set_requantization
+from microlith.graph.metadata import io_qparams, keep_in_float, set_io_qparams, set_requantization
 from microlith.graph.qdq_constants import (
     Constants,
     add_qparams,
@@ -76,6 +76,8 @@ def place_qdq(
     result = model.clone()
     plan = make_plan(result.graph, float_ops)
     qparams = assign_qparams(plan, ranges, scheme.grid)
+    for node in (node for node, kind in plan.kinds.items() if kind == "float"):
+        keep_in_float(node)
     _quantize_constants(result.graph, plan, qparams, scheme)
     placer = _Placer(result, io)
     inputs = [value for value in plan.values if value.producer() is None]
