@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from microlith.device.profile import Device
+from microlith.kernels.avx2 import AVX2
 from microlith.kernels.base import CallContext, Fit, Kernel
 from microlith.kernels.conversion import CONVERSIONS
 from microlith.kernels.convolution import CONVOLUTIONS
@@ -25,7 +26,7 @@ PORTABLE: tuple[Kernel, ...] = (
 )
 
 # Kernels that need an instruction set beyond C99; each has a portable twin above.
-FAST: tuple[Kernel, ...] = (*DSP,)
+FAST: tuple[Kernel, ...] = (*DSP, *AVX2)
 
 ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
 
