@@ -53,7 +53,10 @@ class Result:
 
 def run(title: str, *command: str | Path) -> Result:
     """Run a command; its output matters only where it fails."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    try:
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    except OSError as error:
+        return Result(title, str(error))
     return Result(title, "" if done.returncode == 0 else f"{done.stdout}\n{done.stderr}"[-4000:])
 
 
@@ -155,6 +158,7 @@ def check_sanitizer_works(place: Path) -> list[Result]:
 CONSUMER = """
 #include "one.h"
 #include "two.h"
+#include <cstdint>
 #include <cstring>
 
 alignas(16) static std::uint8_t arena_one[ONE_ARENA_BYTES], arena_two[TWO_ARENA_BYTES];
