@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from kernels.harness import Array, Case, context, view
 
+from kernels.harness import Array, Case, context, view
 from microlith.kernels import kernel
 from microlith.program.attrs import (
     Binary,
@@ -124,7 +124,7 @@ def conv2d(
     out_channels: int,
     window: Window,
     groups: int = 1,
-    layer: Layer = Layer(),  # noqa: B008
+    layer: Layer = Layer(),
     name: str = "s8_conv2d__portable",
 ) -> Case:
     """A convolution of an image (H, W, C); depthwise where the name says so."""
@@ -148,7 +148,9 @@ def conv2d(
         bounds.low,
         bounds.high,
     )
-    return Case(f"{op} {x_shape}->{out_channels} {window} groups {groups} {layer}", kernel(name), ctx, (values,), expected)
+    return Case(
+        f"{op} {x_shape}->{out_channels} {window} groups {groups} {layer}", kernel(name), ctx, (values,), expected
+    )
 
 
 def depthwise_conv2d(
@@ -156,7 +158,7 @@ def depthwise_conv2d(
     x_shape: tuple[int, int, int],
     filters: int,
     window: Window,
-    layer: Layer = Layer(),  # noqa: B008
+    layer: Layer = Layer(),
     name: str = "s8_depthwise_conv2d__portable",
 ) -> Case:
     """A depthwise convolution with that many filters a channel."""
@@ -168,7 +170,7 @@ def fully_connected(
     rows: int,
     depth: int,
     outputs: int,
-    layer: Layer = Layer(),  # noqa: B008
+    layer: Layer = Layer(),
     name: str = "s8_fully_connected__portable",
 ) -> Case:
     """Rows of depth values by weights (outputs, depth)."""
@@ -212,7 +214,9 @@ def matmul(rng: Rng, attrs: MatMul, mode: Requantization) -> Case:
 def strides_of(shape: tuple[int, ...], out: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Strides of an operand of 4 axes along the axes of the result."""
     dense = contiguous(shape)
-    a, b, c, d = (0 if size == 1 and wide != 1 else stride for size, wide, stride in zip(shape, out, dense, strict=True))
+    a, b, c, d = (
+        0 if size == 1 and wide != 1 else stride for size, wide, stride in zip(shape, out, dense, strict=True)
+    )
     return a, b, c, d
 
 
@@ -222,7 +226,7 @@ def binary(
     a_shape: tuple[int, ...],
     b_shape: tuple[int, ...],
     mode: Requantization,
-    bounds: Bounds = Bounds(),  # noqa: B008
+    bounds: Bounds = Bounds(),
     constant: str = "",
     gain: float = 1.0,
 ) -> Case:
@@ -272,7 +276,7 @@ def lut(rng: Rng, shape: tuple[int, ...], per_channel: bool) -> Case:
     return Case(f"lut {shape} {tables}", kernel("s8_lut__portable"), ctx, (values,), expected)
 
 
-def max_pool2d(rng: Rng, x_shape: tuple[int, int, int], window: Window, bounds: Bounds = Bounds()) -> Case:  # noqa: B008
+def max_pool2d(rng: Rng, x_shape: tuple[int, int, int], window: Window, bounds: Bounds = Bounds()) -> Case:
     """Maxima, clamped."""
     x = random_qparams(rng)
     values = random_values(rng, (1, *x_shape))

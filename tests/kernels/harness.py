@@ -82,13 +82,35 @@ def _guarded_bytes(count: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One call, its operands in Program order, and what it must deliver."""
+    """One call, its operands in Program order, and what it must deliver.
+
+    Attributes:
+        label: for messages.
+        kernel: its descriptor.
+        ctx: the call.
+        inputs: operands that are read.
+        expected: result.
+        tolerance: greatest difference of each element; None for bit-exact.
+    """
 
     label: str
     kernel: Kernel
     ctx: CallContext
     inputs: tuple[Array, ...]
     expected: Array
+    tolerance: Array | None = None
+
+    def check(self, got: Array) -> None:
+        """Compare a result with what was expected."""
+        got = got.reshape(self.expected.shape)
+        if self.tolerance is None:
+            wrong = np.argwhere(got != self.expected)
+        else:
+            wrong = np.argwhere(~(np.abs(got.astype(np.float64) - self.expected) <= self.tolerance))
+        assert wrong.size == 0, (
+            f"{self.label}: {len(wrong)} of {got.size} differ, first at {tuple(wrong[0])}: "
+            f"{got[tuple(wrong[0])]} instead of {self.expected[tuple(wrong[0])]}"
+        )
 
 
 @dataclass
@@ -171,9 +193,7 @@ class Library:
             )
         return output.copy()
 
-    def invoke(
-        self, kernel: Kernel, ctx: CallContext, reads: Sequence[int], write: int, begin: int, end: int
-    ) -> None:
+    def invoke(self, kernel: Kernel, ctx: CallContext, reads: Sequence[int], write: int, begin: int, end: int) -> None:
         """One call with operands and result at these addresses."""
         assert self.library is not None
         packed = kernel.pack(ctx)
@@ -208,7 +228,8 @@ def _check_alignment(argument: Pointer, address: int, packed: dict[str, Packed])
 def _c_value(argument: Runtime) -> object:
     types = {"int32_t": ctypes.c_int32, "uint8_t": ctypes.c_uint8, "ml_x32": ctypes.c_uint32}
     if argument.ctype == "float":
-        return ctypes.c_float(float.fromhex(argument.value.removesuffix("f")))
+        text = argument.value.replace("ML_INFINITY", "inf").removesuffix("f" if "x" in argument.value else "")
+        return ctypes.c_float(float.fromhex(text))
     return types[argument.ctype](int(argument.value.removesuffix("u")))
 
 

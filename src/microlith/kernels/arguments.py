@@ -39,8 +39,11 @@ def const(ctx: CallContext, role: str, ctype: str, name: str = "") -> Pointer | 
 
 
 def float_text(value: float) -> str:
-    """A C99 float constant of exactly that float32 value."""
-    return f"{float(np.float32(value)).hex()}f"
+    """A C99 float constant of exactly that float32 value; infinities need ``ml_float.h``."""
+    single = float(np.float32(value))
+    if np.isinf(single):
+        return "ML_INFINITY" if single > 0 else "-ML_INFINITY"
+    return f"{single.hex()}f"
 
 
 def zero_point(view: View) -> int:
@@ -82,11 +85,10 @@ def bounds(ctx: CallContext) -> tuple[Argument, ...]:
 def bounds_f32(ctx: CallContext) -> tuple[Argument, ...]:
     """Whether a float call clamps its results, and to what."""
     low, high = ctx.call.epilogue.low, ctx.call.epilogue.high
-    largest = float(np.finfo(np.float32).max)
     return (
         literal("clamped", int(low is not None) + 2 * int(high is not None)),
-        Runtime("low", "float", float_text(-largest if low is None else low)),
-        Runtime("high", "float", float_text(largest if high is None else high)),
+        Literal("low", "float", "0") if low is None else Runtime("low", "float", float_text(low)),
+        Literal("high", "float", "0") if high is None else Runtime("high", "float", float_text(high)),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from microlith.kernels.arguments import (
     bounds,
+    bounds_f32,
     const,
     literal,
     per_channel,
@@ -19,7 +20,14 @@ from microlith.kernels.arguments import (
 )
 from microlith.kernels.base import Argument, CallContext, Packed, RowRange
 from microlith.kernels.descriptor import BaseKernel, plain
-from microlith.kernels.weighted import accumulator_bound, pack_weighted, weighted_refusal
+from microlith.kernels.weighted import (
+    F32_LANES,
+    accumulator_bound,
+    f32_weighted_refusal,
+    interleaved,
+    pack_weighted,
+    weighted_refusal,
+)
 from microlith.kernels.windowed import padded, window_geometry, window_refusal, window_rows, window_sizes
 from microlith.program.attrs import Conv2d
 from microlith.program.types import RowMap
@@ -119,6 +127,70 @@ class S8DepthwiseConv2d(_Convolution):
         return 16
 
 
+class F32Conv2d(_Convolution):
+    """``f32_conv2d__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes and weights."""
+        channels = ctx.writes[0].shape[-1]
+        return window_refusal(ctx) or f32_weighted_refusal(ctx, channels) or self.channels_refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``f32_conv2d.h``."""
+        attrs = conv_attrs(ctx)
+        return (
+            *f32_weighted_pointers(ctx),
+            RowRange(),
+            *window_sizes(ctx),
+            runtime("out_channels", ctx.writes[0].shape[3]),
+            literal("groups", 1) if attrs.groups == 1 else runtime("groups", attrs.groups),
+            *window_geometry(ctx, attrs.window),
+            *bounds_f32(ctx),
+        )
+
+    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+        """Eight neighbouring filters of a group interleaved."""
+        weights, groups = ctx.consts["weights"], conv_attrs(ctx).groups
+        rows = weights.reshape(groups, weights.shape[0] // groups, -1)
+        return {"weights": interleaved(rows, "GO8HWI"), "bias": plain(ctx.consts["bias"])}
+
+    def stack_bytes(self, ctx: CallContext) -> int:
+        """Four rows of eight sums."""
+        return 4 * 4 * F32_LANES
+
+
+class F32DepthwiseConv2d(_Convolution):
+    """``f32_depthwise_conv2d__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes and weights."""
+        return window_refusal(ctx) or f32_weighted_refusal(ctx, ctx.writes[0].shape[-1]) or depthwise_refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``f32_depthwise_conv2d.h``."""
+        return (
+            *f32_weighted_pointers(ctx),
+            RowRange(),
+            *window_sizes(ctx),
+            literal("filters", ctx.writes[0].shape[3] // ctx.reads[0].shape[3]),
+            *window_geometry(ctx, conv_attrs(ctx).window),
+            *bounds_f32(ctx),
+        )
+
+    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+        """Weights KH,KW,O, so that neighbouring channels are neighbours."""
+        return {"weights": depthwise_weights(ctx), "bias": plain(ctx.consts["bias"])}
+
+    def stack_bytes(self, ctx: CallContext) -> int:
+        """Eight sums."""
+        return 4 * F32_LANES
+
+
+def f32_weighted_pointers(ctx: CallContext) -> tuple[Argument, ...]:
+    """Addresses of a float layer with weights."""
+    return written("y", "float"), read("x", "float"), const(ctx, "weights", "float"), const(ctx, "bias", "float")
+
+
 def s8_weighted_pointers(ctx: CallContext) -> tuple[Argument, ...]:
     """Addresses and requantization of an int8 layer with weights, up to and including per_channel."""
     return (
@@ -163,5 +235,25 @@ CONVOLUTIONS = (
         streams=True,
         instructions_per_mac=6.0,
         instructions_per_output=30,
+    ),
+    F32Conv2d(
+        "f32_conv2d__portable",
+        "conv2d",
+        "f32_conv2d.h",
+        "f32",
+        "f32",
+        streams=True,
+        instructions_per_mac=2.0,
+        instructions_per_output=10,
+    ),
+    F32DepthwiseConv2d(
+        "f32_depthwise_conv2d__portable",
+        "depthwise_conv2d",
+        "f32_depthwise_conv2d.h",
+        "f32",
+        "f32",
+        streams=True,
+        instructions_per_mac=4.0,
+        instructions_per_output=15,
     ),
 )

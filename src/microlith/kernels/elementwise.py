@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from microlith.kernels.arguments import (
     bounds,
+    bounds_f32,
+    const,
+    float_text,
     has_rows,
     literal,
     read,
@@ -15,14 +18,21 @@ from microlith.kernels.arguments import (
     written,
     zero_point,
 )
-from microlith.kernels.base import Argument, CallContext, Pointer
+from microlith.kernels.base import Argument, CallContext, Literal, Pointer, Runtime
 from microlith.kernels.descriptor import DIFFERENCE, BaseKernel, accumulator_refusal, requant_refusal
-from microlith.program.attrs import Binary, Lut
+from microlith.program.attrs import Binary, Lut, Unary
 from microlith.program.types import RowMap, View, contiguous
+from microlith.quant.factors import SUM_HEADROOM_BITS
 from microlith.quant.requantize import FixedRequant
 
 OPERANDS = ("a", "b")
 Strides = tuple[int, int, int, int]
+NOT_FLAT = "an operand broadcasts, or a view is a ring of rows"
+
+# In the order of the enumeration in f32_unary.h, with the number of parameters of each.
+FUNCTIONS = ("clamp", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish")
+PARAMETERS = (2, 1, 0, 0, 2, 0)
+NAMES = ("first", "second")
 
 
 def binary_attrs(ctx: CallContext) -> Binary:
@@ -128,9 +138,8 @@ class S8Binary(_Binary):
         sums = 3 if isinstance(ctx.call.requant, FixedRequant) else 2
         length = 1 if self.op == "mul" else sums
         refusal = self.operands_refusal(ctx) or requant_refusal(ctx, length)
-        if refusal or self.op != "mul":
-            return refusal
-        return accumulator_refusal(ctx, DIFFERENCE**2)
+        bound = DIFFERENCE**2 if self.op == "mul" else DIFFERENCE << SUM_HEADROOM_BITS
+        return refusal or accumulator_refusal(ctx, bound)
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``s8_binary.h``."""
@@ -153,8 +162,7 @@ class S8BinaryFlat(S8Binary):
 
     def refusal(self, ctx: CallContext) -> str:
         """Broadcasting and rings need the general kernel."""
-        flat = "" if self.is_flat(ctx) else "an operand broadcasts or is a ring of rows"
-        return super().refusal(ctx) or flat
+        return super().refusal(ctx) or ("" if self.is_flat(ctx) else NOT_FLAT)
 
 
 class S8BinaryStrided(S8Binary):
@@ -203,6 +211,118 @@ class S8Lut(BaseKernel):
         return (0,)
 
 
+class F32Binary(_Binary):
+    """``f32_add__portable``, ``f32_sub__portable`` and ``f32_mul__portable``, for the calls that are not flat."""
+
+    ctype = "float"
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Operands."""
+        return self.operands_refusal(ctx)
+
+    def is_flat(self, ctx: CallContext) -> bool:
+        """Never taken as one run."""
+        return False
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``f32_binary.h``."""
+        return written("y", "float"), *self.operand_pointers(ctx), *self.extent(ctx), *bounds_f32(ctx)
+
+
+class F32BinaryFlat(F32Binary):
+    """``f32_add__flat`` and kin: operands and result of one shape, none a ring."""
+
+    def is_flat(self, ctx: CallContext) -> bool:
+        """Whether both operands lie just as the result does and nothing is a ring."""
+        return _Binary.is_flat(self, ctx)
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Broadcasting and rings need the general kernel."""
+        return self.operands_refusal(ctx) or ("" if self.is_flat(ctx) else NOT_FLAT)
+
+
+class _Rowwise(BaseKernel):
+    """Float functions of one operand, element by element."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Sizes and rings."""
+        x, y = ctx.reads[0], ctx.writes[0]
+        if x.size != y.size:
+            return f"{x.size} values to {y.size}"
+        rings = (x.ring_rows is not None or y.ring_rows is not None) and not has_rows(y)
+        return "rings of rows need images" if rings else ""
+
+    def extent(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """Rows, rings and the size of a row."""
+        x, y = ctx.reads[0], ctx.writes[0]
+        return *row_range(y), ring("x_ring", x), ring("y_ring", y), runtime("row_elements", row_elements(y))
+
+    def input_rows(self, ctx: CallContext) -> RowMap | None:
+        """The same rows."""
+        return RowMap(1, 0, 0) if has_rows(ctx.writes[0]) else None
+
+    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+        """The output may lie at or before the input."""
+        return (0,)
+
+
+class F32Unary(_Rowwise):
+    """``f32_unary__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """The function and its parameters."""
+        assert isinstance(ctx.call.attrs, Unary)
+        function, parameters = ctx.call.attrs.function, ctx.call.attrs.parameters
+        if function not in FUNCTIONS:
+            return f"the function {function} is not one of {', '.join(FUNCTIONS)}"
+        if len(parameters) != PARAMETERS[FUNCTIONS.index(function)]:
+            return f"{function} with {len(parameters)} parameters"
+        return super().refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``f32_unary.h``."""
+        assert isinstance(ctx.call.attrs, Unary)
+        given = [
+            Runtime(name, "float", float_text(value))
+            for name, value in zip(NAMES, ctx.call.attrs.parameters, strict=False)
+        ]
+        absent = [Literal(name, "float", "0") for name in NAMES[len(given) :]]
+        function = literal("function", FUNCTIONS.index(ctx.call.attrs.function))
+        return written("y", "float"), read("x", "float"), *self.extent(ctx), function, *given, *absent
+
+
+class F32Affine(_Rowwise):
+    """``f32_affine__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Factors and offsets for each channel."""
+        channels = ctx.reads[0].shape[-1]
+        for role in ("scale", "offset"):
+            if role not in ctx.consts or ctx.consts[role].shape != (channels,):
+                return f"the call needs a {role} for each of {channels} channels"
+        return super().refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``f32_unary.h``."""
+        return (
+            written("y", "float"),
+            read("x", "float"),
+            const(ctx, "scale", "float"),
+            const(ctx, "offset", "float"),
+            *self.extent(ctx),
+            runtime("channels", ctx.reads[0].shape[-1]),
+            *bounds_f32(ctx),
+        )
+
+
+def _binary_f32(op: str) -> tuple[F32Binary, ...]:
+    strided = F32Binary(
+        f"f32_{op}__portable", op, "f32_binary.h", "f32", "f32", streams=True, instructions_per_output=12
+    )
+    flat = F32BinaryFlat(f"f32_{op}__flat", op, "f32_binary.h", "f32", "f32", streams=True, instructions_per_output=6)
+    return strided, flat
+
+
 def _binary(op: str, instructions: float) -> tuple[S8Binary, ...]:
     strided = S8BinaryStrided(
         f"s8_{op}__portable", op, "s8_binary.h", streams=True, instructions_per_output=instructions + 6
@@ -216,4 +336,9 @@ ELEMENTWISE = (
     *_binary("sub", 22),
     *_binary("mul", 16),
     S8Lut("s8_lut__portable", "lut", "s8_lut.h", streams=True, instructions_per_output=6),
+    *_binary_f32("add"),
+    *_binary_f32("sub"),
+    *_binary_f32("mul"),
+    F32Unary("f32_unary__portable", "unary", "f32_unary.h", "f32", "f32", streams=True, instructions_per_output=25),
+    F32Affine("f32_affine__portable", "affine", "f32_unary.h", "f32", "f32", streams=True, instructions_per_output=7),
 )

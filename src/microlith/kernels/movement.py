@@ -6,7 +6,7 @@ import numpy as np
 
 from microlith.kernels.arguments import literal, read, runtime, written
 from microlith.kernels.base import Argument, CallContext, Runtime
-from microlith.kernels.descriptor import BaseKernel
+from microlith.kernels.descriptor import BaseKernel, is_contiguous
 from microlith.program.attrs import Copy, Fill
 from microlith.program.types import ITEM_BYTES
 
@@ -86,7 +86,7 @@ class FillElements(_Movement):
 
     def refusal(self, ctx: CallContext) -> str:
         """Gaps."""
-        return super(_Movement, self).view_refusal(ctx) if ctx.writes[0].dtype == self.writes else ""
+        return "" if is_contiguous(ctx.writes[0]) else f"{ctx.writes[0].id} has gaps between its elements"
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``x_copy.h``."""

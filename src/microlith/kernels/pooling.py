@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from microlith.kernels.arguments import bounds, literal, read, requant_arguments, runtime, written, zero_point
+from microlith.kernels.arguments import (
+    bounds,
+    bounds_f32,
+    literal,
+    read,
+    requant_arguments,
+    runtime,
+    written,
+    zero_point,
+)
 from microlith.kernels.base import Argument, CallContext, RowRange
 from microlith.kernels.descriptor import DIFFERENCE, BaseKernel, accumulator_refusal, requant_refusal
 from microlith.kernels.windowed import window_geometry, window_refusal, window_rows, window_sizes
@@ -140,10 +149,63 @@ class S8ReduceMean(_ReduceMean):
         return mean_attrs(ctx).count * DIFFERENCE
 
 
+class F32MaxPool2d(_Pool2d):
+    """``f32_max_pool2d__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes."""
+        return self.shape_refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``f32_pool2d.h``."""
+        window = window_geometry(ctx, pool_attrs(ctx).window)
+        return written("y", "float"), read("x", "float"), RowRange(), *window_sizes(ctx), *window, *bounds_f32(ctx)
+
+
+class F32AveragePool2d(_Pool2d):
+    """``f32_average_pool2d__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes."""
+        return self.shape_refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``f32_pool2d.h``."""
+        attrs = pool_attrs(ctx)
+        return (
+            written("y", "float"),
+            read("x", "float"),
+            RowRange(),
+            *window_sizes(ctx),
+            *window_geometry(ctx, attrs.window),
+            literal("count_include_pad", int(attrs.count_include_pad)),
+            *bounds_f32(ctx),
+        )
+
+
+class F32ReduceMean(_ReduceMean):
+    """``f32_reduce_mean__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes."""
+        return self.shape_refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``f32_reduce_mean.h``."""
+        return written("y", "float"), read("x", "float"), *self.sizes(ctx), *bounds_f32(ctx)
+
+    def stack_bytes(self, ctx: CallContext) -> int:
+        """Eight sums."""
+        return 32
+
+
 POOLING = (
     S8MaxPool2d("s8_max_pool2d__portable", "max_pool2d", "s8_pool2d.h", streams=True, instructions_per_mac=7),
     S8AveragePool2d(
         "s8_average_pool2d__portable", "average_pool2d", "s8_pool2d.h", streams=True, instructions_per_mac=6
     ),
     S8ReduceMean("s8_reduce_mean__portable", "reduce_mean", "s8_reduce_mean.h"),
+    F32MaxPool2d("f32_max_pool2d__portable", "max_pool2d", "f32_pool2d.h", "f32", "f32", streams=True),
+    F32AveragePool2d("f32_average_pool2d__portable", "average_pool2d", "f32_pool2d.h", "f32", "f32", streams=True),
+    F32ReduceMean("f32_reduce_mean__portable", "reduce_mean", "f32_reduce_mean.h", "f32", "f32"),
 )

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from microlith.kernels.arguments import bounds, read, requant_arguments, runtime, written, zero_point
+from microlith.kernels.arguments import bounds, bounds_f32, read, requant_arguments, runtime, written, zero_point
 from microlith.kernels.base import Argument, CallContext, Packed
-from microlith.kernels.convolution import s8_weighted_pointers
+from microlith.kernels.convolution import f32_weighted_pointers, s8_weighted_pointers
 from microlith.kernels.descriptor import DIFFERENCE, BaseKernel, accumulator_refusal, plain, requant_refusal
-from microlith.kernels.weighted import accumulator_bound, pack_weighted, weighted_refusal
+from microlith.kernels.weighted import (
+    F32_LANES,
+    accumulator_bound,
+    f32_weighted_refusal,
+    interleaved,
+    pack_weighted,
+    weighted_refusal,
+)
 from microlith.program.attrs import MatMul
 
 
@@ -123,6 +130,45 @@ class S8MatMul(_MatMul):
         return matmul_attrs(ctx).depth * DIFFERENCE**2
 
 
+class F32FullyConnected(_FullyConnected):
+    """``f32_fully_connected__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes and weights."""
+        if "weights" not in ctx.consts:
+            return "the call has no weights"
+        return f32_weighted_refusal(ctx, ctx.consts["weights"].shape[0]) or self.shape_refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``f32_products.h``."""
+        return *f32_weighted_pointers(ctx), *self.sizes(ctx), *bounds_f32(ctx)
+
+    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+        """Eight neighbouring outputs interleaved."""
+        return {"weights": interleaved(ctx.consts["weights"][None], "O8K"), "bias": plain(ctx.consts["bias"])}
+
+    def stack_bytes(self, ctx: CallContext) -> int:
+        """Four rows of eight sums."""
+        return 4 * 4 * F32_LANES
+
+
+class F32MatMul(_MatMul):
+    """``f32_matmul__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes."""
+        return self.shape_refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``f32_products.h``."""
+        operands = read("a", "float", 0), read("b", "float", 1)
+        return written("y", "float"), *operands, *self.sizes(ctx), *bounds_f32(ctx)
+
+    def stack_bytes(self, ctx: CallContext) -> int:
+        """Four rows of eight sums."""
+        return 4 * 4 * F32_LANES
+
+
 def matmul_attrs(ctx: CallContext) -> MatMul:
     """The typed attributes of the call."""
     assert isinstance(ctx.call.attrs, MatMul)
@@ -138,4 +184,14 @@ PRODUCTS = (
         instructions_per_output=30,
     ),
     S8MatMul("s8_matmul__portable", "matmul", "s8_matmul.h", instructions_per_mac=3.5, instructions_per_output=25),
+    F32FullyConnected(
+        "f32_fully_connected__portable",
+        "fully_connected",
+        "f32_products.h",
+        "f32",
+        "f32",
+        instructions_per_mac=2.5,
+        instructions_per_output=10,
+    ),
+    F32MatMul("f32_matmul__portable", "matmul", "f32_products.h", "f32", "f32", instructions_per_mac=2.5),
 )

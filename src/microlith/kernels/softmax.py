@@ -62,4 +62,22 @@ class S8Softmax(_Softmax):
         return 1 << 14
 
 
-SOFTMAX = (S8Softmax("s8_softmax__portable", "softmax", "s8_softmax.h"),)
+class F32Softmax(_Softmax):
+    """``f32_softmax__portable``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Shapes; a clamp of probabilities has no use."""
+        clamp = ctx.call.epilogue
+        if clamp.low is not None or clamp.high is not None:
+            return "the kernel does not clamp its results"
+        return self.shape_refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``f32_softmax.h``."""
+        return written("y", "float"), read("x", "float"), *self.sizes(ctx)
+
+
+SOFTMAX = (
+    S8Softmax("s8_softmax__portable", "softmax", "s8_softmax.h"),
+    F32Softmax("f32_softmax__portable", "softmax", "f32_softmax.h", "f32", "f32", instructions_per_mac=15),
+)

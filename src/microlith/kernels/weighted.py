@@ -1,4 +1,4 @@
-"""Integer layers with weights: the zero point of the input moved into the bias, and the bound of the accumulator."""
+"""Layers with weights: integer ones with the zero point of the input moved into the bias, float ones interleaved."""
 
 from __future__ import annotations
 
@@ -55,3 +55,29 @@ def pack_weighted(ctx: CallContext, weights: Packed) -> Mapping[str, Packed]:
     fold = f"less {zero_point(ctx.reads[0])} * sum of {reference.id}{list(reference.slice or ())}"
     packed = {role: plain(values) for role, values in ctx.consts.items() if role not in ("weights", "bias")}
     return packed | {"weights": weights, "bias": plain(folded_bias(ctx).astype(np.int32), fold)}
+
+
+# Output channels that the float kernels compute together; ML_F32_LANES in f32_block.h.
+F32_LANES = 8
+
+
+def f32_weighted_refusal(ctx: CallContext, out_channels: int) -> str:
+    """Why weights or bias of a float layer do not serve; empty where they do."""
+    for role in ("weights", "bias"):
+        if role not in ctx.consts:
+            return f"the call has no {role}"
+        if ctx.consts[role].dtype != np.float32:
+            return f"{role} are {ctx.consts[role].dtype}, the kernel takes float32"
+    if ctx.consts["weights"].shape[0] != out_channels or ctx.consts["bias"].shape != (out_channels,):
+        return f"weights {ctx.consts['weights'].shape} and bias {ctx.consts['bias'].shape} for {out_channels} channels"
+    return ""
+
+
+def interleaved(rows: NDArray[np.generic], packing: str) -> Packed:
+    """Rows (groups, O, K) as (groups, O / 8, K, 8), filled up with zeros where O is no multiple of 8."""
+    groups, outputs, depth = rows.shape
+    blocks = -(-outputs // F32_LANES)
+    padded = np.zeros((groups, blocks * F32_LANES, depth), rows.dtype)
+    padded[:, :outputs] = rows
+    values = padded.reshape(groups, blocks, F32_LANES, depth).swapaxes(2, 3)
+    return Packed(np.ascontiguousarray(values).reshape(-1), packing, align=4, tiles=F32_LANES * depth)

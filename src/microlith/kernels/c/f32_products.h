@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT-0 */
+/* float products of matrices. */
+#ifndef ML_F32_PRODUCTS_H
+#define ML_F32_PRODUCTS_H
+
+#include "f32_block.h"
+
+/* y[r, o] = clamp(bias[o] + sum over k of x[r, k] * w[o, k]); weights are [O / 8, rounded up][K][8], filled up with
+ * zeros. */
+ML_INLINE void f32_fully_connected__portable(float *ML_RESTRICT y, const float *ML_RESTRICT x,
+    const float *ML_RESTRICT weights, const float *ML_RESTRICT bias, int32_t rows, int32_t depth, int32_t out_channels,
+    int32_t clamped, float low, float high)
+{
+    int32_t count;
+    for (int32_t row = 0; row < rows; row += count) {
+        const float *in = x + row * depth;
+        const float *w = weights;
+        count = rows - row >= ML_F32_ROWS ? ML_F32_ROWS : 1;
+        for (int32_t o = 0; o < out_channels; o += ML_F32_LANES, w += depth * ML_F32_LANES) {
+            const int32_t valid = out_channels - o;
+            float *out = y + row * out_channels + o;
+            float acc[ML_F32_ROWS][ML_F32_LANES];
+            if (count == 1) {
+                ml_f32_start(acc, bias + o, valid, 1);
+                ml_f32_block(acc, in, depth, w, ML_F32_LANES, depth, 1, ML_F32_LANES);
+                ml_f32_store(out, out_channels, acc, valid, 1, clamped, low, high);
+            } else {
+                ml_f32_start(acc, bias + o, valid, ML_F32_ROWS);
+                ml_f32_block(acc, in, depth, w, ML_F32_LANES, depth, ML_F32_ROWS, ML_F32_LANES);
+                ml_f32_store(out, out_channels, acc, valid, ML_F32_ROWS, clamped, low, high);
+            }
+        }
+    }
+}
+
+/* y[i, m, n] = clamp(sum over k of a[i, m, k] * b[i, k, n]); a batch stride of 0 broadcasts. */
+ML_INLINE void f32_matmul__portable(float *ML_RESTRICT y, const float *ML_RESTRICT a, const float *ML_RESTRICT b,
+    int32_t batch, int32_t rows, int32_t depth, int32_t columns, int32_t a_batch_stride, int32_t b_batch_stride,
+    int32_t clamped, float low, float high)
+{
+    for (int32_t i = 0; i < batch; ++i, a += a_batch_stride, b += b_batch_stride, y += rows * columns) {
+        int32_t count;
+        for (int32_t row = 0; row < rows; row += count) {
+            const float *in = a + row * depth;
+            int32_t lanes;
+            count = rows - row >= ML_F32_ROWS ? ML_F32_ROWS : 1;
+            for (int32_t column = 0; column < columns; column += lanes) {
+                float acc[ML_F32_ROWS][ML_F32_LANES];
+                lanes = columns - column >= ML_F32_LANES ? ML_F32_LANES : 1;
+                ml_f32_start(acc, (const float *)0, 0, ML_F32_ROWS);
+                if (lanes == 1) {
+                    for (int32_t line = 0; line < count; ++line) {
+                        ml_f32_block(acc + line, in + line * depth, depth, b + column, columns, depth, 1, 1);
+                    }
+                } else if (count == 1) {
+                    ml_f32_block(acc, in, depth, b + column, columns, depth, 1, ML_F32_LANES);
+                } else {
+                    ml_f32_block(acc, in, depth, b + column, columns, depth, ML_F32_ROWS, ML_F32_LANES);
+                }
+                for (int32_t line = 0; line < count; ++line) {
+                    ml_f32_store(y + (row + line) * columns + column, columns, acc + line, lanes, 1, clamped, low, high);
+                }
+            }
+        }
+    }
+}
+
+#endif
