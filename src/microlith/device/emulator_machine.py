@@ -22,8 +22,9 @@ from microlith.device.profile import Device
 # control space with SysTick. Start-up code touches both.
 _DWT_PAGE, _CYCLE_COUNTER = 0xE0001000, 0xE0001004
 _SYSTEM_CONTROL_PAGE = 0xE000E000
-# Functions called from outside return here. It is read-only, and nothing lies there that a program may use.
-_RETURN_PAGE = 0xE0000000
+# Functions called from outside return to a page that no memory takes, in the range for external memory: the range of
+# the peripherals is never executable.
+_RETURN_PAGES = range(0x9FFFF000, 0x60000000, -0x1000)
 _PAGE_BYTES = 0x1000
 
 _SYS_WRITEC, _SYS_WRITE0, _SYS_EXIT, _SYS_EXIT_EXTENDED = 0x03, 0x04, 0x18, 0x20
@@ -51,8 +52,8 @@ _ACCESS = {
 }
 # Numbers of the emulator's exceptions (QEMU, target/arm).
 _EXCEPTIONS = {
-    1: " (undefined instruction)",
     2: " (supervisor call)",
+    3: " (prefetch abort)",
     7: " (breakpoint)",
     17: " (the FPU is off or absent)",
     18: " (no Thumb code at the target of a branch)",
@@ -124,6 +125,8 @@ class Machine:
         self._bad_access: tuple[int, int, int] | None = None
         self._engine: Any = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._engine.ctl_set_cpu_model(_CPUS[device.core])
+        taken = [range(region.start, region.start + region.bytes) for region in device.regions]
+        self._return_page = next(page for page in _RETURN_PAGES if not any(page in memory for memory in taken))
         self._map()
         self._load()
         self._hook(layers)
@@ -134,7 +137,7 @@ class Machine:
         pages: dict[int, int] = {
             _DWT_PAGE: unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE,
             _SYSTEM_CONTROL_PAGE: unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE,
-            _RETURN_PAGE: unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC,
+            self._return_page: unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC,
         }
         for address, access in pages.items():
             self._engine.mem_map(address, _PAGE_BYTES, access)
@@ -194,7 +197,7 @@ class Machine:
         self._engine.reg_write(arm_const.UC_ARM_REG_SP, stack)
         # The value that a processor has there after reset, and no address that code could return to.
         self._engine.reg_write(arm_const.UC_ARM_REG_LR, 0xFFFFFFFF)
-        self._run(entry, _RETURN_PAGE if until is None else self.program.address(until))
+        self._run(entry, self._return_page if until is None else self.program.address(until))
         if until is None and self.exit_code is None:
             raise RunError("the program ended without the exit that a debugger would see")
         if until is not None and self.exit_code is not None:
@@ -208,8 +211,8 @@ class Machine:
         """
         for register, value in zip(_ARGUMENTS, arguments, strict=False):
             self._engine.reg_write(register, value)
-        self._engine.reg_write(arm_const.UC_ARM_REG_LR, _RETURN_PAGE | 1)
-        self._run(self.program.address(name), _RETURN_PAGE)
+        self._engine.reg_write(arm_const.UC_ARM_REG_LR, self._return_page | 1)
+        self._run(self.program.address(name), self._return_page)
         if self.exit_code is not None:
             raise RunError(f"{name} did not return: the program exited with code {self.exit_code}")
         return self._register(arm_const.UC_ARM_REG_R0)
@@ -218,6 +221,12 @@ class Machine:
         """Bytes between the top of the stack and the lowest one that was written since power-on."""
         painted = self.read(self._limit, self._top - self._limit)
         return len(painted.lstrip(_PAINT))
+
+    def _overflowed(self) -> bool:
+        return self._top > self._limit and self.read(self._limit, 4) != _PAINT * 4
+
+    def _overflow_note(self) -> str:
+        return f"the stack grew over all of the {self._top - self._limit} bytes that are left for it"
 
     def _run(self, pc: int, until: int) -> None:
         if self.counter is not None:
@@ -236,8 +245,8 @@ class Machine:
                 break
             else:
                 raise self._error(f"the program did not end within {self._time_limit_s:g} s")
-        if self.read(self._limit, 4) != _PAINT * 4 and self._top > self._limit:
-            raise self._error(f"the stack grew over all of the {self._top - self._limit} bytes that are left for it")
+        if self._overflowed():
+            raise RunError(self._overflow_note())
 
     def _execute(self, pc: int, until: int, left_us: int) -> None:
         """Run until something stops it: the address, a breakpoint, an exception, the end of the time."""
@@ -296,7 +305,8 @@ class Machine:
         access, address, size = self._bad_access
         inside = any(region.start <= address < region.start + region.bytes for region in self._device.regions)
         why = "where it may not" if inside else f"which is not memory of {self._device.name}"
-        return self._error(f"the program tried to {_ACCESS[access]} {address:#010x} ({size} bytes), {why}")
+        what = f"the program tried to {_ACCESS[access]} {address:#010x} ({size} bytes), {why}"
+        return self._error(f"{self._overflow_note()}: {what}" if self._overflowed() else what)
 
     def _error(self, what: str) -> RunError:
         pc = self._register(arm_const.UC_ARM_REG_PC) & ~1

@@ -53,8 +53,7 @@ class Toolchain:
     def compile_flags(self) -> tuple[str, ...]:
         """Flags of every translation unit."""
         where = () if self.device.is_host else (*SECTIONS, *FREESTANDING)
-        no_checks = ("-fno-sanitize=all",) if self.family == "zig" else ()
-        return (*target_flags(self.device, self.family), self.opt, *ARITHMETIC, *where, *no_checks)
+        return (*target_flags(self.device, self.family), self.opt, *ARITHMETIC, *where)
 
     @property
     def link_flags(self) -> tuple[str, ...]:
@@ -67,7 +66,7 @@ class Toolchain:
     @property
     def flags(self) -> str:
         """All flags as one text for evidence; it holds no path."""
-        return " ".join((*self.compile_flags, *self.link_flags))
+        return " ".join((*self.compile_flags, *self._check_flags(False), *self.link_flags))
 
     @property
     def title(self) -> str:
@@ -97,10 +96,15 @@ class Toolchain:
         """
         if not self.device.is_host:
             raise ToolchainError(f"a shared library was asked for, but the toolchain is for {self.device.name}")
-        checks = ("-fsanitize=undefined", "-fno-sanitize-recover=all") if sanitize else ()
         # The checker's run time needs the C library; plain kernels need nothing.
         libraries = ("-nostdlib",) if self.family == "zig" and not sanitize else ()
-        self._build(sources, include_dirs, out, (*_defines(defines), *self.link_flags, *checks, *libraries), ())
+        self._build(
+            sources,
+            include_dirs,
+            out,
+            (*_defines(defines), *self._check_flags(sanitize), *self.link_flags, *libraries),
+            (),
+        )
 
     def link_elf(
         self,
@@ -128,7 +132,14 @@ class Toolchain:
         if self.device.is_host:
             raise ToolchainError("an ELF file for a microcontroller was asked for, but the toolchain is for the host")
         keeps = tuple(f"-Wl,-u,{symbol}" for symbol in keep)
-        self._build(sources, include_dirs, out, (*_defines(defines), *keeps, *self.link_flags), (script,))
+        extra = (*_defines(defines), *keeps, *self._check_flags(False), *self.link_flags)
+        self._build(sources, include_dirs, out, extra, (script,))
+
+    def _check_flags(self, sanitize: bool) -> tuple[str, ...]:
+        if sanitize:
+            return ("-fsanitize=undefined", "-fno-sanitize-recover=all")
+        # zig checks by default where others do not.
+        return ("-fno-sanitize=all",) if self.family == "zig" else ()
 
     def _build(
         self,
