@@ -29,9 +29,8 @@ def lower_reshape(low: Lowering, unit: Unit) -> None:
 def lower_transpose(low: Lowering, unit: Unit) -> None:
     """Transpose: the same bytes with another layout; whoever reads them copies if it must."""
     view = low.same_meaning(unit, low.read(unit, 0), low.operand(unit, 0))
-    perm = low.attrs(unit).perm
     shape = shape_of(unit.output.value)
-    layout = transposed(view.layout, tuple(perm) if perm else tuple(reversed(range(len(shape)))))
+    layout = transposed(view.layout, low.attrs(unit).axes(len(shape)))
     name = unit.output.value.name or ""
     low.views[unit.output.value] = low.builder.alias(view, shape, layout, name, _output_qparams(unit, view))
 
@@ -58,10 +57,10 @@ def lower_slice(low: Lowering, unit: Unit) -> None:
     """Slice: a strided copy."""
     x = low.same_meaning(unit, low.read(unit, 0), low.operand(unit, 0))
     shape = tuple(x.shape[x.layout.index(axis)] for axis in range(len(x.shape)))
-    slices = low.attrs(unit).slices(shape)
+    ranges = low.attrs(unit).ranges(shape)
     y = low.result(unit, x.layout)
-    starts = tuple(slices[axis].start for axis in x.layout)
-    steps = tuple(slices[axis].step for axis in x.layout)
+    starts = tuple(ranges[axis].start for axis in x.layout)
+    steps = tuple(ranges[axis].step for axis in x.layout)
     read_offset = sum(start * stride for start, stride in zip(starts, x.strides, strict=True))
     read_strides = tuple(step * stride for step, stride in zip(steps, x.strides, strict=True))
     low.builder.call("copy", Copy(y.shape, read_offset, read_strides, 0, y.strides), [x], y, low.names(unit))

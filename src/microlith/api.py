@@ -1,0 +1,290 @@
+"""What users call, in Python and through the command line: load, check, compile, optimize, apply, infer, verify."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from microlith.compile.c_text import identifier
+from microlith.compile.manifest import Manifest, read_manifest
+from microlith.compile.pipeline import refuse_float_nodes
+from microlith.core import files
+from microlith.core.budget import Budget, Verdict
+from microlith.core.details import CandidateRow, CheckRow, RunDetails
+from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.evidence import EvidenceSet
+from microlith.core.random import generator
+from microlith.data.preprocess import Preprocessing
+from microlith.device.load import device, devices
+from microlith.device.profile import Device
+from microlith.graph.load import load_model
+from microlith.graph.save import save_model
+from microlith.report.html import render
+from microlith.search import artifact as built
+from microlith.search import optimize as searched
+from microlith.search.artifact import Progress, Tools, no_progress
+from microlith.search.optimize import Options
+from microlith.search.prepare import BATCH, Parts, as_inputs, optimize_graph, prepare, with_preprocessing
+from microlith.techniques import technique
+from microlith.techniques.base import Context, Technique
+from microlith.techniques.ptq import PTQ
+from microlith.techniques.recipe import Recipe, run_recipe
+
+Array = NDArray[np.generic]
+
+__all__ = [
+    "Artifact",
+    "Budget",
+    "Parts",
+    "Preprocessing",
+    "Recipe",
+    "Result",
+    "PTQ",
+    "apply",
+    "compile",
+    "device",
+    "devices",
+    "load",
+    "optimize",
+    "save_model",
+    "technique",
+]
+
+
+def load(source: str | Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
+    """The graph of an ``.onnx`` file, checked.
+
+    Args:
+        source: path of the file; it is treated as untrusted.
+        shapes: by input name, for dynamic dimensions.
+
+    Raises:
+        InputError: the file cannot be read as a model, or a shape is missing.
+        UnsupportedError: it is a model, but one that this version cannot take.
+    """
+    return load_model(source, shapes)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A compiled model with its evidence.
+
+    Attributes:
+        built: model, package, evidence, details.
+    """
+
+    built: built.Artifact
+
+    @property
+    def model(self) -> ir.Model:
+        """The graph that was compiled."""
+        return self.built.model
+
+    @property
+    def evidence(self) -> EvidenceSet:
+        """Its figures."""
+        return self.built.evidence
+
+    @property
+    def details(self) -> RunDetails:
+        """Layers, memory plan, passes, checks."""
+        return self.built.details
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the package consists of."""
+        return self.built.manifest
+
+    def export(self, directory: str | Path) -> Path:
+        """Write the package, evidence and report; an earlier artifact there is replaced in one step.
+
+        Raises:
+            InputError: the directory cannot be written, or holds something else.
+        """
+        path = Path(directory)
+        texts = {
+            "evidence.json": self.evidence.to_json(),
+            "details.json": self.details.model_dump_json(indent=1) + "\n",
+            "report.html": render(self.details, self.evidence),
+            "recipe.yaml": self.built.recipe,
+        }
+        with files.directory(path) as temporary:
+            for name, content in self.built.package.files.items():
+                target = temporary / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+            for name, text in texts.items():
+                (temporary / name).write_text(text, encoding="utf-8")
+        return path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What :func:`optimize` found.
+
+    Attributes:
+        best: meets the budget; None where nothing does.
+        nearest: the best that was found in any case.
+        verdicts: its budget lines.
+        candidates: everything that was tried.
+    """
+
+    best: Artifact | None
+    nearest: Artifact
+    verdicts: tuple[Verdict, ...]
+    candidates: tuple[CandidateRow, ...]
+
+
+def compile(
+    model: ir.Model,
+    target: Device,
+    *,
+    name: str | None = None,
+    compiler: str | None = None,
+    float_ops: Sequence[str] = (),
+    seed: int = 0,
+    command: str = "",
+    progress: Progress = no_progress,
+) -> Artifact:
+    """Compile a graph as it is, without data: passes, kernels, memory plan, C library, figures.
+
+    Args:
+        model: float or quantized.
+        target: device.
+        name: prefix of every C symbol; made from the model's name by default.
+        compiler: see :func:`microlith.device.toolchain.find_toolchain`; figures that need one are absent without.
+        float_ops: names or op types that may stay in float in a quantized model.
+        seed: of the inputs that are drawn for the self-test.
+        command: what the user ran, for the report.
+        progress: called with what is being done, the steps done, and their number.
+    """
+    progress("graph passes", 0, 1)
+    optimized, rows = optimize_graph(model)
+    refuse_float_nodes(optimized, float_ops)
+    progress("graph passes", 1, 1)
+    tools = Tools.find(target, compiler, required=False)
+    symbol = identifier(optimized.graph.name or "model") if name is None else name
+    progress("compile and count", 0, 1)
+    package = built.build_package(optimized, tools, symbol, (), seed)
+    figures = built.figures_of(optimized, package, tools)
+    progress("compile and count", 1, 1)
+    found = tools.compiler
+    counts = figures.counts
+    details = RunDetails(
+        model=optimized.graph.name or symbol,
+        device=target.name,
+        device_title=target.title,
+        command=command,
+        requantization=package.manifest.requantization,
+        toolchain="" if found is None else f"{found.name} {found.version}",
+        flags="" if found is None else found.flags,
+        layers=built.layer_rows(optimized, package, counts, {}),
+        layer_remainder_instructions=None if counts is None else counts.remainder_instructions,
+        memory=built.memory_rows(package),
+        arena_bound_bytes=sum(package.planned.bounds.values()),
+        passes=rows,
+        notes=(tools.why_not,) if tools.why_not else (),
+    )
+    return Artifact(built.Artifact(optimized, package, EvidenceSet(figures.evidence), details))
+
+
+def optimize(
+    model: ir.Model,
+    target: Device,
+    *,
+    data: object,
+    budget: Budget | None = None,
+    recipe: Recipe | None = None,
+    preprocessing: Preprocessing | None = None,
+    parts: Parts | None = None,
+    metric: str | None = None,
+    options: Options | None = None,
+    progress: Progress = no_progress,
+) -> Result:
+    """The best artifact within a budget; see :mod:`microlith.search.optimize`.
+
+    Args:
+        model: float.
+        target: device.
+        data: ``.npz`` path, ``module.py:function``, arrays, or an iterable of batches.
+        budget: upper bounds; none by default.
+        recipe: run these steps instead of searching.
+        preprocessing: what stands between the stored data and the model's input; folded into the graph.
+        parts: how many samples calibrate, select and report.
+        metric: accuracy with labels and agreement with the original model without, by default.
+        options: names, seed, compiler, samples to verify.
+        progress: called with what is being done, the steps done, and their number.
+    """
+    prepared = prepare(
+        model, data, preprocessing=preprocessing, parts=parts, metric=metric, seed=(options or Options()).seed
+    )
+    found = searched.optimize(
+        prepared,
+        target,
+        budget or Budget(),
+        recipe=None if recipe is None else only_ptq(recipe),
+        options=options or Options(name=identifier(model.graph.name or "model")),
+        progress=progress,
+    )
+    best = None if found.best is None else Artifact(found.best)
+    return Result(best, Artifact(found.nearest), found.verdicts, found.candidates)
+
+
+def only_ptq(recipe: Recipe) -> PTQ:
+    """The single step of a recipe that ``optimize`` can run.
+
+    Raises:
+        UnsupportedError: the recipe is another one.
+    """
+    if len(recipe.steps) != 1 or not isinstance(recipe.steps[0], PTQ):
+        names = ", ".join(step.name for step in recipe.steps)
+        raise UnsupportedError(f"optimize runs recipes of one ptq step, and this one has: {names}")
+    return recipe.steps[0]
+
+
+def apply(
+    model: ir.Model,
+    steps: Sequence[Technique],
+    *,
+    data: object,
+    target: Device | None = None,
+    preprocessing: Preprocessing | None = None,
+    calibration: int | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> ir.Model:
+    """The model after some techniques, in order.
+
+    Args:
+        model: as loaded; it is not changed.
+        steps: techniques.
+        data: see :func:`optimize`; all of it, or the first ``calibration`` samples, is used.
+        target: device that Q/DQ placement and requantization are meant for.
+        preprocessing: folded into the graph.
+        calibration: number of samples to use; all by default.
+        seed: of everything random.
+        progress: called with what is being done, the steps done, and their number.
+    """
+    from microlith.data.load import load_data
+
+    dataset = load_data(data)
+    if calibration is not None:
+        if not 1 <= calibration <= len(dataset):
+            raise InputError(f"{calibration} samples are asked for, and the data holds {len(dataset)}")
+        dataset = dataset.select(np.arange(calibration))
+    prepared, input_name, _, _ = with_preprocessing(model, dataset, preprocessing)
+    optimized, _ = optimize_graph(prepared)
+    context = Context(
+        data=lambda: dataset.feeds(input_name, batch=BATCH),
+        batches=-(-len(dataset) // BATCH),
+        device=target,
+        rng=generator(seed, "apply"),
+        progress=progress,
+    )
+    return run_recipe(optimized, Recipe(tuple(steps)), context)

@@ -1,0 +1,1 @@
+"""Budgeted search over recipes, and the artifacts that it yields."""

@@ -1,0 +1,263 @@
+"""An artifact with its evidence: compiled, built, run and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from microlith.compile.manifest import Compiler, Manifest
+from microlith.compile.package import Package
+from microlith.compile.pipeline import compile_graph, random_feeds
+from microlith.core.details import BufferRow, CheckRow, LayerRow, RunDetails
+from microlith.core.errors import ToolchainError, VerificationError
+from microlith.core.evidence import Evidence, EvidenceSet
+from microlith.device.emulator import Counts, Emulator
+from microlith.device.host import HostRunner
+from microlith.device.load import device as find_device
+from microlith.device.profile import Device
+from microlith.device.toolchain import Toolchain, find_toolchain
+from microlith.graph.macs import node_macs
+from microlith.verify.agreement import compare, to_bytes
+from microlith.verify.figures import Figures, emulated_figures, host_figures, planned_figures
+from microlith.verify.outside import layers_against_outside, whole_against_outside
+from microlith.verify.workbench import Workbench
+
+Feeds = Mapping[str, NDArray[np.generic]]
+Progress = Callable[[str, int, int | None], None]
+
+
+def no_progress(what: str, done: int, total: int | None) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What ``out/`` is written from.
+
+    Attributes:
+        model: the graph that was compiled.
+        package: its files.
+        evidence: figures.
+        details: layers, memory, passes and checks.
+        recipe: YAML text of the recipe that made the model; empty where none was applied.
+    """
+
+    model: ir.Model
+    package: Package
+    evidence: EvidenceSet
+    details: RunDetails
+    recipe: str = ""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The artifact's manifest."""
+        return self.package.manifest
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The toolchains that there are.
+
+    Attributes:
+        device: what to compile for.
+        target: toolchain for it; None where there is none, in which case figures that need it are absent.
+        why_not: the reason.
+    """
+
+    device: Device
+    target: Toolchain | None
+    why_not: str = ""
+
+    @classmethod
+    def find(cls, device: Device, compiler: str | None, *, required: bool) -> Tools:
+        """Look for the toolchain.
+
+        Raises:
+            ToolchainError: there is none, and it is required or was named.
+        """
+        try:
+            return cls(device, find_toolchain(device, compiler))
+        except ToolchainError as error:
+            if required or compiler is not None:
+                raise
+            return cls(device, None, str(error))
+
+    @property
+    def compiler(self) -> Compiler | None:
+        """For the manifest."""
+        if self.target is None:
+            return None
+        return Compiler(name=self.target.name, version=self.target.version, flags=self.target.flags)
+
+
+def build_package(model: ir.Model, tools: Tools, name: str, samples: Sequence[Feeds] = (), seed: int = 0) -> Package:
+    """Compile a graph for the tools' device."""
+    return compile_graph(model, tools.device, name=name, compiler=tools.compiler, samples=samples, seed=seed)
+
+
+def figures_of(model: ir.Model, package: Package, tools: Tools, samples: Sequence[Feeds] = ()) -> Figures:
+    """Every figure that the tools allow; without a toolchain those of the plan only."""
+    macs = sum(node_macs(model).values())
+    planned = planned_figures(package.manifest, macs)
+    if tools.target is None:
+        return Figures(planned, None)
+    feeds = samples[0] if samples else random_feeds(model, 1, 0)[0]
+    inputs = to_bytes(package.manifest.entries[0], feeds)
+    with Workbench(package.files, package.manifest, tools.target) as bench:
+        run = host_figures(bench, inputs) if tools.device.is_host else emulated_figures(bench, inputs)
+    return replace(run, evidence=planned + run.evidence)
+
+
+def check_everything(
+    model: ir.Model,
+    package: Package,
+    tools: Tools,
+    samples: Sequence[Feeds],
+    *,
+    emulated_samples: int,
+    outside_samples: int,
+    progress: Progress = no_progress,
+) -> tuple[CheckRow, ...]:
+    """The executors against each other on the same samples.
+
+    Args:
+        model: the compiled graph.
+        package: for the device.
+        tools: toolchains.
+        samples: inputs, batch 1.
+        emulated_samples: how many of them run on the emulated device.
+        outside_samples: how many go through ONNX Runtime.
+        progress: called with what is being compared, samples done, and their number.
+    """
+    rows = [_on_host(model, package, tools, samples, progress)]
+    if tools.target is not None and not tools.device.is_host:
+        chosen = samples[:emulated_samples]
+        with Workbench(package.files, package.manifest, tools.target) as bench:
+            elf = bench.selftest()
+            with Emulator(elf, tools.device) as emulator:
+                what = f"C on the emulated {tools.device.name}"
+                rows.append(
+                    compare(what, model, package.manifest.entries[0], emulator, chosen, _counted(progress, what))
+                )
+    outside = samples[:outside_samples]
+    if outside:
+        rows += outside_checks(model, outside)
+    return tuple(rows)
+
+
+def outside_checks(model: ir.Model, samples: Sequence[Feeds]) -> list[CheckRow]:
+    """ONNX Runtime, layer by layer for a quantized graph and from end to end; nothing where it is not installed."""
+    try:
+        rows = [whole_against_outside(model, samples)]
+    except ToolchainError:
+        return []
+    if any(node.op_type == "QuantizeLinear" for node in model.graph):
+        rows.insert(0, layers_against_outside(model, samples))
+    return rows
+
+
+def _counted(progress: Progress, what: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(f"verify {what}", done, total)
+
+
+def _on_host(model: ir.Model, package: Package, tools: Tools, samples: Sequence[Feeds], progress: Progress) -> CheckRow:
+    """C on this machine: the artifact itself, or for a microcontroller the same graph compiled for the host."""
+    if tools.device.is_host:
+        host, toolchain = package, tools.target
+    else:
+        desk = Tools.find(find_device("host"), None, required=True)
+        host, toolchain = build_package(model, desk, package.manifest.name), desk.target
+    assert toolchain is not None, "it was required"
+    what = "C on this machine"
+    with (
+        Workbench(host.files, host.manifest, toolchain) as bench,
+        HostRunner(bench.shared_library(sanitize=True)) as runner,
+    ):
+        return compare(what, model, host.manifest.entries[0], runner, samples, _counted(progress, what))
+
+
+def require_passed(checks: Sequence[CheckRow]) -> None:
+    """Fail where a comparison does not hold.
+
+    Raises:
+        VerificationError: names the first that does not, with its figures.
+    """
+    for row in checks:
+        if not row.passed:
+            raise VerificationError(
+                f"{row.what}: {row.differing:,} of {row.elements:,} values differ over {row.samples} samples, by up to "
+                f"{row.worst:g} where {row.bound:g} is allowed"
+            )
+
+
+def check_evidence(checks: Sequence[CheckRow], context: Mapping[str, str]) -> list[Evidence]:
+    """``bit_exact`` (1 or 0) over every comparison of compiled code, with the least number of samples of any."""
+    compiled = [row for row in checks if row.what.startswith("NumPy reference against C")]
+    if not compiled:
+        return []
+    exact = float(all(row.differing == 0 for row in compiled))
+    samples = min(row.samples for row in compiled)
+    return [Evidence("bit_exact", exact, exact, exact, samples, "1", "emulated", context)]
+
+
+def layer_rows(
+    model: ir.Model, package: Package, counts: Counts | None, sqnr: Mapping[str, float]
+) -> tuple[LayerRow, ...]:
+    """The per-layer table."""
+    program = package.planned.program
+    macs = node_macs(model)
+    rows = []
+    ops = [step.op for step in program.entries[0].body]  # type: ignore[union-attr]
+    for index, op in enumerate(ops):
+        view = program.view(op.writes[0])
+        counted = None if counts is None else counts.layers[index]
+        stored = {reference.id for reference in op.consts.values()}
+        rows.append(
+            LayerRow(
+                index=index,
+                name=", ".join(op.source_nodes),
+                op=op.op,
+                kernel=op.kernel,
+                why=package.planned.why[index],
+                output_shape=view.shape,
+                macs=sum(macs.get(node, 0) for node in op.source_nodes),
+                weight_bytes=sum(program.storage[name].bytes for name in stored),
+                instructions=None if counted is None else counted.instructions,
+                cycles=None if counted is None else counted.cycles,
+                sqnr_db=sqnr.get(view.source),
+            )
+        )
+    return tuple(rows)
+
+
+def memory_rows(package: Package) -> tuple[BufferRow, ...]:
+    """The memory plan."""
+    program = package.planned.program
+    names = {view.buffer: view.source for view in program.views.values() if view.source}
+    return tuple(
+        BufferRow(
+            name=names.get(buffer.id, buffer.id),
+            space=buffer.space,
+            offset=program.offsets[buffer.id],
+            bytes=buffer.bytes,
+            first=buffer.lifetime.first,
+            last=buffer.lifetime.last,
+        )
+        for buffer in program.buffers.values()
+    )
+
+
+def peak_layer(package: Package) -> tuple[str, int]:
+    """The layer during which the most bytes are live, and how many those are."""
+    program = package.planned.program
+    ops = [step.op for step in program.entries[0].body]  # type: ignore[union-attr]
+    live = [
+        sum(b.bytes for b in program.buffers.values() if b.lifetime.first <= step <= b.lifetime.last)
+        for step in range(len(ops))
+    ]
+    worst = int(np.argmax(live))
+    return ", ".join(ops[worst].source_nodes), live[worst]

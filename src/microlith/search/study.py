@@ -1,0 +1,63 @@
+"""Scores of candidates that were computed before: an interrupted search goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from microlith import __version__
+from microlith.core.files import write_text
+from microlith.graph.save import model_bytes
+from microlith.search.prepare import Prepared
+
+
+class Study:
+    """Scores by settings, kept in a file of the user's cache that is named after what they depend on.
+
+    Args:
+        key: hash of the graph, the data and the parts.
+        directory: where studies are kept; the user's cache by default.
+    """
+
+    def __init__(self, key: str, directory: Path | None = None) -> None:
+        root = user_cache_path("microlith") / "studies" if directory is None else directory
+        root.mkdir(parents=True, exist_ok=True)
+        self._path = root / f"{key}.json"
+        self._lock = FileLock(str(self._path.with_suffix(".lock")))
+
+    def get(self, settings: str) -> tuple[float, float] | None:
+        """Metric and noise of settings that were tried before."""
+        found = self._load().get(settings)
+        return None if found is None else (float(found[0]), float(found[1]))
+
+    def put(self, settings: str, metric: float, noise: float) -> None:
+        """Keep a score."""
+        with self._lock:
+            write_text(self._path, json.dumps({**self._load(), settings: [metric, noise]}))
+
+    def _load(self) -> dict[str, list[float]]:
+        if not self._path.is_file():
+            return {}
+        try:
+            content = json.loads(self._path.read_text())
+        except ValueError:
+            # Written by rename, so this is damage from outside; the scores can be computed again.
+            return {}
+        return {str(name): list(score) for name, score in content.items()}
+
+
+def study_key(prepared: Prepared, requantization: str) -> str:
+    """A hash over everything that a score depends on."""
+    digest = hashlib.sha256(f"{__version__}\0{requantization}\0{prepared.metric.name}\0".encode())
+    digest.update(model_bytes(prepared.model))
+    for indices in (prepared.split.calibration, prepared.split.selection):
+        chosen = prepared.data.select(indices)
+        for x, y in chosen.batches(256):
+            digest.update(np.ascontiguousarray(x).tobytes())
+            digest.update(b"" if y is None else np.ascontiguousarray(y).tobytes())
+    return digest.hexdigest()[:32]
