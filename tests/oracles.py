@@ -23,9 +23,15 @@ Array = NDArray[np.generic]
 _ELEMENTS = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8, "int32": TensorProto.INT32}
 
 
-def onnxruntime_run(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Array]:
-    """Outputs of ONNX Runtime, without the saturating int8 kernels of some x86 processors."""
+def onnxruntime_run(model: onnx.ModelProto, feeds: Mapping[str, Array], *, optimize: bool = True) -> list[Array]:
+    """Outputs of ONNX Runtime, without the saturating int8 kernels of some x86 processors.
+
+    Without ``optimize`` the nodes are computed as they stand; with it, integer kernels are used, and of two changes of
+    parameters in a row one is removed.
+    """
     options = onnxruntime.SessionOptions()
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.x64quantprecision", "1")
     options.intra_op_num_threads = 1
     options.log_severity_level = 3

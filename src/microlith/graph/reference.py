@@ -269,7 +269,7 @@ def _converted(name: str, array: Array, value: ir.Value) -> Array:
     expected = np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
     if array.dtype == expected:
         return array
-    if expected == np.float32 and np.issubdtype(array.dtype, np.number):
+    if expected == np.float32 and array.dtype.kind in "fiu":
         return array.astype(np.float32)
     raise InputError(f"input {name!r} is {array.dtype}, expected {expected}")
 
