@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microlith.core.statistics import Z95, Interval, bootstrap, bootstrap_mean, paired_difference, wilson
@@ -23,6 +23,7 @@ def test_wilson_published_value() -> None:
     assert (round(interval.low, 4), round(interval.high, 4)) == (0.2553, 0.3662)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_contains_the_estimate(case: tuple[int, int]) -> None:
     interval = wilson(*case)
@@ -64,6 +65,7 @@ def test_paired_difference_covers_the_truth() -> None:
     assert covered >= 0.95
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200))
 def test_paired_difference_contains_the_estimate_and_is_antisymmetric(pairs: list[tuple[bool, bool]]) -> None:
     first, second = np.array(pairs, bool).T

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microlith.core.errors import InputError
@@ -18,6 +18,7 @@ def test_bytes_of_a_number() -> None:
     assert parse_bytes(1000) == 1000
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31))
 def test_bytes_round_trip(count: int) -> None:
     assert parse_bytes(str(count)) == count

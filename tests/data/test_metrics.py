@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microlith.core.errors import InputError
@@ -37,6 +37,7 @@ def test_mse() -> None:
     assert MSE.compute(LOGITS, target).shape == (40,)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=40))
 def test_auc_counts_pairs(samples: list[tuple[int, bool]]) -> None:
     scores = np.array([score for score, _ in samples], np.float32)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microlith.core.errors import InputError
@@ -35,6 +35,7 @@ def test_floats_are_taken_to_be_in_range_already() -> None:
     assert np.array_equal(Preprocessing(mean=(0.5,), std=(2.0,)).apply(raw), [[0, 0.25], [-0.25, -1.25]])
 
 
+@settings(deadline=None)
 @given(st.floats(-4, 3), st.floats(0.1, 4), st.floats(-2, 2), st.floats(0.1, 3))
 def test_affine_is_what_apply_does(low: float, width: float, mean: float, std: float) -> None:
     stated = Preprocessing("nchw", low, low + width, (mean,), (std,))

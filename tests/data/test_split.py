@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microlith.core.errors import InputError
@@ -8,6 +8,7 @@ from microlith.data.dataset import Dataset
 from microlith.data.split import Split
 
 
+@settings(deadline=None)
 @given(st.integers(2, 4000), st.integers(0, 9))
 def test_default_parts_are_disjoint_and_inside(n: int, seed: int) -> None:
     split = Split.of(n, seed=seed)
@@ -21,6 +22,7 @@ def test_default_parts_are_disjoint_and_inside(n: int, seed: int) -> None:
     assert sizes["report"] >= 1
 
 
+@settings(deadline=None)
 @given(st.integers(3, 300), st.data())
 def test_counts_are_what_was_asked(n: int, data: st.DataObject) -> None:
     report = data.draw(st.integers(1, n - 2))

@@ -33,6 +33,8 @@ def test_bit_exact_is_a_word() -> None:
 
 def test_interval() -> None:
     assert fmt.interval(Evidence.exact("macs", 5, "MAC", "counted")) == ""
+    same = Evidence("accuracy_drop", 0.0, 0.0, 0.0, 50, "%", "measured")
+    assert fmt.interval(same) == "0.00 % to 0.00 %"
     drop = Evidence("accuracy_drop", 0.1, -0.5, 0.7, 9, "pp", "measured")
     assert fmt.interval(drop) == "\N{MINUS SIGN}0.50 pp to +0.70 pp"
 

@@ -114,8 +114,8 @@ def compact_bytes(count: float) -> str:
 
 
 def interval(item: Evidence) -> str:
-    """Both ends of the interval; empty for a figure without spread."""
-    if item.low == item.high:
+    """Both ends of the interval; empty for a count, which has none."""
+    if item.n == 1 and item.low == item.high:
         return ""
     return f"{figure(item.low, item.unit)} to {figure(item.high, item.unit)}"
 
