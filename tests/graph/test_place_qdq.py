@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import models
 from microlith.core.errors import InputError, UnsupportedError
+from microlith.graph.expose import expose
 from microlith.graph.metadata import io_qparams, requantization
 from microlith.graph.passes.place_qdq import place_qdq, values_to_observe
 from microlith.graph.qdq_rules import RULES, fixed_qparams
@@ -45,12 +46,7 @@ def _ranges(
     model: ir.Model, feeds: dict[str, Array], float_ops: tuple[str, ...] = ()
 ) -> dict[str, tuple[float, float]]:
     names = values_to_observe(model, float_ops)
-    exposed = model.clone()
-    produced = {v.name: v for n in exposed.graph for v in n.outputs}
-    exposed.graph.outputs.extend(
-        produced[name] for name in names if name in produced and produced[name] not in exposed.graph.outputs
-    )
-    found = Reference(exposed).run(feeds, keep=names)
+    found = Reference(expose(model, names)).run(feeds, keep=names)
     return {name: (float(array.min()), float(array.max())) for name, array in found.items()}
 
 

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.core.errors import InputError
+from microlith.graph.expose import expose
 from microlith.graph.metadata import io_qparams
 from microlith.graph.reference import Reference
 from microlith.graph.units import units
@@ -38,12 +39,13 @@ def layer_sqnr(float_model: ir.Model, quantized_model: ir.Model, batches: Iterab
     """
     pairs = _pairs(float_model, quantized_model)
     power = {name: np.zeros(2) for name in pairs}
-    real = Reference(float_model)
+    sources = sorted({source for source, _ in pairs.values()})
+    real = Reference(expose(float_model, sources))
     integer = Reference(quantized_model)
     inputs = {str(value.name): value for value in quantized_model.graph.inputs}
     batch = None
     for batch in batches:
-        expected = real.run(batch, keep=sorted({name for name, _ in pairs.values()}))
+        expected = real.run(batch, keep=sources)
         given = {name: _as_input(quantized_model, inputs[name], array) for name, array in batch.items()}
         found = integer.run(given, keep=list(pairs))
         for name, (source, qparams) in pairs.items():
@@ -62,7 +64,7 @@ def _powers(expected: Array, found: Array, qparams: QParams | None) -> NDArray[n
 
 def _pairs(float_model: ir.Model, quantized_model: ir.Model) -> dict[str, tuple[str, QParams | None]]:
     """Stored value of the quantized model -> value of the float model that it stands for, and its parameters."""
-    known = set(Reference(float_model).shapes)
+    known = {value.name for node in float_model.graph for value in node.outputs}
     pairs: dict[str, tuple[str, QParams | None]] = {}
     for unit in units(quantized_model):
         stored, last = unit.output.value, unit.nodes[-1]

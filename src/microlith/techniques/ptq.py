@@ -16,6 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.core.errors import InputError
+from microlith.graph.expose import expose
 from microlith.graph.pass_base import CONSTANTS_LIFTED, FLOAT_WEIGHTS, SHAPES_KNOWN, Property
 from microlith.graph.passes.place_qdq import Interface, place_qdq, values_to_observe
 from microlith.graph.reference import Reference
@@ -96,12 +97,7 @@ def _update(histogram: Histogram, name: str, values: NDArray[np.generic]) -> Non
 
 
 def _reference(model: ir.Model, names: Sequence[str]) -> Execute:
-    exposed = model.clone()
-    outputs = set(exposed.graph.outputs)
-    # As outputs of the graph, values keep a name of their own that a fused activation would take from them.
-    wanted = [value for node in exposed.graph for value in node.outputs if value.name in names]
-    exposed.graph.outputs.extend(value for value in wanted if value not in outputs)
-    return partial(Reference(exposed).run, keep=names)
+    return partial(Reference(expose(model, names)).run, keep=names)
 
 
 def quantize(

@@ -19,7 +19,7 @@ from microlith.techniques.base import OPPOSITES, STATES, Context, Technique
 
 SCHEMA_VERSION = 1
 _KEYS = ("schema_version", "steps")
-_MAX_CHARACTERS = 1_000_000
+_MAX_CHARACTERS = 100_000
 
 
 @dataclass(frozen=True)
