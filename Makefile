@@ -7,19 +7,23 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-train lint clean
 
 help:
-	@echo "make demo   quantize, compile and emulate a small network for an nRF52840; artifact and report in out/demo"
-	@echo "make test   the whole test suite; no C compiler needed. Pass arguments with PYTEST_ARGS='-m \"not mcu\"'"
-	@echo "make lint   ruff, mypy --strict and the import contracts"
-	@echo "make clean  remove .venv, out and caches"
+	@echo "make demo        quantize, compile and emulate a small network for an nRF52840; all of it in out/demo"
+	@echo "make test        the tests, without a C compiler of yours; arguments as PYTEST_ARGS='-k requantize'"
+	@echo "make test-train  the tests that need torch: installs gigabytes, unless pip finds a build for CPUs"
+	@echo "make lint        ruff, mypy --strict and the import contracts"
+	@echo "make clean       remove .venv, out and caches"
 
 demo: .venv/.installed
 	$(BIN)/microlith demo -o out/demo
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not train" $(PYTEST_ARGS)
+
+test-train: .venv/.installed-train
+	$(BIN)/python -m pytest -m train $(PYTEST_ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -45,4 +49,8 @@ clean:
 
 .venv/.installed-dev: .venv/.installed
 	$(INSTALL) --build-constraint constraints.txt --editable '.[zig,mcu,verify]' --group dev
+	@touch $@
+
+.venv/.installed-train: .venv/.installed-dev
+	$(INSTALL) --build-constraint constraints.txt --editable '.[zig,mcu,verify,train]' --group dev
 	@touch $@

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 WRITTEN = (SOURCE, *(ROOT / name for name in ("tests", "docs", "examples", ".ci")))
-MACHINE_PATH = re.compile(r"(?:^|[^\w.])/(?:work|root|home|tmp|opt)/\w")
+MACHINE_PATH = re.compile(r"(?:^|[^\w.])/(?:work|root|tmp|opt)/\w")
 EMITTED_SPDX = "/* SPDX-License-Identifier: Apache-2.0 OR MIT-0 */"
 
 

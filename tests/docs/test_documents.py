@@ -52,9 +52,9 @@ def test_files_named_in_code_spans_exist(document):
 
 def test_every_make_target_and_extra_that_is_named_exists():
     text = "\n".join(document.read_text() for document in DOCUMENTS)
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-    named_targets = set(re.findall(r"(?:`|\$ )make ([a-z]+)", text))
+    named_targets = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", text))
     named_extras = {
         extra
         for group in re.findall(r"\.\[([a-z,]+)\]|microlith\[([a-z,]+)\]", text)
