@@ -3,6 +3,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
+import altair
 import pytest
 
 from microlith.core.details import BufferRow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,11 +91,22 @@ def bootstrap(
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
     """
+    drawn = [statistic(chosen) for chosen in draws(n, rng, strata=strata, resamples=resamples)]
+    return percentile_interval(statistic(np.arange(n)), drawn, n)
+
+
+def draws(
+    n: int, rng: np.random.Generator, *, strata: NDArray[np.generic] | None = None, resamples: int = RESAMPLES
+) -> Iterator[NDArray[np.intp]]:
+    """Positions of n samples drawn with repetition, again and again; arguments as in :func:`bootstrap`."""
     _check_count(0, n)
-    everything = np.arange(n)
-    groups = [everything] if strata is None else [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    value = statistic(everything)
-    drawn = [statistic(np.concatenate([rng.choice(group, len(group)) for group in groups])) for _ in range(resamples)]
+    groups = [np.arange(n)] if strata is None else [np.flatnonzero(strata == value) for value in np.unique(strata)]
+    for _ in range(resamples):
+        yield np.concatenate([rng.choice(group, len(group)) for group in groups])
+
+
+def percentile_interval(value: float, drawn: Sequence[float], n: int) -> Interval:
+    """The middle 95% of the figures of resamples, widened to hold the figure of the samples themselves."""
     low, high = np.percentile(drawn, (2.5, 97.5))
     return Interval(float(value), float(min(low, value)), float(max(high, value)), n)
 

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from microlith.core.errors import InputError
 from microlith.core.evidence import Evidence, How
-from microlith.core.statistics import Interval, bootstrap, bootstrap_mean, paired_difference, wilson
+from microlith.core.statistics import (
+    Interval,
+    bootstrap,
+    bootstrap_mean,
+    draws,
+    paired_difference,
+    percentile_interval,
+    wilson,
+)
 from microlith.data.function import load_function, running
 from microlith.data.samples import to_array
 
@@ -161,17 +169,19 @@ def _drawn_means(
 def _drawn_figures(
     metric: Metric, original: Array, outputs: Array, targets: Array | None, rng: np.random.Generator
 ) -> tuple[Interval, Interval, Interval]:
-    def figure(array: Array) -> Callable[[NDArray[np.intp]], float]:
-        return lambda chosen: float(metric.compute(array[chosen], None if targets is None else targets[chosen]))
+    """Intervals of figures that are no means, all three from the same resamples."""
 
-    first, second = figure(original), figure(outputs)
-    strata = targets if metric.stratified else None
+    def figures(chosen: NDArray[np.intp]) -> tuple[float, float, float]:
+        part = None if targets is None else targets[chosen]
+        first, second = (float(metric.compute(array[chosen], part)) for array in (original, outputs))
+        return first, second, metric.drop(first, second)
+
     n = len(outputs)
-
-    def drop(chosen: NDArray[np.intp]) -> float:
-        return metric.drop(first(chosen), second(chosen))
-
-    return tuple(bootstrap(n, part, rng, strata=strata) for part in (first, second, drop))  # type: ignore[return-value]
+    strata = targets if metric.stratified else None
+    drawn = [figures(chosen) for chosen in draws(n, rng, strata=strata)]
+    values = figures(np.arange(n))
+    intervals = [percentile_interval(value, [row[k] for row in drawn], n) for k, value in enumerate(values)]
+    return intervals[0], intervals[1], intervals[2]
 
 
 def _finite(outputs: Array) -> Array:
