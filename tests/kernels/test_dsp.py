@@ -14,7 +14,7 @@ from microlith.device.load import device as load_device
 from microlith.device.profile import Device
 from microlith.device.toolchain import find_toolchain
 from microlith.kernels.base import Kernel
-from microlith.kernels.dsp import DSP, interleave_quads
+from microlith.kernels.dsp import DSP, interleave_pairs, interleave_quads
 
 CONV = (
     *with_modes(conv(5, 5, 3, 3, 3, pad=1)),
@@ -152,3 +152,8 @@ def test_interleaved_quads_are_padded_with_zeros() -> None:
     assert packed[0, 0].tolist() == [[1, 2, 3, 4], [6, 7, 8, 9]]
     assert packed[0, 1].tolist() == [[5, 0, 0, 0], [10, 0, 0, 0]]
     assert packed[1, 0].tolist() == [[11, 12, 13, 14], [0, 0, 0, 0]]
+
+
+def test_pairs_of_two_channels_are_interleaved() -> None:
+    rows = np.array([[1, 2, 3, 4, 5], [11, 12, 13, 14, 15]], np.int8)
+    assert interleave_pairs(rows).tolist() == [[[1, 11, 3, 13, 2, 12, 4, 14], [5, 15, 0, 0, 0, 0, 0, 0]]]

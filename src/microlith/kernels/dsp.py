@@ -23,7 +23,7 @@ from microlith.kernels.windowed import window_sizes
 from microlith.program.attrs import Window
 
 QUAD = 4
-CONV_CHANNELS, CONV_PIXELS = 2, 3
+CONV_CHANNELS, CONV_PIXELS = 2, 4
 DEPTHWISE_LANES = 4
 FULLY_CONNECTED_LANES = 4
 
@@ -36,11 +36,17 @@ def interleave_quads(rows: NDArray[np.generic], lanes: int) -> NDArray[np.generi
     return padded.reshape(-1, lanes, padded.shape[1] // QUAD, QUAD).transpose(0, 2, 1, 3)
 
 
-def packed_quads(rows: NDArray[np.generic], lanes: int, packing: str) -> Packed:
-    """:func:`interleave_quads` as a const."""
-    values = interleave_quads(rows, lanes)
-    block = int(np.prod(values.shape[1:], dtype=np.int64))
-    return Packed(np.ascontiguousarray(values).reshape(-1), packing, align=4, tiles=block, sliceable_axes=(0,))
+def interleave_pairs(rows: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Rows (O, K) as (O / 2, K / 4, 8): for two rows v and w and each quad v0 w0 v2 w2 v1 w1 v3 w3, padded with zeros."""
+    quads = interleave_quads(rows, CONV_CHANNELS)
+    halves = quads[..., [0, 2, 1, 3]].reshape(*quads.shape[:3], 2, 2)
+    return halves.transpose(0, 1, 3, 4, 2).reshape(*quads.shape[:2], 8)
+
+
+def packed_blocks(blocks: NDArray[np.generic], packing: str) -> Packed:
+    """Blocks of output channels, counted by the first axis, one after another."""
+    size = int(np.prod(blocks.shape[1:], dtype=np.int64))
+    return Packed(np.ascontiguousarray(blocks).reshape(-1), packing, align=4, tiles=size, sliceable_axes=(0,))
 
 
 class _Dsp(FastKernel):
@@ -54,30 +60,30 @@ class _Dsp(FastKernel):
 
 
 class DspConv2d(_Dsp, FastConv2d):
-    """``s8_conv2d__dsp_2x3``."""
+    """``s8_conv2d__dsp_2x4``."""
 
     def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
-        """Whole quads of every run, then what is left of the runs; two channels interleaved."""
+        """Whole quads of every run, then what is left of the runs; pairs of two channels interleaved."""
         weights = ctx.consts["weights"]
         run = run_bytes(conv_attrs(ctx).window, weights.shape[3])
         runs = weights.reshape(weights.shape[0], -1, run)
         whole = run - run % QUAD
         depth = [part.reshape(weights.shape[0], -1) for part in (runs[:, :, :whole], runs[:, :, whole:])]
-        packing = f"O2, quads of runs of {run}"
-        return pack_weighted(ctx, packed_quads(np.concatenate(depth, axis=1), CONV_CHANNELS, packing))
+        blocks = interleave_pairs(np.concatenate(depth, axis=1))
+        return pack_weighted(ctx, packed_blocks(blocks, f"O2, pairs of runs of {run}"))
 
     def scratch_bytes(self, ctx: CallContext) -> int:
-        """Three columns of 16 bits, two runs, and what is left of all runs."""
+        """Four columns of 16 bits, two runs, and what is left of all runs."""
         depth, run = self.depth(ctx), run_bytes(conv_attrs(ctx).window, ctx.reads[0].shape[3])
         left = depth // run * (run % QUAD)
         return round_up(depth, QUAD) * 2 * CONV_PIXELS + 2 * run + round_up(left, QUAD)
 
     def stack_bytes(self, ctx: CallContext) -> int:
-        """Accumulators, addresses of three pixels, and sizes."""
+        """Accumulators, addresses of four pixels, and sizes."""
         return 128
 
     def work(self, ctx: CallContext) -> tuple[int, int]:
-        """Blocks of 2 channels by 3 pixels by whole quads."""
+        """Blocks of 2 channels by 4 pixels by whole quads."""
         _, height, width, channels = ctx.writes[0].shape
         outputs = round_up(height * width, CONV_PIXELS) * round_up(channels, CONV_CHANNELS)
         return outputs * round_up(self.depth(ctx), QUAD), outputs
@@ -141,7 +147,8 @@ class DspFullyConnected(_Dsp, FastFullyConnected):
 
     def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
         """Four outputs interleaved by quads."""
-        return pack_weighted(ctx, packed_quads(ctx.consts["weights"], FULLY_CONNECTED_LANES, "O4, quads"))
+        blocks = interleave_quads(ctx.consts["weights"], FULLY_CONNECTED_LANES)
+        return pack_weighted(ctx, packed_blocks(blocks, "O4, quads"))
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """One row of x, 16 bits an element."""
@@ -160,7 +167,7 @@ class DspFullyConnected(_Dsp, FastFullyConnected):
 
 DSP = (
     DspConv2d(
-        "s8_conv2d__dsp_2x3",
+        "s8_conv2d__dsp_2x4",
         "conv2d",
         "s8_conv2d_dsp.h",
         isa="dsp",

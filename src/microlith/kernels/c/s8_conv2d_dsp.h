@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT-0 */
 /*
- * s8 convolution, one group, any window: 2 output channels by 3 output pixels at a time, on SMLAD.
+ * s8 convolution, one group, any window: 2 output channels by 4 output pixels at a time, on SMLAD.
  *
- * The receptive fields of three pixels are gathered, widened to 16 bits and interleaved by quads (`columns`), and
+ * The receptive fields of four pixels are gathered, widened to 16 bits and interleaved by pairs (`columns`), and
  * stay there for all output channels. Bytes that lie together in a row of the input form a run: kernel_w taps where
  * columns are not dilated, else one tap. The quads of all runs come first; what is left of each run (0 to 3 bytes)
- * follows, together. Weights are packed in that order, padded with zeros to whole quads, two channels interleaved by
- * quads; the bias has had x_zero times the sum of each channel's weights taken off, and padding reads as x_zero.
+ * follows, together. Weights are packed in that order, padded with zeros to whole quads, two channels v and w
+ * interleaved so that a word widens to a pair of each: for each quad the bytes v0 w0 v2 w2 and v1 w1 v3 w3. The bias has had x_zero times the sum of each channel's weights taken off, and padding reads as x_zero.
  */
 #ifndef ML_S8_CONV2D_DSP_H
 #define ML_S8_CONV2D_DSP_H
 
 #include "ml_dsp.h"
 
-enum { ML_CONV_DSP_PIXELS = 3, ML_CONV_DSP_WORDS = 2 * ML_CONV_DSP_PIXELS };
+enum { ML_CONV_DSP_PIXELS = 4, ML_CONV_DSP_WORDS = 2 * ML_CONV_DSP_PIXELS };
 
 typedef struct {
     const int8_t *x;
@@ -48,8 +48,8 @@ ML_INLINE void ml_conv_dsp_fill(int8_t *to, int32_t count, int32_t value)
     "ldr.w %[word], [%[from]], #4\n\t"                                                                                \
     "sxtb16 %[odd], %[word], ror #8\n\t"                                                                              \
     "sxtb16 %[word], %[word]\n\t"                                                                                     \
-    "str.w %[odd], [%[column], #4]\n\t"                                                                               \
-    "str.w %[word], [%[column]], #24\n\t"
+    "str.w %[odd], [%[column], #16]\n\t"                                                                              \
+    "str.w %[word], [%[column]], #32\n\t"
 
 /* Widen `quads` (at least 1) quads into the column of one pixel; returns the rest of the column. Four quads a turn; the
  * first turn is entered in its middle where their number is no multiple of four. */
@@ -125,38 +125,29 @@ static ML_NOINLINE void ml_conv_dsp_gather(const ml_conv_dsp *conv, uint32_t *co
     }
 }
 
-/* One quad of 2 channels (r0) by 3 pixels (r1): 24 instructions of 4 bytes. */
-#define ML_CONV_DSP_QUAD                                                                                              \
-    "ldr r9, [r0], #4\n\t"                                                                                            \
+/* A pair of products of 2 channels (r0) and 4 pixels (r1): 15 instructions of 4 bytes. */
+#define ML_CONV_DSP_PAIR                                                                                              \
     "ldr r11, [r0], #4\n\t"                                                                                           \
     "ldr r7, [r1], #4\n\t"                                                                                            \
     "ldr r12, [r1], #4\n\t"                                                                                           \
-    "sxtb16 r10, r9, ror #8\n\t"                                                                                      \
-    "sxtb16 r9, r9\n\t"                                                                                               \
     "sxtb16 lr, r11, ror #8\n\t"                                                                                      \
     "sxtb16 r11, r11\n\t"                                                                                             \
-    "smlad r2, r7, r9, r2\n\t"                                                                                        \
-    "smlad r3, r7, r11, r3\n\t"                                                                                       \
-    "smlad r2, r12, r10, r2\n\t"                                                                                      \
-    "smlad r3, r12, lr, r3\n\t"                                                                                       \
-    "ldr r7, [r1], #4\n\t"                                                                                            \
-    "ldr r12, [r1], #4\n\t"                                                                                           \
-    "smlad r4, r7, r9, r4\n\t"                                                                                        \
-    "smlad r5, r7, r11, r5\n\t"                                                                                       \
-    "smlad r4, r12, r10, r4\n\t"                                                                                      \
+    "smlad r2, r7, r11, r2\n\t"                                                                                       \
+    "smlad r3, r7, lr, r3\n\t"                                                                                        \
+    "smlad r4, r12, r11, r4\n\t"                                                                                      \
     "smlad r5, r12, lr, r5\n\t"                                                                                       \
     "ldr r7, [r1], #4\n\t"                                                                                            \
     "ldr r12, [r1], #4\n\t"                                                                                           \
-    "smlad r6, r7, r9, r6\n\t"                                                                                        \
-    "smlad r8, r7, r11, r8\n\t"                                                                                       \
-    "smlad r6, r12, r10, r6\n\t"                                                                                      \
-    "smlad r8, r12, lr, r8\n\t"
+    "smlad r6, r7, r11, r6\n\t"                                                                                       \
+    "smlad r8, r7, lr, r8\n\t"                                                                                        \
+    "smlad r9, r12, r11, r9\n\t"                                                                                      \
+    "smlad r10, r12, lr, r10\n\t"
 
-/* Accumulate `quads` (at least 1) quads of 2 channels and 3 pixels; acc[2 * pixel + channel]. Returns the weights of
- * the next two channels. All registers but sp and r7 are named, and r7 is saved, for a compiler may keep its frame there.
+/* Accumulate `quads` (at least 1) quads of 2 channels and 4 pixels; acc[2 * pixel + channel]. Returns the weights of the
+ * next two channels. All registers but sp and r7 are named, and r7 is saved, for a compiler may keep its frame there.
  * Four quads a turn; the first turn is entered in its middle where their number is no multiple of four. */
 ML_INLINE const int8_t *ml_conv_dsp_multiply(
-    int32_t acc[6], const int8_t *weights, const uint32_t *columns, int32_t quads)
+    int32_t acc[2 * ML_CONV_DSP_PIXELS], const int8_t *weights, const uint32_t *columns, int32_t quads)
 {
     register const int8_t *w __asm__("r0") = weights;
     register const uint32_t *a __asm__("r1") = columns;
@@ -166,41 +157,46 @@ ML_INLINE const int8_t *ml_conv_dsp_multiply(
     register int32_t acc3 __asm__("r5") = acc[3];
     register int32_t acc4 __asm__("r6") = acc[4];
     register int32_t acc5 __asm__("r8") = acc[5];
-    register const uint32_t *end __asm__("r9") = columns + ML_CONV_DSP_WORDS * quads;
-    register int32_t skipped_bytes __asm__("r10") = 24 * 4 * (-quads & 3);
+    register int32_t acc6 __asm__("r9") = acc[6];
+    register int32_t acc7 __asm__("r10") = acc[7];
+    register const uint32_t *end __asm__("r11") = columns + ML_CONV_DSP_WORDS * quads;
+    register int32_t skipped_bytes __asm__("r12") = 2 * 15 * 4 * (-quads & 3);
     __asm__ volatile(
-        "push {r7, r9}\n\t"
-        "add pc, r10\n\t" /* pc reads as the address of this instruction plus 4 */
+        "push {r7, r11}\n\t"
+        "add pc, r12\n\t" /* pc reads as the address of this instruction plus 4 */
         "nop\n"
-        "1:\n\t" ML_CONV_DSP_QUAD ML_CONV_DSP_QUAD ML_CONV_DSP_QUAD ML_CONV_DSP_QUAD
+        "1:\n\t" ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR
+            ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR
         "ldr r7, [sp, #4]\n\t"
         "cmp r1, r7\n\t"
         "bne 1b\n\t"
-        "pop {r7, r9}"
-        : "+r"(w), "+r"(a), "+r"(acc0), "+r"(acc1), "+r"(acc2), "+r"(acc3), "+r"(acc4), "+r"(acc5), "+r"(end),
-          "+r"(skipped_bytes)
+        "pop {r7, r11}"
+        : "+r"(w), "+r"(a), "+r"(acc0), "+r"(acc1), "+r"(acc2), "+r"(acc3), "+r"(acc4), "+r"(acc5), "+r"(acc6),
+          "+r"(acc7), "+r"(end), "+r"(skipped_bytes)
         :
-        : "r11", "r12", "lr", "cc", "memory");
+        : "lr", "cc", "memory");
     acc[0] = acc0;
     acc[1] = acc1;
     acc[2] = acc2;
     acc[3] = acc3;
     acc[4] = acc4;
     acc[5] = acc5;
+    acc[6] = acc6;
+    acc[7] = acc7;
     return w;
 }
 
 /* All output channels of the pixels gathered. Results are stored from the last to the first, so that what is not wanted
  * can be stored where a wanted result follows: a pixel that is not there has the address of the first one, and a second
  * channel that is not there that of the channel before. */
-ML_INLINE void ml_conv_dsp_channels(int8_t *const to[3], const int8_t *weights, const int32_t *bias,
+ML_INLINE void ml_conv_dsp_channels(int8_t *const to[ML_CONV_DSP_PIXELS], const int8_t *weights, const int32_t *bias,
     const uint32_t *columns, int32_t quads, int32_t out_channels, ml_requant how, ml_dsp_output out)
 {
     for (int32_t o = 0; o < out_channels; o += 2) {
         const int32_t second = o + 1 < out_channels ? o + 1 : o;
         const int32_t bias0 = bias[o];
         const int32_t bias1 = bias[second];
-        int32_t acc[6] = {bias0, bias1, bias0, bias1, bias0, bias1};
+        int32_t acc[2 * ML_CONV_DSP_PIXELS] = {bias0, bias1, bias0, bias1, bias0, bias1, bias0, bias1};
         weights = ml_conv_dsp_multiply(acc, weights, columns, quads);
         const ml_dsp_scale scale0 = ml_dsp_scale_of(how, o);
         const ml_dsp_scale scale1 = ml_dsp_scale_of(how, second);
@@ -211,8 +207,8 @@ ML_INLINE void ml_conv_dsp_channels(int8_t *const to[3], const int8_t *weights, 
     }
 }
 
-/* scratch: 24 bytes for each quad of K, then three times the bytes of all runs (see scratch_bytes of the descriptor). */
-ML_INLINE void s8_conv2d__dsp_2x3(
+/* scratch: 32 bytes for each quad of K, then two runs and what is left of all runs (see scratch_bytes of the descriptor). */
+ML_INLINE void s8_conv2d__dsp_2x4(
     int8_t *y, const int8_t *x, const int8_t *weights, const int32_t *bias, void *scratch, int32_t kind,
     const float *scale, const int32_t *multiplier, const int8_t *shift, int32_t per_channel, int32_t full_range,
     int32_t row_begin, int32_t row_end, int32_t x_ring, int32_t y_ring, int32_t height, int32_t width,
@@ -237,7 +233,7 @@ ML_INLINE void s8_conv2d__dsp_2x3(
     for (int32_t oy = row_begin; oy < row_end; ++oy) {
         int8_t *row = y + ml_ring_row(oy, y_ring) * out_width * out_channels;
         for (int32_t ox = 0; ox < out_width; ++ox) {
-            ml_conv_dsp_gather(&conv, columns + 2 * count, oy * stride_h - pad_top, ox * stride_w - pad_left);
+            ml_conv_dsp_gather(&conv, columns + count, oy * stride_h - pad_top, ox * stride_w - pad_left);
             to[count++] = row + ox * out_channels;
             if (oy + 1 == row_end && ox + 1 == out_width) {
                 for (; count < ML_CONV_DSP_PIXELS; ++count) {
