@@ -277,6 +277,18 @@ def test_a_generator_too_large_to_keep() -> None:
         load_data((x for x in [X, X]), keep_bytes=100)
 
 
+@pytest.mark.train
+def test_torch_loader() -> None:
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    images = torch.from_numpy(X.astype(np.float32))
+    data = load_data(DataLoader(TensorDataset(images, torch.from_numpy(Y)), batch_size=4, shuffle=True))
+    assert all(np.array_equal(x, X[label]) for x, label in zip(data.x, data.y, strict=True))
+    assert load_data(DataLoader(TensorDataset(images), batch_size=4)).y is None
+    assert np.array_equal(load_data(images).x, X)
+
+
 def test_single_samples_with_a_number_as_label() -> None:
     data = load_data(list(zip(X, Y, strict=True)))
     assert np.array_equal(data.x, X)
