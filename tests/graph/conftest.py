@@ -68,3 +68,24 @@ def apply() -> Apply:
         return result
 
     return checked
+
+
+@pytest.fixture
+def rewrite(load: Load, run: Run, apply: Apply) -> Callable[..., list[str]]:
+    """``rewrite(proto, item, **feeds)``: load, apply once, compare outputs as the pass promises, give the ops left.
+
+    The loaded model is kept as ``rewrite.model`` and the result of the pass as ``rewrite.result``.
+    """
+
+    def checked(proto: onnx.ModelProto, item: Pass, **feeds: Array) -> list[str]:
+        model = load(proto)
+        wanted = run(model, feeds)
+        checked.result = apply(model, item)  # type: ignore[attr-defined]
+        checked.model = model  # type: ignore[attr-defined]
+        for got, expected in zip(run(model, feeds), wanted, strict=True):
+            assert got.dtype == expected.dtype
+            bound = item.preserves.relative * float(np.abs(expected.astype(np.float64)).max())
+            np.testing.assert_allclose(got, expected, rtol=0, atol=bound)
+        return [node.op_type for node in model.graph]
+
+    return checked

@@ -28,8 +28,8 @@ class EliminateCommonSubexpressions:
         graph = model.graph
         before = len(graph) + len(graph.initializers)
         _merge_integer_constants(graph)
-        CommonSubexpressionEliminationPass()(model)
-        return PassResult(before - len(graph) - len(graph.initializers))
+        merged = CommonSubexpressionEliminationPass()(model).modified  # two graph outputs keep a node each: an Identity
+        return PassResult(max(before - len(graph) - len(graph.initializers), int(merged)))
 
 
 def _merge_integer_constants(graph: ir.Graph) -> None:

@@ -139,8 +139,6 @@ _RULES: Mapping[str, Callable[[ir.Node], bool]] = {
     "Cast": _same_type,
     "Reshape": _same_shape,
     "Flatten": _same_shape,
-    "Squeeze": _same_shape,
-    "Unsqueeze": _same_shape,
     "Expand": _same_shape,
     "Tile": _same_shape,
     "Transpose": _ordered,

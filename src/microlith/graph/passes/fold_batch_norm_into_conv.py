@@ -135,7 +135,8 @@ def _weights(node: ir.Node) -> Float64 | None:
 def _bias(node: ir.Node) -> Float64 | None:
     """The bias, one value an output channel, zeros where there is none; None where it is no such constant."""
     weights = constant(node.inputs[1])
-    assert weights is not None
+    if weights is None:
+        return None
     channels = weights.shape[_output_axis(node)]
     value = input_at(node, 2)
     array = np.zeros(channels) if value is None else constant(value)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import models
+from microlith.graph.passes import DEFAULT_PASSES
+from microlith.graph.passes.cancel_transposes import CancelTransposes
+from microlith.graph.pipeline import run_passes
+
+NHWC, NCHW = [0, 2, 3, 1], [0, 3, 1, 2]
+
+
+def T(source, result, perm):
+    return helper.make_node("Transpose", [source], [result], perm=perm)
+
+
+def settle(load, run, proto, **feeds):
+    """Apply all passes under the verifier, compare bit for bit, and give the ops left."""
+    model = load(proto)
+    wanted = run(model, feeds)
+    run_passes(model, DEFAULT_PASSES, verify=True)
+    for got, expected in zip(run(model, feeds), wanted, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    return [node.op_type for node in model.graph]
+
+
+@pytest.fixture
+def x(rng):
+    return rng.standard_normal((1, 3, 4, 5)).astype(np.float32)
+
+
+def test_a_pair_vanishes(rewrite, x):
+    nodes = [T("x", "a", NHWC), T("a", "b", NCHW), helper.make_node("Neg", ["b"], ["y"])]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 3, 4, 5]})
+    assert rewrite(proto, CancelTransposes(), x=x) == ["Neg"]
+
+
+def test_a_pair_is_composed(rewrite, x):
+    nodes = [T("x", "a", NHWC), T("a", "y", NHWC)]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 5, 3, 4]})
+    assert rewrite(proto, CancelTransposes(), x=x) == ["Transpose"]
+    assert list(rewrite.model.graph[0].attributes["perm"].as_ints()) == [0, 3, 1, 2]
+
+
+def test_one_transpose_undone_twice(load, run, x):
+    nodes = [
+        T("x", "a", NHWC),
+        *(T("a", f"b{i}", NCHW) for i in range(2)),
+        helper.make_node("Neg", ["b0"], ["c"]),
+        helper.make_node("Add", ["c", "b1"], ["y"]),
+    ]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 3, 4, 5]})
+    assert settle(load, run, proto, x=x) == ["Neg", "Add"]
+
+
+UNARY = {
+    "Relu": ({}, {}),
+    "LeakyRelu": ({"alpha": 0.1}, {}),
+    "Sigmoid": ({}, {}),
+    "Tanh": ({}, {}),
+    "HardSigmoid": ({}, {}),
+    "HardSwish": ({}, {}),
+    "Clip": ({}, {"low": np.float32(0), "high": np.float32(6)}),
+    "Add": ({}, {"k": np.arange(3, dtype=np.float32)}),
+    "Sub": ({}, {"k": np.float32(0.5)}),
+    "Mul": ({}, {"k": np.arange(12, dtype=np.float32).reshape(4, 1, 3)}),
+    "Softmax": ({"axis": 3}, {}),
+}
+
+
+@pytest.mark.parametrize("op", UNARY)
+def test_through_an_operator(load, run, rewrite, x, op):
+    attributes, weights = UNARY[op]
+    nodes = [T("x", "a", NHWC), helper.make_node(op, ["a", *weights], ["b"], **attributes), T("b", "y", NCHW)]
+    if op == "Mul":
+        weights = {"k": np.arange(15, dtype=np.float32).reshape(5, 3)}
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 3, 4, 5]}, weights)
+    assert settle(load, run, proto, x=x) == [op]
+
+
+def test_through_several(load, run, x):
+    nodes = [
+        T("x", "a", NHWC),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Add", ["k", "b"], ["c"]),
+        helper.make_node("Sigmoid", ["c"], ["d"]),
+        T("d", "y", NCHW),
+    ]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 3, 4, 5]}, {"k": np.float32([1, 2, 3])})
+    assert settle(load, run, proto, x=x) == ["Relu", "Add", "Sigmoid"]
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul"])
+def test_two_operands_transposed_alike(load, run, x, op):
+    nodes = [T("x", "a", NHWC), T("z", "b", NHWC), helper.make_node(op, ["a", "b"], ["c"]), T("c", "y", NCHW)]
+    shape = [1, 3, 4, 5]
+    proto = models.make_model(nodes, {"x": shape, "z": shape}, {"y": shape})
+    assert settle(load, run, proto, x=x, z=x[:, ::-1].copy()) == [op]
+
+
+def test_the_same_operand_twice(load, run, x):
+    nodes = [T("x", "a", NHWC), helper.make_node("Mul", ["a", "a"], ["b"]), T("b", "y", NCHW)]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 3, 4, 5]})
+    assert settle(load, run, proto, x=x) == ["Mul"]
+
+
+def test_operands_of_fewer_axes_transposed_alike_stay(load, run, rng):
+    nodes = [T("x", "a", [1, 0]), T("z", "b", [0, 2, 1]), helper.make_node("Add", ["a", "b"], ["y"])]
+    proto = models.make_model(nodes, {"x": [1, 3], "z": [1, 2, 3]}, {"y": [1, 3, 2]})
+    feeds = {"x": rng.random((1, 3), np.float32), "z": rng.random((1, 2, 3), np.float32)}
+    assert "Transpose" in settle(load, run, proto, **feeds)
+
+
+def test_concat(load, run, x):
+    nodes = [
+        T("x", "a", NHWC),
+        T("z", "b", NHWC),
+        helper.make_node("Concat", ["a", "b"], ["c"], axis=-1),
+        T("c", "y", NCHW),
+    ]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5], "z": [1, 2, 4, 5]}, {"y": [1, 5, 4, 5]})
+    assert settle(load, run, proto, x=x, z=x[:, :2].copy()) == ["Concat"]
+
+
+def test_quantization_a_tensor_and_a_channel(load, run, x):
+    nodes = [
+        T("x", "a", NHWC),
+        helper.make_node("QuantizeLinear", ["a", "s", "z"], ["q"], axis=3),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"], axis=-1),
+        helper.make_node("QuantizeLinear", ["d", "t", "u"], ["p"]),
+        helper.make_node("DequantizeLinear", ["p", "t", "u"], ["e"]),
+        T("e", "y", NCHW),
+    ]
+    weights = {
+        "s": np.float32([0.01, 0.02, 0.03]),
+        "z": np.int8([0, 1, -5]),
+        "t": np.float32(0.02),
+        "u": np.uint8(128),
+    }
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 3, 4, 5]}, weights)
+    assert settle(load, run, proto, x=x) == ["QuantizeLinear", "DequantizeLinear"] * 2
+
+
+def test_a_mean_over_the_image_takes_the_transpose_in(rewrite, run, load, x):
+    nodes = [T("x", "a", NHWC), helper.make_node("ReduceMean", ["a", "axes"], ["y"], keepdims=0)]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 3]}, {"axes": np.array([1, -2])}, opset=18)
+    model = load(proto)
+    wanted = run(model, {"x": x})[0]
+    assert CancelTransposes().apply(model).changes == 1
+    assert [node.op_type for node in model.graph] == ["ReduceMean"]
+    np.testing.assert_allclose(run(model, {"x": x})[0], wanted, rtol=1e-6)
+
+
+def test_a_mean_whose_rest_changes_order_stays(rewrite, x):
+    nodes = [T("x", "a", NHWC), helper.make_node("ReduceMean", ["a", "axes"], ["y"], keepdims=0)]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 4, 3]}, {"axes": np.array([2])}, opset=18)
+    rewrite(proto, CancelTransposes(), x=x)
+    assert rewrite.result.changes == 0
+
+
+def test_a_transpose_that_meets_no_other_stays_where_it_is(rewrite, x):
+    nodes = [T("x", "a", NHWC), helper.make_node("Relu", ["a"], ["b"]), helper.make_node("Flatten", ["b"], ["y"])]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 60]})
+    rewrite(proto, CancelTransposes(), x=x)
+    assert rewrite.result.changes == 0
+
+
+def test_a_transposed_value_that_others_read_stays(rewrite, x):
+    nodes = [
+        T("x", "a", NHWC),
+        helper.make_node("Relu", ["a"], ["b"]),
+        T("b", "y", NCHW),
+        helper.make_node("Neg", ["a"], ["z"]),
+    ]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 3, 4, 5], "z": [1, 4, 5, 3]})
+    rewrite(proto, CancelTransposes(), x=x)
+    assert rewrite.result.changes == 0
+
+
+def test_an_input_that_is_also_the_output_keeps_both_names(load, run, x):
+    nodes = [T("x", "a", NHWC), T("a", "y", NCHW)]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 3, 4, 5]})
+    model = load(proto)
+    run_passes(model, DEFAULT_PASSES, verify=True)
+    assert [value.name for value in (*model.graph.inputs, *model.graph.outputs)] == ["x", "y"]
+    np.testing.assert_array_equal(run(model, {"x": x})[0], x)
