@@ -69,6 +69,10 @@ __attribute__((noinline)) static int32_t deep(int32_t n)
     volatile int32_t local = n;
     return n == 0 ? 0 : deep(n - 1) * 3 - local;
 }
+__attribute__((naked, noinline)) int32_t misaligned(void)
+{
+    __asm__ volatile("mov r1, sp\\nsubs r1, #30\\nldm r1!, {r0, r2}\\nbx lr");
+}
 int32_t demo_layer_2(int32_t n)
 {
     if (n == 1) { return *(volatile int32_t *)0x40000000; }
@@ -76,6 +80,8 @@ int32_t demo_layer_2(int32_t n)
     if (n == 3) { for (;;) { sink++; } }
     if (n == 4) { ((void (*)(void))0x60000001)(); }
     if (n == 5) { return deep(100000); }
+    if (n == 8) { return misaligned(); }
+    if (n == 10) { return *(volatile uint16_t *)((uintptr_t)&sink + 1u); }
     if (n == 7) { *(volatile uint8_t *)ml_bss_end = 1; }
     if (n == 6) { __asm__ volatile("udf #0"); }
     return n;

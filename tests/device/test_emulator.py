@@ -118,6 +118,19 @@ def test_a_stack_that_reaches_the_variables_is_an_error_although_nothing_faults(
         emulator.infer([bytes([7, 0])])
 
 
+@pytest.mark.parametrize(("name", "faults"), [("nrf52840", {8}), ("rp2040", {8, 10})])
+def test_misaligned_access_is_refused_where_the_core_would_fault(build_elf, name, faults):
+    with Emulator(build_elf(name), device(name)) as emulator:
+        for command in (0, 8, 10):
+            run = partial(emulator.infer_counted, [bytes([command, 5])], ("demo_layer_2",), check_alignment=True)
+            if command in faults:
+                with pytest.raises(RunError, match="must be aligned, in layer demo_layer_2") as caught:
+                    run()
+                assert ("in misaligned" in caught.value.what) == (command == 8)
+            else:
+                assert run().outputs == emulator.infer([bytes([command, 5])])
+
+
 def test_endless_loop_ends_at_the_time_limit(elf):
     with Emulator(elf, device("nrf52840"), time_limit_s=0.3) as emulator:
         with pytest.raises(RunError, match=r"did not end within 0.3 s, in layer demo_layer_2"):
@@ -150,6 +163,8 @@ def test_a_killed_worker_is_an_error_and_closing_ends_it(elf):
     process = emulator._worker._process
     process.kill()
     with pytest.raises(RunError, match="its process was ended by SIGKILL"):
+        emulator.boot()
+    with pytest.raises(RunError, match="has ended already"):
         emulator.boot()
     with Emulator(elf, device("nrf52840")) as emulator:
         process = emulator._worker._process

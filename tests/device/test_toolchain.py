@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,21 @@ def test_result_is_kept_until_something_that_went_in_changes(source, tmp_path, o
     build(source, out, use_cache=False)
     assert len(runs) == compiled + 4
     assert len(kept(own_cache)) == 3
+
+
+def test_what_was_used_longest_ago_goes_when_the_cache_is_full(source, tmp_path, own_cache, monkeypatch):
+    out = tmp_path / "sum.so"
+    build(source, out)
+    (first,) = kept(own_cache)
+    build(source, out, opt="-O3")
+    (second,) = set(kept(own_cache)) - {first}
+    os.utime(second, (1, 1))
+    monkeypatch.setattr(build_cache, "_KEPT_BYTES_AT_MOST", 2 * first.stat().st_size + 1000)
+    build(source, out)
+    build(source, out, opt="-Os")
+    assert first.is_file()
+    assert not second.exists()
+    assert len(kept(own_cache)) == 2
 
 
 def test_equal_input_gives_equal_bytes(source, tmp_path):

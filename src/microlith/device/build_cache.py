@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -15,6 +16,7 @@ from platformdirs import user_cache_path
 from microlith.core.errors import ToolchainError
 
 _LOCK_TIMEOUT_S = 900
+_KEPT_BYTES_AT_MOST = 512 * 1024 * 1024
 
 
 def cache_directory() -> Path:
@@ -66,7 +68,25 @@ def cached(key: str, out: Path, build: Callable[[Path], None]) -> None:
         with FileLock(directory / f"{key}.lock", timeout=_LOCK_TIMEOUT_S):
             if not kept.is_file():
                 fresh(kept, build)
+        _prune(directory, kept)
+    else:
+        os.utime(kept)
     fresh(out, lambda temporary: _copy(kept, temporary))
+
+
+def _prune(directory: Path, newest: Path) -> None:
+    """Drop the files that were used longest ago where all of them take too much; the newest always stays."""
+    found = []
+    for path in directory.iterdir():
+        with suppress(FileNotFoundError):  # another process may prune as well
+            if path.is_file() and path != newest:
+                status = path.stat()
+                found.append((status.st_mtime_ns, status.st_size, path))
+    room = _KEPT_BYTES_AT_MOST - newest.stat().st_size
+    for _, size, path in sorted(found, reverse=True):
+        room -= size
+        if room < 0:
+            path.unlink(missing_ok=True)
 
 
 def fresh(out: Path, build: Callable[[Path], None]) -> None:

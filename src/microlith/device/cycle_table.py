@@ -38,6 +38,15 @@ def is_single_transfer(name: str) -> bool:
     return name in _SINGLES
 
 
+def must_be_aligned(core: str, name: str) -> bool:
+    """Whether an access of this instruction to an address that its size (at most 4) does not divide is a fault.
+
+    Armv6-M faults on every one. Armv7-M and Armv8-M allow single loads and stores; doubles, multiples, exclusives and
+    those of the FPU fault. Source: Arm DDI 0403, A3.2.1; DDI 0419, A3.2.1.
+    """
+    return core == "cortex-m0plus" or name not in _SINGLES or "ex" in name
+
+
 def cycles(name: str, words: int = 0, after_single: bool = False) -> int:
     """Cycles of one instruction, without what a taken branch adds.
 
@@ -107,18 +116,28 @@ class BlockDecoder:
     """
 
     def __init__(self, core: str) -> None:
-        self._disassembler: Any = None
-        if core in CORES:
-            import capstone
+        import capstone
 
-            mode = capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS
-            self._disassembler = capstone.Cs(capstone.CS_ARCH_ARM, mode)
-            self._disassembler.detail = True
+        mode = capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS
+        mode |= capstone.CS_MODE_V8 if core == "cortex-m33" else 0
+        self._disassembler: Any = capstone.Cs(capstone.CS_ARCH_ARM, mode)
+        self._disassembler.detail = True
+        self.has_cycles = core in CORES
 
-    @property
-    def has_cycles(self) -> bool:
-        """Whether there is a cycle table."""
-        return self._disassembler is not None
+    def name(self, code: bytes) -> str:
+        """Mnemonic of one instruction without condition and width suffixes.
+
+        Raises:
+            ValueError: it is no instruction.
+        """
+        return str(self._one(code).insn_name())
+
+    def _one(self, code: bytes) -> Any:
+        # One at a time: inside an IT block the decoder would otherwise refuse what the processor executes.
+        instruction = next(self._disassembler.disasm(code, 0), None)
+        if instruction is None:
+            raise ValueError(f"cannot decode the instruction {code.hex()}")
+        return instruction
 
     def decode(self, code: bytes) -> Block:
         """Decode one block.
@@ -127,15 +146,12 @@ class BlockDecoder:
             ValueError: it holds something that is no instruction.
         """
         offsets = instruction_offsets(code)
-        if self._disassembler is None:
+        if not self.has_cycles:
             return Block(offsets, ())
         ends = (*offsets[1:], len(code))
         before, after_single = [0], False
         for start, end in zip(offsets, ends, strict=True):
-            # One at a time: inside an IT block the decoder would otherwise refuse what the processor executes.
-            instruction = next(self._disassembler.disasm(code[start:end], 0), None)
-            if instruction is None:
-                raise ValueError(f"cannot decode the instruction {code[start:end].hex()}")
+            instruction = self._one(code[start:end])
             name = instruction.insn_name()
             before.append(before[-1] + cycles(name, _words(instruction, name), after_single))
             after_single = is_single_transfer(name)

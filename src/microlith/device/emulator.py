@@ -126,18 +126,22 @@ class Emulator:
         """Like :meth:`infer` for several samples, each a list of inputs."""
         return infer_many(self._worker, samples, self._time_limit_s)
 
-    def infer_counted(self, inputs: Sequence[bytes], layers: Sequence[str] = ()) -> Counts:
+    def infer_counted(
+        self, inputs: Sequence[bytes], layers: Sequence[str] = (), *, check_alignment: bool = False
+    ) -> Counts:
         """One inference from power-on, with what each layer executed.
 
         Args:
             inputs: bytes of each input.
             layers: symbols of the layers' functions.
+            check_alignment: also refuse accesses that would be misaligned on the real core: every one on Armv6-M, those
+                of more than one register or of the FPU on others. It takes several times as long.
 
         Raises:
             InputError: number or sizes of the inputs do not fit the program.
             RunError: it faulted, failed, did not end in time, or has no such layer.
         """
-        answer, outputs = self._request("counted", inputs, layers=list(layers))
+        answer, outputs = self._request("counted", inputs, layers=list(layers), check_alignment=check_alignment)
         rows = [(row["instructions"], row["cycles"]) for row in (*answer["layers"], answer["remainder"])]
         counted = tuple(LayerCounts(symbol, **row) for symbol, row in zip(layers, answer["layers"], strict=True))
         remainder_instructions, remainder_cycles = rows[-1]

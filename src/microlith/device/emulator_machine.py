@@ -15,7 +15,7 @@ from unicorn import arm_const
 from microlith.core.errors import RunError
 from microlith.device import elf
 from microlith.device.block_counter import BlockCounter
-from microlith.device.cycle_table import BlockDecoder
+from microlith.device.cycle_table import BlockDecoder, must_be_aligned, thumb_instruction_bytes
 from microlith.device.profile import Device
 
 # Armv6-M, Armv7-M and Armv8-M put these at fixed addresses (Arm DDI 0403, B3): the cycle counter, and the system
@@ -34,6 +34,7 @@ _BREAKPOINT_BYTES = 2
 _SEMIHOSTING = b"\xab\xbe"
 
 _PAINT = b"\xa5"
+_STACK_UNIT_BYTES = 8
 _LAYER = re.compile(r"_layer_\d+$")
 _CPUS = {
     "cortex-m0plus": arm_const.UC_CPU_ARM_CORTEX_M0,
@@ -123,6 +124,8 @@ class Machine:
         self._breakpoint: int | None = None
         self._exception: int | None = None
         self._bad_access: tuple[int, int, int] | None = None
+        self._misaligned: tuple[int, int, int] | None = None
+        self._decoder = BlockDecoder(device.core)
         self._engine: Any = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._engine.ctl_set_cpu_model(_CPUS[device.core])
         taken = [range(region.start, region.start + region.bytes) for region in device.regions]
@@ -173,10 +176,18 @@ class Machine:
             layers,
             lambda: (self._register(arm_const.UC_ARM_REG_LR), self._register(arm_const.UC_ARM_REG_SP)),
             self.read,
-            BlockDecoder(self._device.core),
+            self._decoder,
         )
         self._engine.hook_add(unicorn.UC_HOOK_BLOCK, self.counter.on_block)
         self._engine.hook_add(unicorn.UC_HOOK_MEM_READ, self._on_cycle_read, None, _CYCLE_COUNTER, _CYCLE_COUNTER + 3)
+
+    def check_alignment(self) -> None:
+        """From now on refuse accesses that are misaligned on the real core, which the emulator would let pass.
+
+        This watches every access, and so takes several times as long.
+        """
+        self._engine.ctl_flush_tb()
+        self._engine.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, self._on_access)
 
     def read(self, address: int, count: int) -> bytes:
         """Bytes of memory."""
@@ -218,9 +229,12 @@ class Machine:
         return self._register(arm_const.UC_ARM_REG_R0)
 
     def stack_bytes(self) -> int:
-        """Bytes between the top of the stack and the lowest one that was written since power-on."""
+        """Bytes between the top of the stack and the lowest one that was written since power-on, in units of 8.
+
+        The procedure call standard keeps the stack pointer at a multiple of 8 in every call.
+        """
         painted = self.read(self._limit, self._top - self._limit)
-        return len(painted.lstrip(_PAINT))
+        return -(-len(painted.lstrip(_PAINT)) // _STACK_UNIT_BYTES) * _STACK_UNIT_BYTES
 
     def _overflowed(self) -> bool:
         return self._top > self._limit and self.read(self._limit, 4) != _PAINT * 4
@@ -234,6 +248,9 @@ class Machine:
         deadline = time.monotonic() + self._time_limit_s
         while True:
             self._execute(pc, until, max(1, int((deadline - time.monotonic()) * 1e6)))
+            if self._misaligned is not None:
+                address, size, pc = self._misaligned
+                raise self._error(f"the program accesses {size} bytes at {address:#010x}, which must be aligned", pc)
             if self._exception is not None:
                 what = _EXCEPTIONS.get(self._exception, "")
                 raise self._error(f"the processor raised exception {self._exception}{what}")
@@ -250,7 +267,7 @@ class Machine:
 
     def _execute(self, pc: int, until: int, left_us: int) -> None:
         """Run until something stops it: the address, a breakpoint, an exception, the end of the time."""
-        self._breakpoint = self._exception = self._bad_access = None
+        self._breakpoint = self._exception = self._bad_access = self._misaligned = None
         try:
             self._engine.emu_start(pc | 1, until, timeout=left_us)
         except unicorn.UcError as error:
@@ -267,6 +284,15 @@ class Machine:
     def _on_bad_access(self, _engine: Any, access: int, address: int, size: int, _value: int, _data: Any) -> bool:
         self._bad_access = (access, address, size)
         return False
+
+    def _on_access(self, engine: Any, _access: int, address: int, size: int, _value: int, _data: Any) -> None:
+        if address % min(size, 4) == 0:
+            return
+        pc = self._register(arm_const.UC_ARM_REG_PC) & ~1
+        code = self.read(pc, thumb_instruction_bytes(int.from_bytes(self.read(pc, 2), "little")))
+        if must_be_aligned(self._device.core, self._decoder.name(code)):
+            self._misaligned = (address, size, pc)
+            engine.emu_stop()
 
     def _on_cycle_read(self, engine: Any, _access: int, _address: int, _size: int, _value: int, _data: Any) -> None:
         assert self.counter is not None
@@ -308,8 +334,9 @@ class Machine:
         what = f"the program tried to {_ACCESS[access]} {address:#010x} ({size} bytes), {why}"
         return self._error(f"{self._overflow_note()}: {what}" if self._overflowed() else what)
 
-    def _error(self, what: str) -> RunError:
-        pc = self._register(arm_const.UC_ARM_REG_PC) & ~1
+    def _error(self, what: str, pc: int | None = None) -> RunError:
+        if pc is None:
+            pc = self._register(arm_const.UC_ARM_REG_PC) & ~1
         layer = self.counter.layer if self.counter is not None else None
         inside = f", in layer {layer}" if layer else ""
         return RunError(f"{what}{inside}; in {self.program.function_at(pc)} at {pc:#010x}", node=layer)

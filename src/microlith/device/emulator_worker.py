@@ -63,6 +63,8 @@ class Session:
             raise InputError("two of the layers to count are the same function")
         machine = self._machine(layers)
         _start(machine)
+        if header["check_alignment"]:
+            machine.check_alignment()
         _fill(machine, blobs)
         counter = machine.counter
         assert counter is not None

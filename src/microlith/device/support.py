@@ -39,6 +39,7 @@ def linker_script(device: Device) -> str:
     others = [region for region in device.regions if region.name not in ("flash", "ram")]
     values = {
         "@TITLE@": device.title,
+        "@NOTE@": _boot_note(device),
         "@MEMORY@": "\n".join(_memory(region) for region in device.regions),
         "@PHDRS@": "".join(f"\n  {region.name} PT_LOAD;" for region in others),
         "@OTHERS@": "".join(_section(region) for region in others),
@@ -48,6 +49,17 @@ def linker_script(device: Device) -> str:
     for name, value in values.items():
         text = text.replace(name, value)
     return text
+
+
+def _boot_note(device: Device) -> str:
+    flash = next(region for region in device.regions if region.name == "flash")
+    if not flash.external:
+        return ""
+    return """
+ *
+ * The flash is outside the chip. Before this program starts, the board's own boot loader has to make the flash readable
+ * and then start from the vector table below; it is not part of this file. On the RP2040 it is the second stage (boot2)
+ * of the Pico SDK, in the 256 bytes before the table."""
 
 
 def _core_title(device: Device) -> str:

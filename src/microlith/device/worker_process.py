@@ -60,6 +60,8 @@ class WorkerProcess:
             RunError: what ran crashed, faulted or did not end in time.
             InputError: the worker says that what it was given does not fit.
         """
+        if self._process.stdin is None or self._process.stdin.closed:
+            raise RunError(f"{self._what} has ended already", hint="Start another one.")
         deadline = time.monotonic() + time_limit_s + _GRACE_S
         try:
             self._write(frames.pack(header, blobs))
