@@ -37,7 +37,7 @@ def interleave_quads(rows: NDArray[np.generic], lanes: int) -> NDArray[np.generi
 
 
 def interleave_pairs(rows: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Rows (O, K) as (O / 2, K / 4, 8): for two rows v and w and each quad v0 w0 v2 w2 v1 w1 v3 w3, padded with zeros."""
+    """Rows (O, K), padded with zeros, as (O / 2, K / 4, 8): v0 w0 v2 w2 v1 w1 v3 w3 of each two rows v, w and quad."""
     quads = interleave_quads(rows, CONV_CHANNELS)
     halves = quads[..., [0, 2, 1, 3]].reshape(*quads.shape[:3], 2, 2)
     return halves.transpose(0, 1, 3, 4, 2).reshape(*quads.shape[:2], 8)

@@ -6,7 +6,8 @@
  * stay there for all output channels. Bytes that lie together in a row of the input form a run: kernel_w taps where
  * columns are not dilated, else one tap. The quads of all runs come first; what is left of each run (0 to 3 bytes)
  * follows, together. Weights are packed in that order, padded with zeros to whole quads, two channels v and w
- * interleaved so that a word widens to a pair of each: for each quad the bytes v0 w0 v2 w2 and v1 w1 v3 w3. The bias has had x_zero times the sum of each channel's weights taken off, and padding reads as x_zero.
+ * interleaved so that a word widens to a pair of each: each quad is the bytes v0 w0 v2 w2, v1 w1 v3 w3. The bias has had
+ * x_zero times the sum of each channel's weights taken off, and padding reads as x_zero.
  */
 #ifndef ML_S8_CONV2D_DSP_H
 #define ML_S8_CONV2D_DSP_H
@@ -143,8 +144,8 @@ static ML_NOINLINE void ml_conv_dsp_gather(const ml_conv_dsp *conv, uint32_t *co
     "smlad r9, r12, r11, r9\n\t"                                                                                      \
     "smlad r10, r12, lr, r10\n\t"
 
-/* Accumulate `quads` (at least 1) quads of 2 channels and 4 pixels; acc[2 * pixel + channel]. Returns the weights of the
- * next two channels. All registers but sp and r7 are named, and r7 is saved, for a compiler may keep its frame there.
+/* Accumulate `quads` (at least 1) quads of 2 channels and 4 pixels; acc[2 * pixel + channel]. Returns the weights of
+ * the next two channels. All registers but sp and r7 are named; r7 is saved, for a compiler may keep its frame there.
  * Four quads a turn; the first turn is entered in its middle where their number is no multiple of four. */
 ML_INLINE const int8_t *ml_conv_dsp_multiply(
     int32_t acc[2 * ML_CONV_DSP_PIXELS], const int8_t *weights, const uint32_t *columns, int32_t quads)
@@ -207,7 +208,7 @@ ML_INLINE void ml_conv_dsp_channels(int8_t *const to[ML_CONV_DSP_PIXELS], const 
     }
 }
 
-/* scratch: 32 bytes for each quad of K, then two runs and what is left of all runs (see scratch_bytes of the descriptor). */
+/* scratch: 32 bytes for each quad of K, then two runs, and what is left of all runs. */
 ML_INLINE void s8_conv2d__dsp_2x4(
     int8_t *y, const int8_t *x, const int8_t *weights, const int32_t *bias, void *scratch, int32_t kind,
     const float *scale, const int32_t *multiplier, const int8_t *shift, int32_t per_channel, int32_t full_range,

@@ -2,7 +2,7 @@
 /*
  * s8 depthwise convolution with a 3x3 window and a column stride of 1 or 2, on SMLAD.
  *
- * Four channels at a time, rows of the input are widened to 16 bits and turned from channels-last into one line for each
+ * Four channels at a time, rows of the input are widened to 16 bits and turned from channels-last into one line a
  * channel, so that a word holds two neighbouring columns and one SMLAD does two taps. Padding is written into the lines
  * as x_zero (the bias has had x_zero times the sum of the weights taken off), so the inner loop checks no bound. Three
  * lines are kept, each input row is turned once; lines lie in the order of (row modulo 3), and the rows of weights
@@ -86,8 +86,130 @@ ML_INLINE int32_t ml_depthwise_dsp_single(const uint32_t *line, ml_depthwise_dsp
     return acc;
 }
 
-/* One output row of one channel; y advances by `channels`. */
-ML_INLINE void ml_depthwise_dsp_row(int8_t *y, int32_t channels, const uint32_t *line, ml_depthwise_dsp_weights w,
+#if ML_ARM_FPU
+/*
+ * The two inner loops below keep everything in registers: r3-r9 the weights, r7, r12 and lr the words of the three
+ * lines, of which the right ones of one turn are the left ones of the next; what one turn needs once lies in FPU
+ * registers. r7 is saved, for a compiler may keep its frame there. They clamp to the limits of int8.
+ */
+
+/* Two outputs a turn, until `line` reaches `line_end`; returns the place of the next output. */
+ML_INLINE int8_t *ml_depthwise_dsp_stride_1(int8_t *to, int32_t channels, const uint32_t *line,
+    const uint32_t *line_end, ml_depthwise_dsp_weights w, int32_t bias, float scale, int32_t zero)
+{
+    register const uint32_t *at __asm__("r0") = line;
+    register int8_t *y __asm__("r1") = to;
+    register uint32_t first0 __asm__("r3") = w.first[0];
+    register uint32_t last0 __asm__("r4") = w.last[0];
+    register uint32_t first1 __asm__("r5") = w.first[1];
+    register uint32_t last1 __asm__("r6") = w.last[1];
+    register uint32_t first2 __asm__("r8") = w.first[2];
+    register uint32_t last2 __asm__("r9") = w.last[2];
+    __asm__ volatile(
+        "push {r7}\n\t"
+        "ldr r7, [r0]\n\t"
+        "ldr r12, [r0, #16]\n\t"
+        "ldr lr, [r0, #32]\n"
+        "1:\n\t"
+        "vmov r10, %[bias]\n\t"
+        "vmov r11, %[bias]\n\t"
+        "smlad r10, r7, r3, r10\n\t"
+        "smlabt r11, r3, r7, r11\n\t"
+        "smlad r10, r12, r5, r10\n\t"
+        "smlabt r11, r5, r12, r11\n\t"
+        "smlad r10, lr, r8, r10\n\t"
+        "smlabt r11, r8, lr, r11\n\t"
+        "ldr r7, [r0, #48]!\n\t"
+        "ldr r12, [r0, #16]\n\t"
+        "ldr lr, [r0, #32]\n\t"
+        "smlabt r10, r7, r4, r10\n\t"
+        "smlad r11, r7, r4, r11\n\t"
+        "smlabt r10, r12, r6, r10\n\t"
+        "smlad r11, r12, r6, r11\n\t"
+        "smlabt r10, lr, r9, r10\n\t"
+        "smlad r11, lr, r9, r11\n\t"
+        "vmov s0, s1, r10, r11\n\t"
+        "vcvt.f32.s32 s0, s0\n\t"
+        "vcvt.f32.s32 s1, s1\n\t"
+        "vmul.f32 s0, s0, %[scale]\n\t"
+        "vmul.f32 s1, s1, %[scale]\n\t"
+        "vcvtr.s32.f32 s0, s0\n\t"
+        "vcvtr.s32.f32 s1, s1\n\t"
+        "vmov r10, r11, s0, s1\n\t"
+        "vmov r2, %[zero]\n\t"
+        "qadd r10, r10, r2\n\t"
+        "qadd r11, r11, r2\n\t"
+        "vmov r2, %[channels]\n\t"
+        "ssat r10, #8, r10\n\t"
+        "ssat r11, #8, r11\n\t"
+        "strb r10, [r1]\n\t"
+        "strb r11, [r1, r2]\n\t"
+        "add r1, r1, r2, lsl #1\n\t"
+        "vmov r10, %[end]\n\t"
+        "cmp r0, r10\n\t"
+        "bne 1b\n\t"
+        "pop {r7}"
+        : "+r"(at), "+r"(y)
+        : "r"(first0), "r"(last0), "r"(first1), "r"(last1), "r"(first2), "r"(last2), [bias] "t"(bias),
+          [scale] "t"(scale), [zero] "t"(zero), [channels] "t"(channels), [end] "t"(line_end)
+        : "r2", "r10", "r11", "r12", "lr", "s0", "s1", "cc", "memory");
+    return y;
+}
+
+/* One output a turn, likewise. */
+ML_INLINE int8_t *ml_depthwise_dsp_stride_2(int8_t *to, int32_t channels, const uint32_t *line,
+    const uint32_t *line_end, ml_depthwise_dsp_weights w, int32_t bias, float scale, int32_t zero)
+{
+    register const uint32_t *at __asm__("r0") = line;
+    register int8_t *y __asm__("r1") = to;
+    register uint32_t first0 __asm__("r3") = w.first[0];
+    register uint32_t last0 __asm__("r4") = w.last[0];
+    register uint32_t first1 __asm__("r5") = w.first[1];
+    register uint32_t last1 __asm__("r6") = w.last[1];
+    register uint32_t first2 __asm__("r8") = w.first[2];
+    register uint32_t last2 __asm__("r9") = w.last[2];
+    __asm__ volatile(
+        "push {r7}\n\t"
+        "ldr r7, [r0]\n\t"
+        "ldr r12, [r0, #16]\n\t"
+        "ldr lr, [r0, #32]\n\t"
+        "vmov r2, %[zero]\n\t"
+        "vmov r11, %[channels]\n"
+        "1:\n\t"
+        "vmov r10, %[bias]\n\t"
+        "smlad r10, r7, r3, r10\n\t"
+        "smlad r10, r12, r5, r10\n\t"
+        "smlad r10, lr, r8, r10\n\t"
+        "ldr r7, [r0, #48]!\n\t"
+        "ldr r12, [r0, #16]\n\t"
+        "ldr lr, [r0, #32]\n\t"
+        "smlabt r10, r7, r4, r10\n\t"
+        "smlabt r10, r12, r6, r10\n\t"
+        "smlabt r10, lr, r9, r10\n\t"
+        "vmov s0, r10\n\t"
+        "vcvt.f32.s32 s0, s0\n\t"
+        "vmul.f32 s0, s0, %[scale]\n\t"
+        "vcvtr.s32.f32 s0, s0\n\t"
+        "vmov r10, s0\n\t"
+        "qadd r10, r10, r2\n\t"
+        "ssat r10, #8, r10\n\t"
+        "strb r10, [r1]\n\t"
+        "add r1, r11\n\t"
+        "vmov r10, %[end]\n\t"
+        "cmp r0, r10\n\t"
+        "bne 1b\n\t"
+        "pop {r7}"
+        : "+r"(at), "+r"(y)
+        : "r"(first0), "r"(last0), "r"(first1), "r"(last1), "r"(first2), "r"(last2), [bias] "t"(bias),
+          [scale] "t"(scale), [zero] "t"(zero), [channels] "t"(channels), [end] "t"(line_end)
+        : "r2", "r10", "r11", "r12", "lr", "s0", "s1", "cc", "memory");
+    return y;
+}
+
+#endif
+
+/* One output row of one channel in C, likewise. */
+ML_INLINE void ml_depthwise_dsp_plain(int8_t *y, int32_t channels, const uint32_t *line, ml_depthwise_dsp_weights w,
     int32_t bias, int32_t stride, int32_t count, ml_dsp_scale scale, ml_dsp_output out)
 {
     if (stride == 1) {
@@ -113,6 +235,30 @@ ML_INLINE void ml_depthwise_dsp_row(int8_t *y, int32_t channels, const uint32_t 
         line += ML_DEPTHWISE_DSP_WORDS;
         y += channels;
     }
+}
+
+/* One output row of one channel: `count` outputs, `channels` bytes apart. */
+ML_INLINE void ml_depthwise_dsp_row(int8_t *y, int32_t channels, const uint32_t *line, ml_depthwise_dsp_weights w,
+    int32_t bias, int32_t stride, int32_t count, ml_dsp_scale scale, ml_dsp_output out)
+{
+#if ML_ARM_FPU
+    if (scale.kind == ML_FLOAT && out.full_range) {
+        const int32_t turns = stride == 1 ? count / 2 : count;
+        const uint32_t *line_end = line + turns * ML_DEPTHWISE_DSP_WORDS;
+        if (stride == 2) {
+            (void)ml_depthwise_dsp_stride_2(y, channels, line, line_end, w, bias, scale.scale, out.zero);
+            return;
+        }
+        if (turns > 0) {
+            y = ml_depthwise_dsp_stride_1(y, channels, line, line_end, w, bias, scale.scale, out.zero);
+        }
+        if (count & 1) {
+            *y = ml_dsp_requantize(ml_depthwise_dsp_single(line_end, w, bias), scale, out);
+        }
+        return;
+    }
+#endif
+    ml_depthwise_dsp_plain(y, channels, line, w, bias, stride, count, scale, out);
 }
 
 /* Widened weights of a window whose first row lies in line `first`. */

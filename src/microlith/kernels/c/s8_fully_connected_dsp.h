@@ -44,8 +44,8 @@ ML_INLINE int32_t ml_fully_connected_dsp_quad(const int8_t *weights, uint32_t ev
 ML_INLINE void s8_fully_connected__dsp_1x4(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x,
     const int8_t *ML_RESTRICT weights, const int32_t *ML_RESTRICT bias, void *ML_RESTRICT scratch, int32_t kind,
     const float *ML_RESTRICT scale, const int32_t *ML_RESTRICT multiplier, const int8_t *ML_RESTRICT shift,
-    int32_t per_channel, int32_t full_range, int32_t rows, int32_t depth, int32_t out_channels, int32_t y_zero, int32_t low,
-    int32_t high)
+    int32_t per_channel, int32_t full_range, int32_t rows, int32_t depth, int32_t out_channels, int32_t y_zero,
+    int32_t low, int32_t high)
 {
     const ml_requant how = ml_make_requant(kind, scale, multiplier, shift, per_channel);
     const ml_dsp_output out = {full_range, y_zero, low, high};
