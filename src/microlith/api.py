@@ -5,35 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.c_text import identifier
-from microlith.compile.manifest import Manifest, read_manifest
+from microlith.compile.manifest import Manifest
 from microlith.compile.pipeline import refuse_float_nodes
 from microlith.core import files
 from microlith.core.budget import Budget, Verdict
-from microlith.core.details import CandidateRow, CheckRow, RunDetails
+from microlith.core.details import CandidateRow, RunDetails
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.core.evidence import EvidenceSet
 from microlith.core.random import generator
+from microlith.core.units import format_bytes
+from microlith.data.load import load_data
 from microlith.data.preprocess import Preprocessing
 from microlith.device.load import device, devices
 from microlith.device.profile import Device
 from microlith.graph.load import load_model
 from microlith.graph.save import save_model
 from microlith.report.html import render
+from microlith.report.load import Run, load_run
 from microlith.search import artifact as built
 from microlith.search import optimize as searched
 from microlith.search.artifact import Progress, Tools, no_progress
-from microlith.search.optimize import Options
-from microlith.search.prepare import BATCH, Parts, as_inputs, optimize_graph, prepare, with_preprocessing
+from microlith.search.check import Check, check
+from microlith.search.existing import Opened, infer, verify, with_board_log
+from microlith.search.optimize import Options, unmet
+from microlith.search.prepare import BATCH, Parts, optimize_graph, prepare, with_preprocessing
 from microlith.techniques import technique
 from microlith.techniques.base import Context, Technique
-from microlith.techniques.ptq import PTQ
+from microlith.techniques.ptq import PTQ, ptq_search_space
 from microlith.techniques.recipe import Recipe, run_recipe
 
 Array = NDArray[np.generic]
@@ -41,19 +45,30 @@ Array = NDArray[np.generic]
 __all__ = [
     "Artifact",
     "Budget",
+    "Opened",
+    "Options",
     "Parts",
     "Preprocessing",
     "Recipe",
     "Result",
     "PTQ",
     "apply",
+    "artifact_samples",
+    "check",
     "compile",
     "device",
     "devices",
+    "dry_run",
+    "infer",
     "load",
     "optimize",
+    "prepare",
     "save_model",
+    "take_board_log",
     "technique",
+    "unmet",
+    "verify",
+    "with_board_log",
 ]
 
 
@@ -271,8 +286,6 @@ def apply(
         seed: of everything random.
         progress: called with what is being done, the steps done, and their number.
     """
-    from microlith.data.load import load_data
-
     dataset = load_data(data)
     if calibration is not None:
         if not 1 <= calibration <= len(dataset):
@@ -288,3 +301,88 @@ def apply(
         progress=progress,
     )
     return run_recipe(optimized, Recipe(tuple(steps)), context)
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What ``optimize`` would do.
+
+    Attributes:
+        check: the free check: whether the quantized model fits the device.
+        candidates: settings that would be tried.
+        recipe: YAML text of the recipe that would be run, or of the first one tried.
+        parts: samples that calibrate, select and report.
+        metric: what accuracy would mean.
+        infeasible: budget lines that weights and activations alone already break, with the reason.
+        notes: what the reader must know.
+    """
+
+    check: Check
+    candidates: tuple[PTQ, ...]
+    recipe: str
+    parts: dict[str, int]
+    metric: str
+    infeasible: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def dry_run(
+    model: ir.Model,
+    target: Device,
+    data: object,
+    budget: Budget,
+    recipe: Recipe | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+    parts: Parts | None = None,
+    metric: str | None = None,
+) -> DryRun:
+    """Everything about an :func:`optimize` that can be said without calibrating or compiling."""
+    prepared = prepare(model, data, preprocessing=preprocessing, parts=parts, metric=metric)
+    space = ptq_search_space() if recipe is None else (only_ptq(recipe),)
+    found = check(prepared.model, target)
+    form = found.forms[-1]
+    infeasible = []
+    if form.arena_bytes is not None and budget.ram is not None and form.arena_bytes > budget.ram:
+        infeasible.append(
+            f"ram: activations alone take {format_bytes(form.arena_bytes)} in {form.peak_layer}, and "
+            f"{format_bytes(budget.ram)} are allowed"
+        )
+    if form.weights_bytes is not None and budget.flash is not None and form.weights_bytes > budget.flash:
+        infeasible.append(
+            f"flash: weights alone take {format_bytes(form.weights_bytes)}, and {format_bytes(budget.flash)} are allowed"
+        )
+    text = Recipe((space[0],)).to_yaml()
+    return DryRun(found, space, text, prepared.split.sizes, prepared.metric.name, tuple(infeasible), prepared.notes)
+
+
+def artifact_samples(opened: Opened, data: object | None, count: int) -> list[dict[str, Array]]:
+    """The first samples of some data, as an artifact takes them; none where no data is given.
+
+    Raises:
+        InputError: the data does not fit.
+    """
+    if data is None:
+        return []
+    dataset = load_data(data)
+    _, input_name, _, _ = with_preprocessing(opened.model, dataset, None)
+    chosen = dataset.select(np.arange(min(count, len(dataset))))
+    return [as_inputs(opened.model, feeds) for feeds in chosen.feeds(input_name)]
+
+
+def take_board_log(opened: Opened, log: Path) -> Run:
+    """Check a board's log and rewrite the artifact's evidence and report with its figures as measured ones.
+
+    Raises:
+        InputError: the log cannot be read, has no result line, or is of another artifact.
+        VerificationError: the board's outputs differ.
+    """
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"cannot read {log}: {error.strerror}") from error
+    run = load_run(opened.directory)
+    _, evidence = with_board_log(opened, run.evidence, text)
+    files.write_text(opened.directory / "evidence.json", evidence.to_json())
+    files.write_text(opened.directory / "report.html", render(run.details, evidence))
+    return replace(run, evidence=evidence)

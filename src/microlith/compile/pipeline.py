@@ -58,7 +58,7 @@ def compile_graph(
     planned = plan(lower(model, name), device)
     chosen = list(samples[:GOLDEN_VECTORS]) or random_feeds(model, GOLDEN_VECTORS, seed)
     vectors, tolerance = golden_vectors(model, chosen)
-    title = f"{model.graph.name or name}, compiled for {device.title} by Microlith"
+    title = f"{name}, compiled for {device.title} by Microlith"
     return package(planned, device, model_bytes(model), vectors, title=title, tolerance=tolerance, compiler=compiler)
 
 

@@ -32,6 +32,17 @@ class Planned:
     bounds: Mapping[str, int]
     why: tuple[str, ...]
 
+    def peak_layer(self) -> tuple[str, int]:
+        """The nodes of the call during which the most bytes are alive, and how many those are."""
+        ordered = tuple(calls(self.program.entries[0].body))
+        buffers = self.program.buffers.values()
+        alive = [
+            sum(buffer.bytes for buffer in buffers if buffer.lifetime.first <= step <= buffer.lifetime.last)
+            for step in range(len(ordered))
+        ]
+        worst = alive.index(max(alive))
+        return ", ".join(ordered[worst].source_nodes), alive[worst]
+
 
 def plan(program: Program, device: Device) -> Planned:
     """Plan a Program of one entry whose body holds calls only."""

@@ -21,6 +21,7 @@ from microlith.device.load import device as find_device
 from microlith.device.profile import Device
 from microlith.device.toolchain import Toolchain, find_toolchain
 from microlith.graph.macs import node_macs
+from microlith.program.types import calls
 from microlith.verify.agreement import compare, to_bytes
 from microlith.verify.figures import Figures, emulated_figures, host_figures, planned_figures
 from microlith.verify.outside import layers_against_outside, whole_against_outside
@@ -86,6 +87,15 @@ class Tools:
                 raise
             return cls(device, None, str(error))
 
+    @classmethod
+    def for_this_machine(cls) -> Tools:
+        """The toolchain for the host.
+
+        Raises:
+            ToolchainError: there is none.
+        """
+        return cls.find(find_device("host"), None, required=True)
+
     @property
     def compiler(self) -> Compiler | None:
         """For the manifest."""
@@ -112,41 +122,37 @@ def figures_of(model: ir.Model, package: Package, tools: Tools, samples: Sequenc
     return replace(run, evidence=planned + run.evidence)
 
 
-def check_everything(
+def check_compiled(
     model: ir.Model,
-    package: Package,
+    files: Mapping[str, bytes],
+    manifest: Manifest,
     tools: Tools,
     samples: Sequence[Feeds],
     *,
     emulated_samples: int,
-    outside_samples: int,
     progress: Progress = no_progress,
-) -> tuple[CheckRow, ...]:
-    """The executors against each other on the same samples.
+) -> list[CheckRow]:
+    """Compiled code against the reference: on this machine and, for a microcontroller, in the emulator.
 
     Args:
         model: the compiled graph.
-        package: for the device.
+        files: of the package.
+        manifest: of the package.
         tools: toolchains.
         samples: inputs, batch 1.
         emulated_samples: how many of them run on the emulated device.
-        outside_samples: how many go through ONNX Runtime.
         progress: called with what is being compared, samples done, and their number.
     """
-    rows = [_on_host(model, package, tools, samples, progress)]
+    rows = [_on_host(model, files, manifest, tools, samples, progress)]
     if tools.target is not None and not tools.device.is_host:
-        chosen = samples[:emulated_samples]
-        with Workbench(package.files, package.manifest, tools.target) as bench:
-            elf = bench.selftest()
-            with Emulator(elf, tools.device) as emulator:
-                what = f"C on the emulated {tools.device.name}"
-                rows.append(
-                    compare(what, model, package.manifest.entries[0], emulator, chosen, _counted(progress, what))
-                )
-    outside = samples[:outside_samples]
-    if outside:
-        rows += outside_checks(model, outside)
-    return tuple(rows)
+        what = f"C on the emulated {tools.device.name}"
+        counted = _counted(progress, what)
+        with (
+            Workbench(files, manifest, tools.target) as bench,
+            Emulator(bench.selftest(), tools.device) as emulator,
+        ):
+            rows.append(compare(what, model, manifest.entries[0], emulator, samples[:emulated_samples], counted))
+    return rows
 
 
 def outside_checks(model: ir.Model, samples: Sequence[Feeds]) -> list[CheckRow]:
@@ -164,20 +170,27 @@ def _counted(progress: Progress, what: str) -> Callable[[int, int], None]:
     return lambda done, total: progress(f"verify {what}", done, total)
 
 
-def _on_host(model: ir.Model, package: Package, tools: Tools, samples: Sequence[Feeds], progress: Progress) -> CheckRow:
+def _on_host(
+    model: ir.Model,
+    files: Mapping[str, bytes],
+    manifest: Manifest,
+    tools: Tools,
+    samples: Sequence[Feeds],
+    progress: Progress,
+) -> CheckRow:
     """C on this machine: the artifact itself, or for a microcontroller the same graph compiled for the host."""
-    if tools.device.is_host:
-        host, toolchain = package, tools.target
-    else:
-        desk = Tools.find(find_device("host"), None, required=True)
-        host, toolchain = build_package(model, desk, package.manifest.name), desk.target
-    assert toolchain is not None, "it was required"
+    toolchain = tools.target
+    if not tools.device.is_host:
+        desk = Tools.for_this_machine()
+        package = build_package(model, desk, manifest.name)
+        files, manifest, toolchain = package.files, package.manifest, desk.target
+    assert toolchain is not None, "a host artifact is checked with the toolchain that built it"
     what = "C on this machine"
     with (
-        Workbench(host.files, host.manifest, toolchain) as bench,
+        Workbench(files, manifest, toolchain) as bench,
         HostRunner(bench.shared_library(sanitize=True)) as runner,
     ):
-        return compare(what, model, host.manifest.entries[0], runner, samples, _counted(progress, what))
+        return compare(what, model, manifest.entries[0], runner, samples, _counted(progress, what))
 
 
 def require_passed(checks: Sequence[CheckRow]) -> None:
@@ -211,8 +224,7 @@ def layer_rows(
     program = package.planned.program
     macs = node_macs(model)
     rows = []
-    ops = [step.op for step in program.entries[0].body]  # type: ignore[union-attr]
-    for index, op in enumerate(ops):
+    for index, op in enumerate(calls(program.entries[0].body)):
         view = program.view(op.writes[0])
         counted = None if counts is None else counts.layers[index]
         stored = {reference.id for reference in op.consts.values()}
@@ -249,15 +261,3 @@ def memory_rows(package: Package) -> tuple[BufferRow, ...]:
         )
         for buffer in program.buffers.values()
     )
-
-
-def peak_layer(package: Package) -> tuple[str, int]:
-    """The layer during which the most bytes are live, and how many those are."""
-    program = package.planned.program
-    ops = [step.op for step in program.entries[0].body]  # type: ignore[union-attr]
-    live = [
-        sum(b.bytes for b in program.buffers.values() if b.lifetime.first <= step <= b.lifetime.last)
-        for step in range(len(ops))
-    ]
-    worst = int(np.argmax(live))
-    return ", ".join(ops[worst].source_nodes), live[worst]

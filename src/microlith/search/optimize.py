@@ -18,19 +18,20 @@ from microlith.core.units import format_bytes, format_seconds
 from microlith.data.metrics import Comparison, compare
 from microlith.device.profile import Device
 from microlith.graph.sqnr import layer_sqnr
+from microlith.program.types import calls
 from microlith.quant.calibration import sqnr_db
 from microlith.search.artifact import (
     Artifact,
     Progress,
     Tools,
     build_package,
-    check_everything,
+    check_compiled,
     check_evidence,
     figures_of,
     layer_rows,
     memory_rows,
     no_progress,
-    peak_layer,
+    outside_checks,
     require_passed,
 )
 from microlith.search.prepare import Array, Prepared, as_inputs, evaluate
@@ -128,7 +129,7 @@ def optimize(
     if infeasible is not None:
         return infeasible
     scores = _scores(prepared, space, statistics, context, device, options, progress)
-    order = sorted(range(len(space)), key=lambda index: _rank(prepared, scores[index]))
+    order = ranked(scores, higher_is_better=prepared.metric.higher_is_better)
     chosen = order[0]
     rows = tuple(_candidate_row(space[i], scores[i], chosen=i == chosen) for i in order)
     model = space[chosen].quantize(prepared.model, statistics, context)
@@ -155,7 +156,7 @@ def unmet(verdicts: Sequence[Verdict], artifact: Artifact) -> BudgetUnmetError:
         parts.append(f"{verdict.line}: {high} where {limit} is allowed, {over} too much")
     hint = None
     if any(verdict.line == "ram" and not verdict.met for verdict in verdicts):
-        layer, live = peak_layer(artifact.package)
+        layer, live = artifact.package.planned.peak_layer()
         hint = f"The layer that needs the most RAM is {layer}: {format_bytes(live)} of tensors are alive in it."
     return BudgetUnmetError("the budget is not met: " + "; ".join(parts), hint=hint)
 
@@ -248,11 +249,36 @@ def _first(prepared: Prepared, count: int) -> list[dict[str, Array]]:
 
 
 @dataclass(frozen=True)
-class _Score:
-    """The metric on the selection part, and the ratio of the outputs to their noise in dB."""
+class Score:
+    """How a candidate did on the selection part.
+
+    Attributes:
+        metric: its figure.
+        standard_error: of that figure; 0 where the metric is no mean over samples.
+        sqnr_db: ratio of the outputs to their noise against the original's.
+    """
 
     metric: float
+    standard_error: float
     sqnr_db: float
+
+
+def ranked(scores: Sequence[Score], *, higher_is_better: bool) -> list[int]:
+    """Indices, best first: of those within one standard error of the best metric, the least noisy outputs come first.
+
+    A few samples more or less are chance; how close the outputs stay to the original's is seen on every sample.
+
+    Source: Breiman et al., Classification and Regression Trees (1984), section 3.4.3 (the one standard error rule).
+    """
+    sign = -1.0 if higher_is_better else 1.0
+    best = min(scores, key=lambda score: sign * score.metric)
+    limit = sign * best.metric + best.standard_error
+    tied = [sign * score.metric <= limit for score in scores]
+    keys = [
+        (0, -score.sqnr_db, 0.0) if tie else (1, sign * score.metric, -score.sqnr_db)
+        for score, tie in zip(scores, tied, strict=True)
+    ]
+    return sorted(range(len(scores)), key=lambda index: keys[index])
 
 
 def _scores(
@@ -263,7 +289,7 @@ def _scores(
     device: Device,
     options: Options,
     progress: Progress,
-) -> list[_Score]:
+) -> list[Score]:
     if len(space) == 1:
         return [_score(prepared, space[0].quantize(prepared.model, statistics, context), _original(prepared))]
     study = Study(study_key(prepared, space[0].requantization or device.requantization))
@@ -276,9 +302,9 @@ def _scores(
         if known is None:
             original = _original(prepared) if original is None else original
             score = _score(prepared, candidate.quantize(prepared.model, statistics, context), original)
-            study.put(key, score.metric, score.sqnr_db)
+            study.put(key, (score.metric, score.standard_error, score.sqnr_db))
         else:
-            score = _Score(*known)
+            score = Score(*known)
         scores.append(score)
     progress("search", len(space), len(space))
     return scores
@@ -288,18 +314,15 @@ def _original(prepared: Prepared) -> Floats:
     return evaluate(prepared.model, prepared.feeds(prepared.split.selection))
 
 
-def _score(prepared: Prepared, model: ir.Model, original: Floats) -> _Score:
+def _score(prepared: Prepared, model: ir.Model, original: Floats) -> Score:
     outputs = evaluate(model, prepared.feeds(prepared.split.selection))
     targets = original if prepared.metric.against_original else prepared.labels(prepared.split.selection)
-    return _Score(prepared.metric.value(outputs, targets), sqnr_db(original, outputs))
+    values = prepared.metric.compute(outputs, targets)
+    error = float(values.std() / np.sqrt(values.size)) if values.ndim else 0.0
+    return Score(float(values.mean()), error, sqnr_db(original, outputs))
 
 
-def _rank(prepared: Prepared, score: _Score) -> tuple[float, float]:
-    """Better first; candidates of one metric by how close their outputs are to the original's."""
-    return (-score.metric if prepared.metric.higher_is_better else score.metric), -score.sqnr_db
-
-
-def _candidate_row(candidate: PTQ, score: _Score, *, chosen: bool) -> CandidateRow:
+def _candidate_row(candidate: PTQ, score: Score, *, chosen: bool) -> CandidateRow:
     settings = {
         "calibration": candidate.calibration,
         "weights": "per channel" if candidate.per_channel else "per tensor",
@@ -325,14 +348,12 @@ def _finish(
     progress("compile and count", 1, 1)
     report = prepared.split.report()
     samples = [as_inputs(model, feeds) for feeds in prepared.feeds(report[: options.host_samples], batch=1)]
-    checks = check_everything(
-        model,
-        artifact.package,
-        tools,
-        samples,
-        emulated_samples=options.emulated_samples,
-        outside_samples=OUTSIDE_SAMPLES,
-        progress=progress,
+    files, manifest = artifact.package.files, artifact.manifest
+    checks = (
+        *check_compiled(
+            model, files, manifest, tools, samples, emulated_samples=options.emulated_samples, progress=progress
+        ),
+        *outside_checks(model, samples[:OUTSIDE_SAMPLES]),
     )
     require_passed(checks)
     comparison = _report(prepared, model, report, options, progress)
@@ -360,7 +381,7 @@ def _finish(
 def _sources(artifact: Artifact) -> list[str]:
     """Graph value that each layer writes."""
     program = artifact.package.planned.program
-    return [program.view(step.op.writes[0]).source for step in program.entries[0].body]  # type: ignore[union-attr]
+    return [program.view(call.writes[0]).source for call in calls(program.entries[0].body)]
 
 
 def _report(

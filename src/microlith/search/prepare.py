@@ -123,9 +123,9 @@ def with_preprocessing(
     settled = data.check_against(tuple(value.shape.numpy()), dtype, preprocessing)
     if dtype != "float32":
         return copy, name, (), ()
-    raw: Literal["uint8", "float32"] = "uint8" if data.samples.dtype == np.uint8 else "float32"
+    raw: Literal["uint8", "float"] = "uint8" if data.samples.dtype == np.uint8 else "float"
     plain = settled.is_identity and settled.layout != "nhwc"
-    if raw == "float32" and plain:
+    if raw == "float" and plain:
         return copy, name, (), ()
     row = fold_preprocessing(copy, name, settled, raw)
     return copy, name, (row,), _range_note(raw, settled, preprocessing)

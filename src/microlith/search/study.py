@@ -30,15 +30,15 @@ class Study:
         self._path = root / f"{key}.json"
         self._lock = FileLock(str(self._path.with_suffix(".lock")))
 
-    def get(self, settings: str) -> tuple[float, float] | None:
-        """Metric and noise of settings that were tried before."""
+    def get(self, settings: str) -> tuple[float, float, float] | None:
+        """Metric, its standard error and the noise of settings that were tried before."""
         found = self._load().get(settings)
-        return None if found is None else (float(found[0]), float(found[1]))
+        return None if found is None else (float(found[0]), float(found[1]), float(found[2]))
 
-    def put(self, settings: str, metric: float, noise: float) -> None:
+    def put(self, settings: str, score: tuple[float, float, float]) -> None:
         """Keep a score."""
         with self._lock:
-            write_text(self._path, json.dumps({**self._load(), settings: [metric, noise]}))
+            write_text(self._path, json.dumps({**self._load(), settings: list(score)}))
 
     def _load(self) -> dict[str, list[float]]:
         if not self._path.is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
@@ -37,6 +38,18 @@ class Recipe:
         return yaml.safe_dump(
             {"schema_version": SCHEMA_VERSION, "steps": [_plain(step) for step in self.steps]}, sort_keys=False
         )
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """The recipe in a YAML file.
+
+        Raises:
+            InputError: the file cannot be read, or holds no recipe.
+        """
+        try:
+            return cls.from_yaml(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read the recipe {path}: {error}") from error
 
     @classmethod
     def from_yaml(cls, text: str) -> Recipe:

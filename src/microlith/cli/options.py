@@ -1,0 +1,94 @@
+"""Options that several commands share, and what becomes of their values."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from microlith.core.errors import InputError
+
+if TYPE_CHECKING:
+    from microlith.api import Parts, Preprocessing
+
+Model = Annotated[Path, typer.Argument(help="A .onnx file.", show_default=False)]
+Out = Annotated[Path, typer.Argument(help="A directory that compile or optimize wrote.", show_default=False)]
+DeviceName = Annotated[
+    str, typer.Option("--device", "-d", help="A name that 'microlith devices' lists, or your own TOML file.")
+]
+Shape = Annotated[
+    list[str] | None,
+    typer.Option("--shape", help="Shape of an input with dynamic dimensions, as NAME=1,3,224,224. May be repeated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON instead of tables.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random; the same seed, the same bytes.")]
+Compiler = Annotated[
+    str | None,
+    typer.Option("--compiler", help="C compiler: zig (the default), or the name or path of a gcc or clang."),
+]
+Name = Annotated[
+    str | None, typer.Option("--name", help="Prefix of every C symbol; made from the file name by default.")
+]
+FloatOps = Annotated[
+    list[str] | None,
+    typer.Option("--float-ops", help="Name or op type of nodes that may stay in float. May be repeated."),
+]
+Data = Annotated[str, typer.Option("--data", help="FILE.npz (arrays x and y), FILE.npz:X,Y, or MODULE.py:FUNCTION.")]
+InputRange = Annotated[
+    str | None,
+    typer.Option("--input-range", metavar="LOW,HIGH", help="Values that raw 0 and 255 of uint8 data stand for."),
+]
+Mean = Annotated[str | None, typer.Option("--mean", metavar="M,...", help="Subtracted after the range, a channel.")]
+Std = Annotated[str | None, typer.Option("--std", metavar="S,...", help="Divided by after the mean, a channel.")]
+Layout = Annotated[
+    str | None,
+    typer.Option("--layout", metavar="nhwc|nchw", help="Where the channels of the data stand, if not plain to see."),
+]
+
+
+def shapes(items: list[str] | None) -> dict[str, tuple[int, ...]]:
+    """Shapes by input name from ``NAME=1,3,32,32``."""
+    found = {}
+    for item in items or []:
+        match = re.fullmatch(r"(.+)=(\d{1,9}(?:,\d{1,9})*)", item)
+        if match is None:
+            raise InputError(f"--shape is {item!r}, expected an input and its shape", hint="Write it like x=1,3,32,32.")
+        found[match[1]] = tuple(int(part) for part in match[2].split(","))
+    return found
+
+
+def preprocessing(input_range: str | None, mean: str | None, std: str | None, layout: str | None) -> Preprocessing:
+    """What stands between the stored data and the model's input."""
+    from microlith.data.preprocess import Preprocessing
+
+    return Preprocessing.parse(input_range=input_range, mean=mean, std=std, layout=layout)
+
+
+def parts(calibration: str | None, selection: str | None, report: str | None) -> Parts:
+    """Sizes of the three parts of the data: counts, or fractions with a point."""
+    from microlith.api import Parts
+
+    return Parts(
+        _part(calibration, "--calibration"), _part(selection, "--selection"), _part(report, "--report-samples")
+    )
+
+
+def _part(text: str | None, option: str) -> int | float | None:
+    if text is None:
+        return None
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError as error:
+        raise InputError(
+            f"{option} is {text!r}, expected a number of samples or a fraction", hint=f"Write {option} 100 or 0.2."
+        ) from error
+
+
+def symbol(name: str | None, model: Path) -> str:
+    """The prefix of C symbols: as given, or made from the file's name."""
+    from microlith.compile.c_text import check_identifier, identifier
+
+    return identifier(model.stem) if name is None else check_identifier(name)
