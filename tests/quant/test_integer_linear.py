@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from microlith.core.errors import UnsupportedError
 from microlith.quant import integer_linear
+from microlith.quant.accumulator import accumulator_bound, magnitude
 from microlith.quant.factors import linear_requant
-from microlith.quant.integer_linear import accumulator_bound, conv2d, fully_connected, magnitude, matmul
+from microlith.quant.integer_linear import conv2d, fully_connected, matmul
 from microlith.quant.requantize import FloatRequant
 from microlith.quant.types import QArray, QParams, Requantization
 from microlith.quant.windows import Geometry
@@ -139,7 +140,9 @@ def test_the_bound_of_the_accumulator() -> None:
     assert magnitude(QParams.per_tensor(1.0, 0, "int8")) == 128
     assert magnitude(QParams.per_tensor(1.0, 200, "uint8")) == 200
     weights = np.array([[1, -2, 3], [0, 0, 4]], np.int32)
-    assert accumulator_bound(weights, x, np.array([-10, 10], np.int32)) == 6 * 255 + 10
+    assert accumulator_bound(weights, x, None) == 6 * 255
+    assert accumulator_bound(weights, x, np.array([-10, 100], np.int32)) == 6 * 255 + 10
+    assert accumulator_bound(weights, x, np.array([[5], [-7], [6]], np.int32)) == 6 * 255 + 7
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from microlith.graph.units import Unit, activation_bounds, clamp_limits, units
 from microlith.ops import op_of
 from microlith.ops.base import Array, Op, Output, Shape
 from microlith.ops.nodes import where
-from microlith.quant.types import QArray, QParams
+from microlith.quant.types import QArray, QParams, Requantization
 
 # Elements of the largest tensor in one turn: larger turns would not stay in the cache between two ops.
-_TURN_ELEMENTS = 1 << 18
+_TURN_ELEMENTS = 1 << 19
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Reference:
         mode = requantization(model)
         found = units(model)
         last_readers = _last_readers(found)
-        self._steps = tuple(self._prepare(unit, mode_output(unit, mode), last_readers) for unit in found)
+        self._steps = tuple(self._prepare(unit, required_output(unit, mode), last_readers) for unit in found)
         self._largest = max((int(np.prod(shape, dtype=np.int64)) for shape in self._shapes.values()), default=1)
 
     @property
@@ -213,7 +213,7 @@ class Reference:
         return array.reshape(samples, *shape[1:]) if shape[:1] == (1,) else array[0]
 
 
-def mode_output(unit: Unit, mode: Any) -> Output | None:
+def required_output(unit: Unit, mode: Requantization) -> Output | None:
     """What an integer unit must deliver; None for another kind."""
     qparams = unit.output.qparams
     if unit.kind != "integer" or qparams is None:

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microlith.core.errors import UnsupportedError
+from microlith.quant.accumulator import check_accumulator, magnitude
 from microlith.quant.factors import SUM_HEADROOM_BITS, mul_requant, part, sum_requant
-from microlith.quant.requantize import FixedRequant, FloatRequant, round_half_even, scale_accumulator
+from microlith.quant.requantize import FloatRequant, round_half_even, scale_accumulator
 from microlith.quant.types import QArray, QParams, Requantization
 
 
@@ -21,6 +22,8 @@ def add(a: QArray, b: QArray, y: QParams, mode: Requantization, *, subtract: boo
         left = a.centered().astype(np.float32) * requant.scale[0]
         right = b.centered().astype(np.float32) * requant.scale[1]
         return round_half_even(left - right if subtract else left + right)
+    # Each operand is scaled by at most 1/2 after its shift.
+    check_accumulator(max(magnitude(a.qparams), magnitude(b.qparams)) << SUM_HEADROOM_BITS, part(requant, 2))
     left_acc, right_acc = (
         scale_accumulator(item.centered().astype(np.int64) << SUM_HEADROOM_BITS, part(requant, index))
         for index, item in enumerate((a, b))
@@ -32,8 +35,7 @@ def mul(a: QArray, b: QArray, y: QParams, mode: Requantization) -> NDArray[np.in
     """Scaled ``a * b``, broadcast, neither offset nor saturated."""
     _check(a, b)
     requant = mul_requant(a.qparams, b.qparams, y, mode)
-    if isinstance(requant, FixedRequant) and int(requant.shift) > 14:
-        raise UnsupportedError("a product is scaled by more than 2**14, which does not fit in 32 bits")
+    check_accumulator(magnitude(a.qparams) * magnitude(b.qparams), requant)
     return scale_accumulator(a.centered().astype(np.int64) * b.centered(), requant)
 
 

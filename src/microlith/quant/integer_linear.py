@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microlith.core.errors import UnsupportedError
+from microlith.quant.accumulator import accumulator_bound, check_accumulator, magnitude
 from microlith.quant.factors import linear_requant
-from microlith.quant.requantize import FixedRequant, Requant, scale_accumulator
+from microlith.quant.requantize import scale_accumulator
 from microlith.quant.types import QArray, QParams, Requantization
 from microlith.quant.windows import Geometry, correlate
 
@@ -72,35 +73,11 @@ def matmul(a: QArray, b: QArray, y: QParams, mode: Requantization) -> NDArray[np
         raise UnsupportedError("the first operand of a matrix product is quantized per channel, expected per tensor")
     requant = linear_requant(a.qparams, b.qparams, y, mode)
     right = b.centered()
-    columns = np.swapaxes(right, -1, -2).reshape(-1, right.shape[-2])
-    bound = accumulator_bound(columns, a.qparams, None)
+    # From the parameters alone, since the second operand may differ from sample to sample.
+    bound = right.shape[-2] * magnitude(a.qparams) * magnitude(b.qparams)
     check_accumulator(bound, requant)
     acc = _matmul_exactly(a.centered(), right, bound)
     return scale_accumulator(acc, requant)
-
-
-def magnitude(x: QParams) -> int:
-    """Greatest ``abs(integer - zero_point)`` that a tensor can hold."""
-    return int(np.maximum(x.high - x.zero_point.astype(np.int64), x.zero_point.astype(np.int64) - x.low).max())
-
-
-def accumulator_bound(weights: NDArray[np.int32], x: QParams, bias: NDArray[np.generic] | None) -> int:
-    """Greatest magnitude that any partial sum can reach, with ``weights`` (O, K) centered and any input."""
-    sums = np.abs(weights.astype(np.int64)).sum(axis=1) * magnitude(x)
-    start = 0 if bias is None else int(np.abs(bias.astype(np.int64)).max(initial=0))
-    return int(sums.max(initial=0)) + start
-
-
-def check_accumulator(bound: int, requant: Requant) -> None:
-    """Refuse weights with which a 32-bit accumulator, shifted left where the multiplier says so, could overflow."""
-    left = max(0, int(requant.shift.max(initial=0))) if isinstance(requant, FixedRequant) else 0
-    if bound << left > 2**31 - 1:
-        raise UnsupportedError(
-            f"a sum can reach {bound:,}"
-            + (f" and is shifted left by {left} bits" if left else "")
-            + ", which does not fit in the 32-bit accumulator",
-            hint="Check the scales of the input, the weights and the bias.",
-        )
 
 
 def _correlate_exactly(

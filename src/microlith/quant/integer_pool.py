@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from microlith.quant.accumulator import check_accumulator, magnitude
 from microlith.quant.factors import average_pool_requant, mean_requant, part
 from microlith.quant.integer_move import requantize
 from microlith.quant.requantize import scale_accumulator
@@ -27,7 +28,9 @@ def average_pool2d(
 ) -> NDArray[np.int64]:
     """Scaled means of the windows of ``x`` (N, C, H, W), neither offset nor saturated."""
     sums = sum(seen.astype(np.int64) for _, _, seen in taps(padded(x.centered(), geometry, 0), geometry))
-    requant = average_pool_requant(x.qparams, y, geometry.kernel[0] * geometry.kernel[1], mode)
+    window = geometry.kernel[0] * geometry.kernel[1]
+    requant = average_pool_requant(x.qparams, y, window, mode)
+    check_accumulator(window * magnitude(x.qparams), requant)
     return scale_accumulator(np.asarray(sums), part(requant, geometry.counts(count_include_pad) - 1))
 
 
@@ -36,5 +39,6 @@ def reduce_mean(
 ) -> NDArray[np.int64]:
     """Scaled means over ``axes``, neither offset nor saturated."""
     count = int(np.prod([x.values.shape[axis] for axis in axes], dtype=np.int64))
-    sums = x.centered().sum(axis=axes, keepdims=keepdims, dtype=np.int64)
-    return scale_accumulator(sums, part(mean_requant(x.qparams, y, count, mode), 0))
+    requant = part(mean_requant(x.qparams, y, count, mode), 0)
+    check_accumulator(count * magnitude(x.qparams), requant)
+    return scale_accumulator(x.centered().sum(axis=axes, keepdims=keepdims, dtype=np.int64), requant)

@@ -3,9 +3,9 @@
 ``float``: ``saturate(round_half_even(float32(acc) * float32(scale)) + zero_point)``, the product rounded to float32
 before it is rounded to an integer (no contraction into an FMA).
 
-``fixed``: a 32-bit multiplier and a shift, rounded twice: a rounding doubling high product (ties towards plus infinity),
-then a rounding shift (ties away from zero). This is what the built-in kernels of TensorFlow Lite and TensorFlow Lite
-Micro compute.
+``fixed``: a 32-bit multiplier and a shift, rounded twice: a rounding doubling high product (ties towards plus
+infinity), then a rounding shift (ties away from zero). This is what the built-in kernels of TensorFlow Lite and
+TensorFlow Lite Micro compute.
 
 Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference
 (2018), section 2.2, for the multiplier; IEEE 754 for the float form.
@@ -100,4 +100,5 @@ def saturate(
 ) -> NDArray[np.integer]:
     """Add the zero point and clamp to ``[low, high]`` (the limits of the type unless given), as ``out.dtype``."""
     shifted = values + np.int64(out.zero_point)
-    return np.clip(shifted, out.low if low is None else low, out.high if high is None else high).astype(out.dtype)
+    clamped = np.clip(shifted, out.low if low is None else low, out.high if high is None else high)
+    return np.asarray(clamped.astype(out.dtype))
