@@ -154,6 +154,8 @@ def test_interleaved_quads_are_padded_with_zeros() -> None:
     assert packed[1, 0].tolist() == [[11, 12, 13, 14], [0, 0, 0, 0]]
 
 
-def test_pairs_of_two_channels_are_interleaved() -> None:
+def test_pairs_of_two_rows_share_a_word() -> None:
     rows = np.array([[1, 2, 3, 4, 5], [11, 12, 13, 14, 15]], np.int8)
-    assert interleave_pairs(rows).tolist() == [[[1, 11, 3, 13, 2, 12, 4, 14], [5, 15, 0, 0, 0, 0, 0, 0]]]
+    assert interleave_pairs(rows, 2).tolist() == [[[1, 11, 3, 13, 2, 12, 4, 14], [5, 15, 0, 0, 0, 0, 0, 0]]]
+    four = interleave_pairs(np.concatenate([rows[:, :4], rows[:, :4] + 20]), 4)
+    assert four.tolist() == [[[1, 11, 3, 13, 21, 31, 23, 33, 2, 12, 4, 14, 22, 32, 24, 34]]]

@@ -36,11 +36,14 @@ def interleave_quads(rows: NDArray[np.generic], lanes: int) -> NDArray[np.generi
     return padded.reshape(-1, lanes, padded.shape[1] // QUAD, QUAD).transpose(0, 2, 1, 3)
 
 
-def interleave_pairs(rows: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Rows (O, K), padded with zeros, as (O / 2, K / 4, 8): v0 w0 v2 w2 v1 w1 v3 w3 of each two rows v, w and quad."""
-    quads = interleave_quads(rows, CONV_CHANNELS)
-    halves = quads[..., [0, 2, 1, 3]].reshape(*quads.shape[:3], 2, 2)
-    return halves.transpose(0, 1, 3, 4, 2).reshape(*quads.shape[:2], 8)
+def interleave_pairs(rows: NDArray[np.generic], lanes: int) -> NDArray[np.generic]:
+    """Rows (O, K), padded with zeros, as (O / lanes, K / 4, 4 * lanes), so that a word widens to pairs of two rows.
+
+    Each two rows v, w give the words v0 w0 v2 w2 and v1 w1 v3 w3 of each quad; the first words of all come first.
+    """
+    quads = interleave_quads(rows, lanes)
+    halves = quads[..., [0, 2, 1, 3]].reshape(*quads.shape[:2], lanes // 2, 2, 2, 2)
+    return halves.transpose(0, 1, 4, 2, 5, 3).reshape(*quads.shape[:2], 4 * lanes)
 
 
 def packed_blocks(blocks: NDArray[np.generic], packing: str) -> Packed:
@@ -69,7 +72,7 @@ class DspConv2d(_Dsp, FastConv2d):
         runs = weights.reshape(weights.shape[0], -1, run)
         whole = run - run % QUAD
         depth = [part.reshape(weights.shape[0], -1) for part in (runs[:, :, :whole], runs[:, :, whole:])]
-        blocks = interleave_pairs(np.concatenate(depth, axis=1))
+        blocks = interleave_pairs(np.concatenate(depth, axis=1), CONV_CHANNELS)
         return pack_weighted(ctx, packed_blocks(blocks, f"O2, pairs of runs of {run}"))
 
     def scratch_bytes(self, ctx: CallContext) -> int:
@@ -146,9 +149,9 @@ class DspFullyConnected(_Dsp, FastFullyConnected):
     """``s8_fully_connected__dsp_1x4``."""
 
     def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
-        """Four outputs interleaved by quads."""
-        blocks = interleave_quads(ctx.consts["weights"], FULLY_CONNECTED_LANES)
-        return pack_weighted(ctx, packed_blocks(blocks, "O4, quads"))
+        """Pairs of four outputs interleaved."""
+        blocks = interleave_pairs(ctx.consts["weights"], FULLY_CONNECTED_LANES)
+        return pack_weighted(ctx, packed_blocks(blocks, "O4, pairs"))
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """One row of x, 16 bits an element."""

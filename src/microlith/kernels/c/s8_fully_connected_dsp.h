@@ -2,8 +2,9 @@
 /*
  * s8 fully connected: 4 outputs at a time, on SMLAD.
  *
- * A row of x is widened to 16 bits once (`wide`). weights: 4 outputs interleaved by quads, padded with zeros to whole
- * quads and to a multiple of 4 outputs; the bias has had x_zero times the sum of each output's weights taken off.
+ * A row of x is widened to 16 bits once (`wide`). weights: 4 outputs t, u, v, w, interleaved so that a word widens to a
+ * pair of two of them: each quad is the bytes t0 u0 t2 u2, v0 w0 v2 w2, t1 u1 t3 u3, v1 w1 v3 w3; padded with zeros to
+ * whole quads and to a multiple of 4 outputs. The bias has had x_zero times the sum of each output's weights taken off.
  */
 #ifndef ML_S8_FULLY_CONNECTED_DSP_H
 #define ML_S8_FULLY_CONNECTED_DSP_H
@@ -32,12 +33,52 @@ ML_INLINE void ml_fully_connected_dsp_widen(uint32_t *wide, const int8_t *x, int
     }
 }
 
-/* One quad of one output. */
-ML_INLINE int32_t ml_fully_connected_dsp_quad(const int8_t *weights, uint32_t even, uint32_t odd, int32_t acc)
+/* A pair of products of 4 outputs: 11 instructions of 4 bytes. */
+#define ML_FULLY_CONNECTED_DSP_PAIR                                                                                   \
+    "ldr.w %[x], [%[at]], #4\n\t"                                                                                     \
+    "ldr.w %[a], [%[w]], #4\n\t"                                                                                      \
+    "ldr.w %[b], [%[w]], #4\n\t"                                                                                      \
+    "sxtb16 %[even], %[a]\n\t"                                                                                        \
+    "sxtb16 %[a], %[a], ror #8\n\t"                                                                                   \
+    "smlad %[acc0], %[x], %[even], %[acc0]\n\t"                                                                       \
+    "smlad %[acc1], %[x], %[a], %[acc1]\n\t"                                                                          \
+    "sxtb16 %[even], %[b]\n\t"                                                                                        \
+    "sxtb16 %[b], %[b], ror #8\n\t"                                                                                   \
+    "smlad %[acc2], %[x], %[even], %[acc2]\n\t"                                                                       \
+    "smlad %[acc3], %[x], %[b], %[acc3]\n\t"
+
+/* Accumulate `quads` (at least 1) quads of 4 outputs; returns the weights of the next ones. Four quads a turn; the first
+ * turn is entered in its middle where their number is no multiple of four. */
+ML_INLINE const int8_t *ml_fully_connected_dsp_multiply(
+    int32_t acc[ML_FULLY_CONNECTED_DSP_LANES], const int8_t *weights, const uint32_t *wide, int32_t quads)
 {
-    const uint32_t word = ml_dsp_load(weights);
-    acc = ml_dsp_dot(even, ml_dsp_widen_even(word), acc);
-    return ml_dsp_dot(odd, ml_dsp_widen_odd(word), acc);
+    const uint32_t *at = wide;
+    const uint32_t *const end = wide + 2 * quads;
+    int32_t acc0 = acc[0];
+    int32_t acc1 = acc[1];
+    int32_t acc2 = acc[2];
+    int32_t acc3 = acc[3];
+    uint32_t x = 2u * 11u * 4u * ((uint32_t)-quads & 3u); /* at first the bytes of code that are skipped */
+    uint32_t a;
+    uint32_t b;
+    uint32_t even;
+    __asm__ volatile(
+        "add pc, %[x]\n\t" /* pc reads as the address of this instruction plus 4 */
+        "nop\n"
+        "1:\n\t" ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR
+            ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR
+                ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR
+        "cmp %[at], %[end]\n\t"
+        "bne 1b"
+        : [at] "+r"(at), [w] "+r"(weights), [acc0] "+r"(acc0), [acc1] "+r"(acc1), [acc2] "+r"(acc2),
+          [acc3] "+r"(acc3), [x] "+r"(x), [a] "=&r"(a), [b] "=&r"(b), [even] "=&r"(even)
+        : [end] "r"(end)
+        : "cc", "memory");
+    acc[0] = acc0;
+    acc[1] = acc1;
+    acc[2] = acc2;
+    acc[3] = acc3;
+    return weights;
 }
 
 /* scratch: 8 bytes for each quad of depth. */
@@ -55,13 +96,8 @@ ML_INLINE void s8_fully_connected__dsp_1x4(int8_t *ML_RESTRICT y, const int8_t *
         const int8_t *w = weights;
         ml_fully_connected_dsp_widen(wide, x, depth);
         for (int32_t o = 0; o < out_channels; o += ML_FULLY_CONNECTED_DSP_LANES) {
-            const uint32_t *at = wide;
-            int32_t acc[ML_FULLY_CONNECTED_DSP_LANES] = {0, 0, 0, 0};
-            for (int32_t quad = quads; quad > 0; --quad, at += 2, w += 16) {
-                for (int32_t lane = 0; lane < ML_FULLY_CONNECTED_DSP_LANES; ++lane) {
-                    acc[lane] = ml_fully_connected_dsp_quad(w + 4 * lane, at[0], at[1], acc[lane]);
-                }
-            }
+            int32_t acc[ML_FULLY_CONNECTED_DSP_LANES] = {0};
+            w = ml_fully_connected_dsp_multiply(acc, w, wide, quads);
             for (int32_t lane = 0; lane < ML_FULLY_CONNECTED_DSP_LANES && o + lane < out_channels; ++lane) {
                 y[o + lane] =
                     ml_dsp_requantize(acc[lane] + bias[o + lane], ml_dsp_scale_of(how, o + lane), out);
