@@ -89,7 +89,8 @@ class Toolchain:
             include_dirs: searched in order.
             out: the library to write.
             defines: ``NAME`` or ``NAME=VALUE``.
-            sanitize: let undefined behaviour end the program with a message on stderr.
+            sanitize: let undefined behaviour end the program, with a message on stderr unless the compiler is a
+                plain clang.
 
         Raises:
             ToolchainError: the compiler refused the sources; the message holds the first of its lines.
@@ -137,7 +138,9 @@ class Toolchain:
 
     def _check_flags(self, sanitize: bool) -> tuple[str, ...]:
         if sanitize:
-            return ("-fsanitize=undefined", "-fno-sanitize-recover=all")
+            # clang does not link its run time into a shared library: a trap (SIGILL) has to do instead of a message.
+            how = "-fsanitize-trap=undefined" if self.family == "clang" else "-fno-sanitize-recover=all"
+            return ("-fsanitize=undefined", how)
         # zig checks by default where others do not.
         return ("-fno-sanitize=all",) if self.family == "zig" else ()
 
