@@ -33,52 +33,49 @@ ML_INLINE void ml_fully_connected_dsp_widen(uint32_t *wide, const int8_t *x, int
     }
 }
 
-/* A pair of products of 4 outputs: 11 instructions of 4 bytes. */
+/* A pair of products of 4 outputs (r0) and x (r1): 11 instructions of 4 bytes. */
 #define ML_FULLY_CONNECTED_DSP_PAIR                                                                                   \
-    "ldr.w %[x], [%[at]], #4\n\t"                                                                                     \
-    "ldr.w %[a], [%[w]], #4\n\t"                                                                                      \
-    "ldr.w %[b], [%[w]], #4\n\t"                                                                                      \
-    "sxtb16 %[even], %[a]\n\t"                                                                                        \
-    "sxtb16 %[a], %[a], ror #8\n\t"                                                                                   \
-    "smlad %[acc0], %[x], %[even], %[acc0]\n\t"                                                                       \
-    "smlad %[acc1], %[x], %[a], %[acc1]\n\t"                                                                          \
-    "sxtb16 %[even], %[b]\n\t"                                                                                        \
-    "sxtb16 %[b], %[b], ror #8\n\t"                                                                                   \
-    "smlad %[acc2], %[x], %[even], %[acc2]\n\t"                                                                       \
-    "smlad %[acc3], %[x], %[b], %[acc3]\n\t"
+    "ldr.w r3, [r1], #4\n\t"                                                                                          \
+    "ldr.w r9, [r0], #4\n\t"                                                                                          \
+    "ldr.w r10, [r0], #4\n\t"                                                                                         \
+    "sxtb16 r12, r9\n\t"                                                                                              \
+    "sxtb16 r9, r9, ror #8\n\t"                                                                                       \
+    "smlad r4, r3, r12, r4\n\t"                                                                                       \
+    "smlad r5, r3, r9, r5\n\t"                                                                                        \
+    "sxtb16 r12, r10\n\t"                                                                                             \
+    "sxtb16 r10, r10, ror #8\n\t"                                                                                     \
+    "smlad r6, r3, r12, r6\n\t"                                                                                       \
+    "smlad r8, r3, r10, r8\n\t"
 
 /* Accumulate `quads` (at least 1) quads of 4 outputs; returns the weights of the next ones. Four quads a turn; the first
  * turn is entered in its middle where their number is no multiple of four. */
 ML_INLINE const int8_t *ml_fully_connected_dsp_multiply(
     int32_t acc[ML_FULLY_CONNECTED_DSP_LANES], const int8_t *weights, const uint32_t *wide, int32_t quads)
 {
-    const uint32_t *at = wide;
-    const uint32_t *const end = wide + 2 * quads;
-    int32_t acc0 = acc[0];
-    int32_t acc1 = acc[1];
-    int32_t acc2 = acc[2];
-    int32_t acc3 = acc[3];
-    uint32_t x = 2u * 11u * 4u * ((uint32_t)-quads & 3u); /* at first the bytes of code that are skipped */
-    uint32_t a;
-    uint32_t b;
-    uint32_t even;
+    register const int8_t *w __asm__("r0") = weights;
+    register const uint32_t *at __asm__("r1") = wide;
+    register const uint32_t *end __asm__("r2") = wide + 2 * quads;
+    register int32_t skipped_bytes __asm__("r3") = 2 * 11 * 4 * (-quads & 3);
+    register int32_t acc0 __asm__("r4") = acc[0];
+    register int32_t acc1 __asm__("r5") = acc[1];
+    register int32_t acc2 __asm__("r6") = acc[2];
+    register int32_t acc3 __asm__("r8") = acc[3];
     __asm__ volatile(
-        "add pc, %[x]\n\t" /* pc reads as the address of this instruction plus 4 */
+        "add pc, r3\n\t" /* pc reads as the address of this instruction plus 4 */
         "nop\n"
         "1:\n\t" ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR
             ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR
                 ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR
-        "cmp %[at], %[end]\n\t"
+        "cmp r1, r2\n\t"
         "bne 1b"
-        : [at] "+r"(at), [w] "+r"(weights), [acc0] "+r"(acc0), [acc1] "+r"(acc1), [acc2] "+r"(acc2),
-          [acc3] "+r"(acc3), [x] "+r"(x), [a] "=&r"(a), [b] "=&r"(b), [even] "=&r"(even)
-        : [end] "r"(end)
-        : "cc", "memory");
+        : "+r"(w), "+r"(at), "+r"(acc0), "+r"(acc1), "+r"(acc2), "+r"(acc3), "+r"(skipped_bytes)
+        : "r"(end)
+        : "r9", "r10", "r12", "cc", "memory");
     acc[0] = acc0;
     acc[1] = acc1;
     acc[2] = acc2;
     acc[3] = acc3;
-    return weights;
+    return w;
 }
 
 /* scratch: 8 bytes for each quad of depth. */
