@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -134,3 +136,10 @@ def test_unreadable_profile_is_refused(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not UTF-8"):
         device(path)
+
+
+def test_the_package_is_the_public_function_whatever_was_imported_before():
+    for first in ("", "import microlith.device.load", "from microlith import compile"):
+        script = f"{first}\nimport microlith as ml\nprint(ml.device('rp2040').core)\nimport microlith.device.elf as e\n"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout == "cortex-m0plus\n"
