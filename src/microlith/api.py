@@ -15,8 +15,8 @@ from microlith.compile.manifest import Manifest
 from microlith.compile.pipeline import refuse_float_nodes
 from microlith.core import files
 from microlith.core.budget import Budget, Verdict
-from microlith.core.details import CandidateRow, RunDetails
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.details import CandidateRow, RunDetails, VerdictRow
+from microlith.core.errors import BudgetUnmetError, InputError, UnsupportedError
 from microlith.core.evidence import EvidenceSet
 from microlith.core.random import generator
 from microlith.core.units import format_bytes
@@ -26,15 +26,15 @@ from microlith.device.load import device, devices
 from microlith.device.profile import Device
 from microlith.graph.load import load_model
 from microlith.graph.save import save_model
-from microlith.report.html import render
+from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.search import artifact as built
 from microlith.search import optimize as searched
-from microlith.search.artifact import Progress, Tools, no_progress
+from microlith.search.artifact import Progress, Tools, no_progress, require_passed
 from microlith.search.check import Check, check
 from microlith.search.existing import Opened, infer, verify, with_board_log
 from microlith.search.optimize import Options, unmet
-from microlith.search.prepare import BATCH, Parts, optimize_graph, prepare, with_preprocessing
+from microlith.search.prepare import BATCH, Parts, as_inputs, optimize_graph, prepare, with_preprocessing
 from microlith.techniques import technique
 from microlith.techniques.base import Context, Technique
 from microlith.techniques.ptq import PTQ, ptq_search_space
@@ -63,12 +63,15 @@ __all__ = [
     "load",
     "optimize",
     "prepare",
+    "require_fit",
+    "require_passed",
     "save_model",
     "take_board_log",
     "technique",
     "unmet",
     "verify",
     "with_board_log",
+    "write_report",
 ]
 
 
@@ -127,15 +130,10 @@ class Artifact:
             "evidence.json": self.evidence.to_json(),
             "details.json": self.details.model_dump_json(indent=1) + "\n",
             "report.html": render(self.details, self.evidence),
-            "recipe.yaml": self.built.recipe,
         }
-        with files.directory(path) as temporary:
-            for name, content in self.built.package.files.items():
-                target = temporary / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content)
-            for name, text in texts.items():
-                (temporary / name).write_text(text, encoding="utf-8")
+        if self.built.recipe:
+            texts["recipe.yaml"] = self.built.recipe
+        files.write_tree(path, {**self.built.package.files, **{name: text.encode() for name, text in texts.items()}})
         return path
 
 
@@ -350,7 +348,8 @@ def dry_run(
         )
     if form.weights_bytes is not None and budget.flash is not None and form.weights_bytes > budget.flash:
         infeasible.append(
-            f"flash: weights alone take {format_bytes(form.weights_bytes)}, and {format_bytes(budget.flash)} are allowed"
+            f"flash: weights alone take {format_bytes(form.weights_bytes)}, and "
+            f"{format_bytes(budget.flash)} are allowed"
         )
     text = Recipe((space[0],)).to_yaml()
     return DryRun(found, space, text, prepared.split.sizes, prepared.metric.name, tuple(infeasible), prepared.notes)
@@ -383,6 +382,68 @@ def take_board_log(opened: Opened, log: Path) -> Run:
         raise InputError(f"cannot read {log}: {error.strerror}") from error
     run = load_run(opened.directory)
     _, evidence = with_board_log(opened, run.evidence, text)
+    verdicts = tuple(_judged_again(row, evidence) for row in run.details.verdicts)
+    details = run.details.model_copy(update={"verdicts": verdicts})
+    page = render(details, evidence)
     files.write_text(opened.directory / "evidence.json", evidence.to_json())
-    files.write_text(opened.directory / "report.html", render(run.details, evidence))
-    return replace(run, evidence=evidence)
+    files.write_text(opened.directory / "details.json", details.model_dump_json(indent=1) + "\n")
+    files.write_text(opened.directory / "report.html", page)
+    return replace(run, details=details, evidence=evidence)
+
+
+def _judged_again(row: VerdictRow, evidence: EvidenceSet) -> VerdictRow:
+    item = evidence.get(row.metric)
+    if item is None:
+        return row
+    found = {"value": item.value, "pessimistic": item.high, "unit": item.unit, "how": item.how}
+    return row.model_copy(update=found | {"met": item.high <= row.limit})
+
+
+def write_report(directories: Sequence[Path], page: Path | None = None) -> tuple[tuple[Run, ...], Path]:
+    """Write the report of one artifact, or the comparison of several, from what they hold.
+
+    Args:
+        directories: of artifacts.
+        page: file to write; ``report.html`` in the one directory, or ``comparison.html`` here, by default.
+
+    Raises:
+        InputError: a directory is no artifact, or the page cannot be written.
+    """
+    runs = tuple(load_run(directory) for directory in directories)
+    if len(runs) == 1:
+        where = directories[0] / "report.html" if page is None else page
+        text = render(runs[0].details, runs[0].evidence)
+    else:
+        where = Path("comparison.html") if page is None else page
+        text = render_comparison(runs)
+    files.write_text(where, text)
+    return runs, where
+
+
+def require_fit(found: Check, target: Device) -> None:
+    """Fail where a model cannot be compiled, or no form of it fits the device.
+
+    Raises:
+        UnsupportedError: nothing can be compiled; the message gives the first reason.
+        BudgetUnmetError: weights or activations exceed the device's memory.
+    """
+    usable = [form for form in found.forms if form.fits is not None]
+    if not usable:
+        reasons = found.forms[-1].obstacles
+        more = f"; and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        raise UnsupportedError(
+            f"the model cannot be compiled: {reasons[0]}{more}", hint="Replace these nodes, or export without them."
+        )
+    if any(form.fits for form in usable):
+        return
+    form = usable[-1]
+    assert form.weights_bytes is not None and form.arena_bytes is not None, "what can be compiled has figures"
+    parts = []
+    if found.flash_bytes is not None and form.weights_bytes >= found.flash_bytes:
+        parts.append(f"weights take {format_bytes(form.weights_bytes)} of {format_bytes(found.flash_bytes)} flash")
+    if found.ram_bytes is not None and form.arena_bytes >= found.ram_bytes:
+        parts.append(
+            f"activations take {format_bytes(form.arena_bytes)} of {format_bytes(found.ram_bytes)} RAM, "
+            f"in {form.peak_layer}"
+        )
+    raise BudgetUnmetError(f"the model does not fit {target.name} ({form.arithmetic}): {'; '.join(parts)}")

@@ -6,19 +6,36 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from microlith.cli import options as opt
 from microlith.cli.progress import progress
 
+ORDER = ("check", "compile", "optimize", "apply", "infer", "verify", "report", "devices", "demo")
+
+
+class InOrder(TyperGroup):
+    """Commands in the order in which one meets them."""
+
+    def list_commands(self, context: typer.Context) -> list[str]:  # type: ignore[override]
+        """The names that help lists."""
+        return list(ORDER)
+
+
+def examples(*commands: str) -> str:
+    """The end of a help page; the first line keeps the line breaks."""
+    return "\b\nExamples:\n" + "\n".join(f"  microlith {command}" for command in commands)
+
+
 app = typer.Typer(
-    help="A trained network and a device in; the smallest, fastest program that still does the job, proved by running it.",
-    no_args_is_help=True,
+    cls=InOrder,
+    epilog=examples("demo", "check kws.onnx --device nrf52840", "optimize --help"),
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-apply_app = typer.Typer(help="Apply one technique by itself.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(apply_app, name="apply")
+apply_app = typer.Typer(rich_markup_mode=None)
+app.add_typer(apply_app, name="apply", short_help="One technique by itself: apply ptq.", invoke_without_command=True)
 
 
 def _version(value: bool) -> None:
@@ -29,32 +46,63 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """A trained network and a device in; the smallest, fastest program that still does the job, proved by running it."""
+    """A trained network and a device in; the smallest, fastest program that does the job, proved by running it."""
+    _help_if_alone(context)
 
 
-@app.command()
+def _help_if_alone(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@apply_app.callback()
+def apply(context: typer.Context) -> None:
+    """Apply one technique by itself: a model in, a standard ONNX model out."""
+    _help_if_alone(context)
+
+
+@app.command(
+    short_help="Will it fit? No data, no compiler, seconds.",
+    epilog=examples(
+        "check kws.onnx --device nrf52840",
+        "check kws.onnx --device rp2040 --passes",
+        "check kws.onnx --device stm32f746 --shape audio=1,1,49,10 --json",
+    ),
+)
 def check(
     model: opt.Model,
     device: opt.DeviceName,
+    passes: Annotated[bool, typer.Option("--passes", help="Show what each graph pass does.")] = False,
     shape: opt.Shape = None,
     json: opt.Json = False,
 ) -> None:
-    """Will the model fit, and what stands in the way? Takes seconds, no data and no compiler."""
+    """Will the model fit, and what stands in the way? Takes seconds, no data and no compiler.
+
+    Exits 2 where the model cannot be compiled at all, and 3 where no form of it fits the device.
+    """
     from microlith import api
     from microlith.cli.show import print_check
 
     target = api.device(device)
     found = api.check(api.load(model, opt.shapes(shape)), target)
-    print_check(found, model.name, target, json=json)
+    print_check(found, model.name, target, passes=passes, json=json)
+    api.require_fit(found, target)
 
 
-@app.command()
+@app.command(
+    short_help="The model as it is, as a C library; no data.",
+    epilog=examples(
+        "compile kws.onnx --device nrf52840 -o out",
+        "compile kws_int8.onnx --device stm32u575 --name kws -o out",
+    ),
+)
 def compile(
     model: opt.Model,
     device: opt.DeviceName,
@@ -70,9 +118,11 @@ def compile(
     """Compile the model as it is, without data and without changing what it computes: graph to C library."""
     from microlith import api
     from microlith.cli.show import print_artifact
+    from microlith.core.files import check_directory
 
     symbol = opt.symbol(name, model)
     target = api.device(device)
+    check_directory(out)
     loaded = api.load(model, opt.shapes(shape))
     with progress(quiet=quiet) as show:
         artifact = api.compile(
@@ -89,7 +139,14 @@ def compile(
     print_artifact(artifact, out, json=json)
 
 
-@app.command()
+@app.command(
+    short_help="Quantize within a budget, compile, run, check.",
+    epilog=examples(
+        "optimize kws.onnx --device nrf52840 --data kws.npz --max-drop 1pp --ram 64K -o out",
+        "optimize kws.onnx --device nrf52840 --data kws.npz --ram 64K --dry-run",
+        "optimize kws.onnx --device host --data loader.py:samples --recipe out/recipe.yaml -o out2",
+    ),
+)
 def optimize(
     model: opt.Model,
     device: opt.DeviceName,
@@ -132,13 +189,16 @@ def optimize(
     from microlith import api
     from microlith.cli.show import print_dry_run, print_optimized
     from microlith.core.budget import parse_budget
-    from microlith.core.errors import InputError
+    from microlith.core.errors import BudgetUnmetError, InputError
+    from microlith.core.files import check_directory
 
     symbol = opt.symbol(name, model)
     budget = parse_budget(max_drop=max_drop, flash=flash, ram=ram, latency=latency, energy=energy)
     steps = None if recipe is None else api.Recipe.read(recipe)
     if out is None and not dry_run:
-        raise InputError("there is nowhere to write to", hint="Name a directory: --out out/, or use --dry-run.")
+        raise InputError("there is nowhere to write to", hint="Name a directory: --out out, or use --dry-run.")
+    if out is not None:
+        check_directory(out)
     target = api.device(device)
     loaded = api.load(model, opt.shapes(shape))
     settled = opt.preprocessing(input_range, mean, std, layout)
@@ -146,6 +206,8 @@ def optimize(
     if dry_run:
         plan = api.dry_run(loaded, target, data, budget, steps, preprocessing=settled, parts=sizes, metric=metric)
         print_dry_run(plan, target, budget, json=json)
+        if plan.infeasible:
+            raise BudgetUnmetError("the budget cannot be met: " + "; ".join(plan.infeasible))
         return
     assert out is not None, "checked above"
     with progress(quiet=quiet) as show:
@@ -172,9 +234,18 @@ def optimize(
         if result.best is not None:
             result.best.export(out)
     print_optimized(result, out, json=json)
+    if result.best is None:
+        raise api.unmet(result.verdicts, result.nearest.built)
 
 
-@apply_app.command("ptq")
+@apply_app.command(
+    "ptq",
+    short_help="Static post-training quantization to int8.",
+    epilog=examples(
+        "apply ptq kws.onnx --data kws.npz -o kws_int8.onnx",
+        "apply ptq kws.onnx --data kws.npz --device rp2040 --method minmax --per-tensor -o q.onnx",
+    ),
+)
 def apply_ptq(
     model: opt.Model,
     data: opt.Data,
@@ -204,6 +275,7 @@ def apply_ptq(
 ) -> None:
     """Static post-training quantization: a float model in, a standard ONNX model with Q/DQ out."""
     from microlith import api
+    from microlith.core.files import check_parent
 
     step = api.technique(
         "ptq",
@@ -216,6 +288,7 @@ def apply_ptq(
         float_ops=tuple(float_ops or ()),
     )
     target = None if device is None else api.device(device)
+    check_parent(out)
     with progress(quiet=quiet) as show:
         quantized = api.apply(
             api.load(model, opt.shapes(shape)),
@@ -231,7 +304,13 @@ def apply_ptq(
     print(f"wrote {out}")
 
 
-@app.command()
+@app.command(
+    short_help="One input through an artifact.",
+    epilog=examples(
+        "infer out --input image.npy",
+        "infer out --input image.npy --emulate --save scores.npy",
+    ),
+)
 def infer(
     out: opt.Out,
     input: Annotated[list[Path], typer.Option("--input", "-i", help="A .npy file an input, in order.")],
@@ -254,7 +333,14 @@ def infer(
     print_outputs(outputs, json=json)
 
 
-@app.command()
+@app.command(
+    short_help="Run an artifact again and compare; read a board log.",
+    epilog=examples(
+        "verify out",
+        "verify out --data test.npz --samples 100",
+        "verify out --board-log uart.txt",
+    ),
+)
 def verify(
     out: opt.Out,
     data: Annotated[
@@ -282,21 +368,41 @@ def verify(
         feeds = api.artifact_samples(opened, data, samples)
         rows = api.verify(opened, samples=feeds, count=samples, compiler=compiler, seed=seed, progress=show)
     print_checks(rows, json=json)
+    api.require_passed(rows)
 
 
-@app.command()
+@app.command(
+    short_help="The report again, or several runs compared.",
+    epilog=examples(
+        "report out",
+        "report out out2 out3 --html comparison.html",
+    ),
+)
 def report(
     out: Annotated[list[Path], typer.Argument(help="One directory, or several to compare.", show_default=False)],
-    html: Annotated[Path | None, typer.Option("--html", help="File to write; OUT/report.html by default.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="File to write, instead of OUT/report.html or comparison.html.")
+    ] = None,
     json: opt.Json = False,
 ) -> None:
-    """The trade-off report: one self-contained HTML file, and the same summary in the terminal."""
+    """The trade-off report: one self-contained HTML file, and the same summary in the terminal.
+
+    One directory: the page is OUT/report.html. Several: they are compared side by side in comparison.html.
+    """
+    from microlith import api
     from microlith.cli.show import print_report
 
-    print_report(out, html, json=json)
+    runs, page = api.write_report(out, html)
+    print_report(runs, page, json=json)
 
 
-@app.command()
+@app.command(
+    short_help="What is known of each device.",
+    epilog=examples(
+        "devices",
+        "devices --json",
+    ),
+)
 def devices(json: opt.Json = False) -> None:
     """List the device profiles."""
     from microlith import api
@@ -305,14 +411,20 @@ def devices(json: opt.Json = False) -> None:
     print_devices(api.devices(), json=json)
 
 
-@app.command()
+@app.command(
+    short_help="A small network, optimized and emulated.",
+    epilog=examples(
+        "demo",
+        "demo --device rp2040 -o demo-rp2040",
+    ),
+)
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write.")] = Path("microlith-demo"),
     device: opt.DeviceName = "nrf52840",
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Optimize a small network that comes along (Fashion-MNIST) for a microcontroller, and verify it in the emulator."""
+    """Optimize a small network that comes along (Fashion-MNIST) for a microcontroller, and emulate it."""
     from microlith.cli.demo import run_demo
 
     run_demo(out, device, json=json, quiet=quiet)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,9 +24,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise InputError(
-            f"cannot write {path}: {error.strerror}", hint="Choose a place that can be written."
-        ) from error
+        raise _cannot_write(path, error.strerror) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -34,32 +32,76 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def check_directory(path: Path) -> None:
+    """Refuse a place where :func:`directory` could not write, before any work is done for it.
+
+    Raises:
+        InputError: ``path`` holds something other than an earlier artifact, or cannot be made there.
+    """
+    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / "manifest.json").is_file())):
+        raise InputError(f"{path} exists and is not an artifact of microlith", hint="Name a new or an empty directory.")
+    check_parent(path)
+
+
+def check_parent(path: Path) -> None:
+    """Refuse a file or directory whose nearest parent that exists is no directory, or cannot be written.
+
+    Raises:
+        InputError: it says which parent.
+    """
+    parent = path.absolute().parent
+    while not os.path.lexists(parent):
+        parent = parent.parent
+    if not parent.is_dir():
+        raise _cannot_write(path, f"{parent} is not a directory")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise _cannot_write(path, f"permission denied in {parent}")
+
+
 @contextmanager
 def directory(path: Path) -> Iterator[Path]:
     """A temporary directory that replaces ``path`` when the block ends without an error.
 
+    Errors of the block are its own and are passed on as they are.
+
     Raises:
         InputError: ``path`` cannot be made there, or holds something other than an earlier artifact.
     """
-    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / "manifest.json").is_file())):
-        raise InputError(f"{path} exists and is not an artifact of microlith", hint="Name a new or an empty directory.")
+    check_directory(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror}", hint="Choose a place that can be written."
-        ) from error
+        raise _cannot_write(path, error.strerror) from error
     try:
         yield temporary
-        temporary.chmod(0o755)
-        _swap(temporary, path)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror}", hint="Choose a place that can be written."
-        ) from error
+        try:
+            temporary.chmod(0o755)
+            _swap(temporary, path)
+        except OSError as error:
+            raise _cannot_write(path, error.strerror) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_tree(path: Path, contents: Mapping[str, bytes]) -> None:
+    """Write a directory of files, by relative path, in one step; an earlier artifact there is replaced.
+
+    Raises:
+        InputError: ``path`` cannot be written, or holds something other than an earlier artifact.
+    """
+    with directory(path) as temporary:
+        try:
+            for name, content in contents.items():
+                target = temporary / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+        except OSError as error:
+            raise _cannot_write(path, error.strerror) from error
+
+
+def _cannot_write(path: Path, reason: str | None) -> InputError:
+    return InputError(f"cannot write {path}: {reason}", hint="Choose a place that can be written.")
 
 
 def _swap(new: Path, path: Path) -> None:

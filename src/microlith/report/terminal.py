@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from microlith.core.details import RunDetails
+from microlith.core.details import CheckRow, RunDetails
 from microlith.core.evidence import EvidenceSet
 from microlith.report import summary
 from microlith.report.format import DASH, clean, clean_lines, metric_name
@@ -28,102 +28,99 @@ def render_summary(details: RunDetails, evidence: EvidenceSet) -> Group:
 
     parts: list[RenderableType] = [_headline(details), _subject(details)]
     if details.verdicts:
-        parts += [_text(""), _verdicts(details)]
-    parts += [_text(""), _figures(details, evidence)]
+        parts += [text(""), _verdicts(details)]
+    parts += [text(""), _figures(details, evidence)]
     if details.candidates:
-        parts += [_text(""), _candidates(details)]
+        parts += [text(""), _candidates(details)]
     if details.layers:
-        parts += [_text(""), _layers(details)]
-        parts += [_text(remark, "dim") for remark in summary.layers(details).remarks]
+        parts += [text(""), _layers(details)]
+        parts += [text(remark, "dim") for remark in summary.layers(details).remarks]
     if details.checks:
-        parts += [_text(""), _checks(details)]
+        parts += [text(""), render_checks(details.checks)]
     if details.notes:
-        parts += [_text(""), *(_text(f"Note: {note}", "yellow") for note in details.notes)]
+        parts += [text(""), *(text(f"Note: {note}", "yellow") for note in details.notes)]
     return Group(*parts)
 
 
 def render_comparison(runs: Sequence[Run]) -> Table:
     """One column a run: verdict, then every figure."""
-    table = _table("Runs side by side", "")
+    table = table_of("Runs side by side", "")
     for run in runs:
-        table.add_column(_text(run.name), justify="right")
+        table.add_column(text(run.name), justify="right")
     heads = [summary.headline(run.details) for run in runs]
-    table.add_row(
-        _text("verdict"), *(_text(f"{_SIGNS[head.state]} {head.title}", _STYLES[head.state]) for head in heads)
-    )
-    table.add_row(_text("device"), *(_text(run.details.device_title) for run in runs))
+    table.add_row(text("verdict"), *(text(f"{_SIGNS[head.state]} {head.title}", _STYLES[head.state]) for head in heads))
+    table.add_row(text("device"), *(text(run.details.device_title) for run in runs))
     table.add_section()
     for metric in dict.fromkeys(item.metric for run in runs for item in run.evidence.items):
         cells = [run.evidence.get(metric) for run in runs]
         table.add_row(
-            _text(metric),
-            *(_text(summary.value_text(item), "dim" if item is None else "") for item in cells),
+            text(metric),
+            *(text(summary.value_text(item), "dim" if item is None else "") for item in cells),
         )
     return table
 
 
-def _text(text: str, style: str = "") -> Text:
+def text(content: str, style: str = "") -> Text:
     """Text that is never read as markup and holds no control characters."""
     from rich.text import Text
 
-    return Text(clean_lines(text), style=style)
+    return Text(clean_lines(content), style=style)
 
 
-def _table(title: str, *columns: str) -> Table:
+def table_of(title: str, *columns: str) -> Table:
+    """An empty table in the style of all; a column whose heading begins with ``>`` is aligned to the right."""
     from rich import box
     from rich.table import Table
 
-    table = Table(title=_text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         plain = column.removeprefix(">")
-        table.add_column(_text(plain), justify="right" if column != plain else "left", overflow="fold")
+        table.add_column(text(plain), justify="right" if column != plain else "left", overflow="fold")
     return table
 
 
 def _headline(details: RunDetails) -> Text:
     head = summary.headline(details)
-    line = _text(f"{_SIGNS[head.state]} {head.title}", _STYLES[head.state])
-    return line.append_text(_text(f"  {head.text}", "not bold"))
+    line = text(f"{_SIGNS[head.state]} {head.title}", _STYLES[head.state])
+    return line.append_text(text(f"  {head.text}", "not bold"))
 
 
 def _subject(details: RunDetails) -> Text:
     toolchain = details.toolchain or "no toolchain"
-    return _text(f"{clean(details.model)} on {clean(details.device_title)}, {clean(toolchain)}", "dim")
+    return text(f"{clean(details.model)} on {clean(details.device_title)}, {clean(toolchain)}", "dim")
 
 
 def _verdicts(details: RunDetails) -> Table:
-    table = _table("Against the budget", "", "line", ">figure", ">judged at", ">limit", "", "how")
+    table = table_of("Against the budget", "", "line", ">figure", ">judged at", ">limit", "", "how")
     for card in summary.verdict_cards(details):
         style = "green" if card.met else "red"
         table.add_row(
-            _text("✓" if card.met else "✗", style),
-            _text(card.title),
-            _text(card.value),
-            _text(card.judged or ("" if card.fill is None else card.value)),
-            _text(card.limit),
-            _text(card.excess, style),
-            _text(card.how, "dim"),
+            text("✓" if card.met else "✗", style),
+            text(card.title),
+            text(card.value),
+            text(card.judged or ("" if card.fill is None else card.value)),
+            text(card.limit),
+            text(card.excess, style),
+            text(card.how, "dim"),
         )
     return table
 
 
 def _figures(details: RunDetails, evidence: EvidenceSet) -> Table:
-    table = _table("Figures", "figure", ">value", ">95% interval", ">n", "how")
+    table = table_of("Figures", "figure", ">value", ">95% interval", ">n", "how")
     for row in summary.figure_rows(details, evidence):
-        table.add_row(
-            _text(row.title), _text(row.value), _text(row.interval), _text(f"{row.n:,}"), _text(row.how, "dim")
-        )
+        table.add_row(text(row.title), text(row.value), text(row.interval), text(f"{row.n:,}"), text(row.how, "dim"))
     return table
 
 
 def _candidates(details: RunDetails) -> Table:
     names = list(dict.fromkeys(name for row in details.candidates for name in row.settings))
-    table = _table("Candidates, on the selection part", "", *names, f">{metric_name(details.metric)}", "note")
+    table = table_of("Candidates, on the selection part", "", *names, f">{metric_name(details.metric)}", "note")
     for row in details.candidates:
         style = "bold" if row.chosen else ""
-        settings = [_text(row.settings.get(name, DASH), style) for name in names]
-        mark = _text("→" if row.chosen else "", "green")
-        table.add_row(mark, *settings, _text(f"{row.metric:.4f}", style), _text(row.note, "dim"))
+        settings = [text(row.settings.get(name, DASH), style) for name in names]
+        mark = text("→" if row.chosen else "", "green")
+        table.add_row(mark, *settings, text(f"{row.metric:.4f}", style), text(row.note, "dim"))
     return table
 
 
@@ -132,38 +129,39 @@ def _layers(details: RunDetails) -> Table:
     layers = summary.layers(details)
     lines = sorted(layers.lines, key=lambda line: -(line.share or 0))[:_HEAVIEST] if layers.basis else layers.lines
     title = f"Layers, the {len(lines)} heaviest of {len(layers.lines)}" if len(lines) < len(layers.lines) else "Layers"
-    table = _table(title, ">#", "layer", "kernel", ">MACs", ">instructions", ">cycles", f"share of {layers.basis}")
+    table = table_of(title, ">#", "layer", "kernel", ">MACs", ">instructions", ">cycles", f"share of {layers.basis}")
     if not layers.basis:
-        table.columns[-1].header = _text("share")
+        table.columns[-1].header = text("share")
     for line in lines:
         row = line.row
         share = "" if line.share is None else f"{'█' * round(_BAR * line.share)} {100 * line.share:.1f}%"
         table.add_row(
-            _text(str(row.index), "dim"),
-            _text(row.name),
-            _text(row.kernel, "dim"),
-            _text(f"{row.macs:,}"),
+            text(str(row.index), "dim"),
+            text(row.name),
+            text(row.kernel, "dim"),
+            text(f"{row.macs:,}"),
             _count(row.instructions),
             _count(row.cycles),
-            _text(share, "cyan"),
+            text(share, "cyan"),
         )
     return table
 
 
 def _count(value: int | None) -> Text:
-    return _text("not counted", "dim") if value is None else _text(f"{value:,}")
+    return text("not counted", "dim") if value is None else text(f"{value:,}")
 
 
-def _checks(details: RunDetails) -> Table:
-    table = _table("Checks", "", "compared", ">samples", ">values", ">differing", ">worst", ">allowed")
-    for row in details.checks:
+def render_checks(rows: Sequence[CheckRow]) -> Table:
+    """Comparisons of executors."""
+    table = table_of("Checks", "", "compared", ">samples", ">values", ">differing", ">worst", ">allowed")
+    for row in rows:
         table.add_row(
-            _text("✓" if row.passed else "✗", "green" if row.passed else "red"),
-            _text(row.what),
-            _text(f"{row.samples:,}"),
-            _text(f"{row.elements:,}"),
-            _text(f"{row.differing:,}"),
-            _text(f"{row.worst:.4g}"),
-            _text(f"{row.bound:.4g}"),
+            text("✓" if row.passed else "✗", "green" if row.passed else "red"),
+            text(row.what),
+            text(f"{row.samples:,}"),
+            text(f"{row.elements:,}"),
+            text(f"{row.differing:,}"),
+            text(f"{row.worst:.4g}"),
+            text(f"{row.bound:.4g}"),
         )
     return table
