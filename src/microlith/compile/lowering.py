@@ -62,7 +62,7 @@ def stored_values(values: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Flattened:
-    """A tensor whose bytes stand in another order than the one to read; a fully connected layer can move its weights."""
+    """A tensor whose bytes stand in another order than the one to read; a matrix product can move its weights."""
 
     view: View
     shape: tuple[int, ...]
@@ -117,8 +117,9 @@ class Lowering:
         return op_of(unit.node).parse(unit.node)
 
     def names(self, unit: Unit) -> tuple[str, ...]:
-        """Names of the nodes that a unit computes."""
-        return tuple(node.name or node.op_type for node in unit.nodes)
+        """Names of the ops that a unit computes, without the QuantizeLinear that closes it."""
+        nodes = (unit.node,) if unit.activation is None else (unit.node, unit.activation)
+        return tuple(node.name or node.op_type for node in nodes)
 
     def where(self, unit: Unit) -> str:
         """Name and op, for errors."""

@@ -1,4 +1,4 @@
-"""The free check: what a model needs, whether it will fit a device, and what stands in the way. No data, no compiler."""
+"""The free check: what a model needs, whether it fits a device, and what stands in the way. No data, no compiler."""
 
 from __future__ import annotations
 
