@@ -65,6 +65,10 @@ class _Dsp(FastKernel):
 class DspConv2d(_Dsp, FastConv2d):
     """``s8_conv2d__dsp_2x4``."""
 
+    def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """Those of the base class, and whether the number of output channels is even."""
+        return *super().pointers(ctx), literal("even_channels", int(self.out_channels(ctx) % CONV_CHANNELS == 0))
+
     def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
         """Whole quads of every run, then what is left of the runs; pairs of two channels interleaved."""
         weights = ctx.consts["weights"]

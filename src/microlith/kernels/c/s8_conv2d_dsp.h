@@ -6,8 +6,8 @@
  * stay there for all output channels. Bytes that lie together in a row of the input form a run: kernel_w taps where
  * columns are not dilated, else one tap. The quads of all runs come first; what is left of each run (0 to 3 bytes)
  * follows, together. Weights are packed in that order, padded with zeros to whole quads, two channels v and w
- * interleaved so that a word widens to a pair of each: each quad is the bytes v0 w0 v2 w2, v1 w1 v3 w3. The bias has had
- * x_zero times the sum of each channel's weights taken off, and padding reads as x_zero.
+ * interleaved so that a word widens to a pair of each: each quad is the bytes v0 w0 v2 w2, v1 w1 v3 w3. The bias has
+ * had x_zero times the sum of each channel's weights taken off, and padding reads as x_zero.
  */
 #ifndef ML_S8_CONV2D_DSP_H
 #define ML_S8_CONV2D_DSP_H
@@ -46,11 +46,11 @@ ML_INLINE void ml_conv_dsp_fill(int8_t *to, int32_t count, int32_t value)
 
 /* One quad widened into a column: 5 instructions of 4 bytes. */
 #define ML_CONV_DSP_WIDEN                                                                                             \
-    "ldr.w %[word], [%[from]], #4\n\t"                                                                                \
-    "sxtb16 %[odd], %[word], ror #8\n\t"                                                                              \
-    "sxtb16 %[word], %[word]\n\t"                                                                                     \
-    "str.w %[odd], [%[column], #16]\n\t"                                                                              \
-    "str.w %[word], [%[column]], #32\n\t"
+    "ldr.w %[word], [%[from]], #4\n"                                                                                  \
+    "sxtb16 %[odd], %[word], ror #8\n"                                                                                \
+    "sxtb16 %[word], %[word]\n"                                                                                       \
+    "str.w %[odd], [%[column], #16]\n"                                                                                \
+    "str.w %[word], [%[column]], #32\n"
 
 /* Widen `quads` (at least 1) quads into the column of one pixel; returns the rest of the column. Four quads a turn; the
  * first turn is entered in its middle where their number is no multiple of four. */
@@ -61,10 +61,10 @@ ML_INLINE uint32_t *ml_conv_dsp_widen(uint32_t *column, const int8_t *from, int3
     uint32_t word;
     uint32_t odd;
     __asm__ volatile(
-        "add pc, %[skipped]\n\t" /* pc reads as the address of this instruction plus 4 */
+        "add pc, %[skipped]\n" /* pc reads as the address of this instruction plus 4 */
         "nop\n"
-        "1:\n\t" ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN
-        "cmp %[from], %[end]\n\t"
+        "1:\n" ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN
+        "cmp %[from], %[end]\n"
         "bne 1b"
         : [from] "+r"(from), [column] "+r"(column), [word] "=&r"(word), [odd] "=&r"(odd)
         : [end] "r"(end), [skipped] "r"(skipped_bytes)
@@ -128,21 +128,21 @@ static ML_NOINLINE void ml_conv_dsp_gather(const ml_conv_dsp *conv, uint32_t *co
 
 /* A pair of products of 2 channels (r0) and 4 pixels (r1): 15 instructions of 4 bytes. */
 #define ML_CONV_DSP_PAIR                                                                                              \
-    "ldr r11, [r0], #4\n\t"                                                                                           \
-    "ldr r7, [r1], #4\n\t"                                                                                            \
-    "ldr r12, [r1], #4\n\t"                                                                                           \
-    "sxtb16 lr, r11, ror #8\n\t"                                                                                      \
-    "sxtb16 r11, r11\n\t"                                                                                             \
-    "smlad r2, r7, r11, r2\n\t"                                                                                       \
-    "smlad r3, r7, lr, r3\n\t"                                                                                        \
-    "smlad r4, r12, r11, r4\n\t"                                                                                      \
-    "smlad r5, r12, lr, r5\n\t"                                                                                       \
-    "ldr r7, [r1], #4\n\t"                                                                                            \
-    "ldr r12, [r1], #4\n\t"                                                                                           \
-    "smlad r6, r7, r11, r6\n\t"                                                                                       \
-    "smlad r8, r7, lr, r8\n\t"                                                                                        \
-    "smlad r9, r12, r11, r9\n\t"                                                                                      \
-    "smlad r10, r12, lr, r10\n\t"
+    "ldr r11, [r0], #4\n"                                                                                             \
+    "ldr r7, [r1], #4\n"                                                                                              \
+    "ldr r12, [r1], #4\n"                                                                                             \
+    "sxtb16 lr, r11, ror #8\n"                                                                                        \
+    "sxtb16 r11, r11\n"                                                                                               \
+    "smlad r2, r7, r11, r2\n"                                                                                         \
+    "smlad r3, r7, lr, r3\n"                                                                                          \
+    "smlad r4, r12, r11, r4\n"                                                                                        \
+    "smlad r5, r12, lr, r5\n"                                                                                         \
+    "ldr r7, [r1], #4\n"                                                                                              \
+    "ldr r12, [r1], #4\n"                                                                                             \
+    "smlad r6, r7, r11, r6\n"                                                                                         \
+    "smlad r8, r7, lr, r8\n"                                                                                          \
+    "smlad r9, r12, r11, r9\n"                                                                                        \
+    "smlad r10, r12, lr, r10\n"
 
 /* Accumulate `quads` (at least 1) quads of 2 channels and 4 pixels; acc[2 * pixel + channel]. Returns the weights of
  * the next two channels. All registers but sp and r7 are named; r7 is saved, for a compiler may keep its frame there.
@@ -163,14 +163,14 @@ ML_INLINE const int8_t *ml_conv_dsp_multiply(
     register const uint32_t *end __asm__("r11") = columns + ML_CONV_DSP_WORDS * quads;
     register int32_t skipped_bytes __asm__("r12") = 2 * 15 * 4 * (-quads & 3);
     __asm__ volatile(
-        "push {r7, r11}\n\t"
-        "add pc, r12\n\t" /* pc reads as the address of this instruction plus 4 */
+        "push {r7, r11}\n"
+        "add pc, r12\n" /* pc reads as the address of this instruction plus 4 */
         "nop\n"
-        "1:\n\t" ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR
+        "1:\n" ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR
             ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR
-        "ldr r7, [sp, #4]\n\t"
-        "cmp r1, r7\n\t"
-        "bne 1b\n\t"
+        "ldr r7, [sp, #4]\n"
+        "cmp r1, r7\n"
+        "bne 1b\n"
         "pop {r7, r11}"
         : "+r"(w), "+r"(a), "+r"(acc0), "+r"(acc1), "+r"(acc2), "+r"(acc3), "+r"(acc4), "+r"(acc5), "+r"(acc6),
           "+r"(acc7), "+r"(end), "+r"(skipped_bytes)
@@ -187,12 +187,137 @@ ML_INLINE const int8_t *ml_conv_dsp_multiply(
     return w;
 }
 
+#if ML_ARM_FPU
+/* ml_conv_dsp_channels for float scales of each channel, the limits of int8 and an even number of channels: one loop,
+ * which keeps in FPU registers what is needed once for each two channels. r7 is saved, for a compiler may keep its
+ * frame there. */
+ML_INLINE void ml_conv_dsp_even_channels(int8_t *const to[ML_CONV_DSP_PIXELS], const int8_t *weights,
+    const int32_t *bias, const uint32_t *columns, int32_t quads, int32_t out_channels, const float *scale,
+    int32_t zero)
+{
+    register const int8_t *w __asm__("r0") = weights;
+    const uint32_t *const end = columns + ML_CONV_DSP_WORDS * quads;
+    const int32_t skipped_bytes = 2 * 15 * 4 * (-quads & 3);
+    int32_t o = 0;
+    __asm__ volatile(
+        "push {r7}\n"
+        "2:\n"
+        "vmov r7, %[bias]\n"
+        "ldr r2, [r7], #4\n"
+        "ldr r3, [r7], #4\n"
+        "vmov %[bias], r7\n"
+        "mov r4, r2\n"
+        "mov r5, r3\n"
+        "mov r6, r2\n"
+        "mov r8, r3\n"
+        "mov r9, r2\n"
+        "mov r10, r3\n"
+        "vmov r1, %[columns]\n"
+        "vmov r12, %[skipped]\n"
+        "add pc, r12\n" /* pc reads as the address of this instruction plus 4 */
+        "nop\n"
+        "1:\n" ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR
+            ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR
+        "vmov r7, %[end]\n"
+        "cmp r1, r7\n"
+        "bne 1b\n"
+        "vmov r7, %[scale]\n"
+        "vldmia r7!, {s0, s1}\n"
+        "vmov %[scale], r7\n"
+        "vmov s2, s3, r2, r3\n"
+        "vmov s4, s5, r4, r5\n"
+        "vmov s6, s7, r6, r8\n"
+        "vmov s8, s9, r9, r10\n"
+        "vcvt.f32.s32 s2, s2\n"
+        "vcvt.f32.s32 s3, s3\n"
+        "vcvt.f32.s32 s4, s4\n"
+        "vcvt.f32.s32 s5, s5\n"
+        "vcvt.f32.s32 s6, s6\n"
+        "vcvt.f32.s32 s7, s7\n"
+        "vcvt.f32.s32 s8, s8\n"
+        "vcvt.f32.s32 s9, s9\n"
+        "vmul.f32 s2, s2, s0\n"
+        "vmul.f32 s3, s3, s1\n"
+        "vmul.f32 s4, s4, s0\n"
+        "vmul.f32 s5, s5, s1\n"
+        "vmul.f32 s6, s6, s0\n"
+        "vmul.f32 s7, s7, s1\n"
+        "vmul.f32 s8, s8, s0\n"
+        "vmul.f32 s9, s9, s1\n"
+        "vcvtr.s32.f32 s2, s2\n"
+        "vcvtr.s32.f32 s3, s3\n"
+        "vcvtr.s32.f32 s4, s4\n"
+        "vcvtr.s32.f32 s5, s5\n"
+        "vcvtr.s32.f32 s6, s6\n"
+        "vcvtr.s32.f32 s7, s7\n"
+        "vcvtr.s32.f32 s8, s8\n"
+        "vcvtr.s32.f32 s9, s9\n"
+        "vmov r2, r3, s2, s3\n"
+        "vmov r4, r5, s4, s5\n"
+        "vmov r6, r8, s6, s7\n"
+        "vmov r9, r10, s8, s9\n"
+        "vmov r7, %[zero]\n"
+        "qadd r2, r2, r7\n"
+        "qadd r3, r3, r7\n"
+        "qadd r4, r4, r7\n"
+        "qadd r5, r5, r7\n"
+        "qadd r6, r6, r7\n"
+        "qadd r8, r8, r7\n"
+        "qadd r9, r9, r7\n"
+        "qadd r10, r10, r7\n"
+        "ssat r2, #8, r2\n"
+        "ssat r3, #8, r3\n"
+        "ssat r4, #8, r4\n"
+        "ssat r5, #8, r5\n"
+        "ssat r6, #8, r6\n"
+        "ssat r8, #8, r8\n"
+        "ssat r9, #8, r9\n"
+        "ssat r10, #8, r10\n"
+        "vmov r1, %[to]\n"
+        "ldr r11, [r1, #12]\n"
+        "ldr r12, [r1, #8]\n"
+        "ldr lr, [r1, #4]\n"
+        "ldr r1, [r1]\n"
+        "vmov r7, %[o]\n"
+        "adds r7, #1\n"
+        "strb r10, [r11, r7]\n"
+        "strb r8, [r12, r7]\n"
+        "strb r5, [lr, r7]\n"
+        "strb r3, [r1, r7]\n"
+        "subs r7, #1\n"
+        "strb r9, [r11, r7]\n"
+        "strb r6, [r12, r7]\n"
+        "strb r4, [lr, r7]\n"
+        "strb r2, [r1, r7]\n"
+        "adds r7, #2\n"
+        "vmov %[o], r7\n"
+        "vmov r11, %[count]\n"
+        "cmp r7, r11\n"
+        "bne 2b\n"
+        "pop {r7}"
+        : "+r"(w), [bias] "+t"(bias), [scale] "+t"(scale), [o] "+t"(o)
+        : [columns] "t"(columns), [end] "t"(end), [skipped] "t"(skipped_bytes), [zero] "t"(zero), [to] "t"(to),
+          [count] "t"(out_channels)
+        : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "s0", "s1", "s2", "s3", "s4",
+          "s5", "s6", "s7", "s8", "s9", "cc", "memory");
+}
+#endif
+
 /* All output channels of the pixels gathered. Results are stored from the last to the first, so that what is not wanted
  * can be stored where a wanted result follows: a pixel that is not there has the address of the first one, and a second
  * channel that is not there that of the channel before. */
 ML_INLINE void ml_conv_dsp_channels(int8_t *const to[ML_CONV_DSP_PIXELS], const int8_t *weights, const int32_t *bias,
-    const uint32_t *columns, int32_t quads, int32_t out_channels, ml_requant how, ml_dsp_output out)
+    const uint32_t *columns, int32_t quads, int32_t out_channels, int32_t even_channels, ml_requant how,
+    ml_dsp_output out)
 {
+#if ML_ARM_FPU
+    if (even_channels && how.kind == ML_FLOAT && how.per_channel && out.full_range) {
+        ml_conv_dsp_even_channels(to, weights, bias, columns, quads, out_channels, how.scale, out.zero);
+        return;
+    }
+#else
+    (void)even_channels;
+#endif
     for (int32_t o = 0; o < out_channels; o += 2) {
         const int32_t second = o + 1 < out_channels ? o + 1 : o;
         const int32_t bias0 = bias[o];
@@ -208,14 +333,14 @@ ML_INLINE void ml_conv_dsp_channels(int8_t *const to[ML_CONV_DSP_PIXELS], const 
     }
 }
 
-/* scratch: 32 bytes for each quad of K, then two runs, and what is left of all runs. */
-ML_INLINE void s8_conv2d__dsp_2x4(
-    int8_t *y, const int8_t *x, const int8_t *weights, const int32_t *bias, void *scratch, int32_t kind,
-    const float *scale, const int32_t *multiplier, const int8_t *shift, int32_t per_channel, int32_t full_range,
-    int32_t row_begin, int32_t row_end, int32_t x_ring, int32_t y_ring, int32_t height, int32_t width,
-    int32_t channels, int32_t out_width, int32_t out_channels, int32_t kernel_h, int32_t kernel_w,
-    int32_t stride_h, int32_t stride_w, int32_t dilation_h, int32_t dilation_w, int32_t pad_top,
-    int32_t pad_left, int32_t x_zero, int32_t y_zero, int32_t low, int32_t high)
+/* scratch: 32 bytes for each quad of K, then two runs, and what is left of all runs. even_channels promises that the
+ * number of output channels is even. */
+ML_INLINE void s8_conv2d__dsp_2x4(int8_t *y, const int8_t *x, const int8_t *weights, const int32_t *bias,
+    void *scratch, int32_t kind, const float *scale, const int32_t *multiplier, const int8_t *shift,
+    int32_t per_channel, int32_t full_range, int32_t even_channels, int32_t row_begin, int32_t row_end, int32_t x_ring,
+    int32_t y_ring, int32_t height, int32_t width, int32_t channels, int32_t out_width, int32_t out_channels,
+    int32_t kernel_h, int32_t kernel_w, int32_t stride_h, int32_t stride_w, int32_t dilation_h, int32_t dilation_w,
+    int32_t pad_top, int32_t pad_left, int32_t x_zero, int32_t y_zero, int32_t low, int32_t high)
 {
     const ml_requant how = ml_make_requant(kind, scale, multiplier, shift, per_channel);
     const ml_dsp_output out = {full_range, y_zero, low, high};
@@ -242,7 +367,8 @@ ML_INLINE void s8_conv2d__dsp_2x4(
                 }
             }
             if (count == ML_CONV_DSP_PIXELS) {
-                ml_conv_dsp_channels(to, weights, bias, columns, quads, out_channels, how, out);
+                ml_conv_dsp_channels(
+                    to, weights, bias, columns, quads, out_channels, even_channels, how, out);
                 count = 0;
             }
         }

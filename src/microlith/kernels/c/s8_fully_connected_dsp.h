@@ -35,20 +35,20 @@ ML_INLINE void ml_fully_connected_dsp_widen(uint32_t *wide, const int8_t *x, int
 
 /* A pair of products of 4 outputs (r0) and x (r1): 11 instructions of 4 bytes. */
 #define ML_FULLY_CONNECTED_DSP_PAIR                                                                                   \
-    "ldr.w r3, [r1], #4\n\t"                                                                                          \
-    "ldr.w r9, [r0], #4\n\t"                                                                                          \
-    "ldr.w r10, [r0], #4\n\t"                                                                                         \
-    "sxtb16 r12, r9\n\t"                                                                                              \
-    "sxtb16 r9, r9, ror #8\n\t"                                                                                       \
-    "smlad r4, r3, r12, r4\n\t"                                                                                       \
-    "smlad r5, r3, r9, r5\n\t"                                                                                        \
-    "sxtb16 r12, r10\n\t"                                                                                             \
-    "sxtb16 r10, r10, ror #8\n\t"                                                                                     \
-    "smlad r6, r3, r12, r6\n\t"                                                                                       \
-    "smlad r8, r3, r10, r8\n\t"
+    "ldr.w r3, [r1], #4\n"                                                                                            \
+    "ldr.w r9, [r0], #4\n"                                                                                            \
+    "ldr.w r10, [r0], #4\n"                                                                                           \
+    "sxtb16 r12, r9\n"                                                                                                \
+    "sxtb16 r9, r9, ror #8\n"                                                                                         \
+    "smlad r4, r3, r12, r4\n"                                                                                         \
+    "smlad r5, r3, r9, r5\n"                                                                                          \
+    "sxtb16 r12, r10\n"                                                                                               \
+    "sxtb16 r10, r10, ror #8\n"                                                                                       \
+    "smlad r6, r3, r12, r6\n"                                                                                         \
+    "smlad r8, r3, r10, r8\n"
 
-/* Accumulate `quads` (at least 1) quads of 4 outputs; returns the weights of the next ones. Four quads a turn; the first
- * turn is entered in its middle where their number is no multiple of four. */
+/* Accumulate `quads` (at least 1) quads of 4 outputs; returns the weights of the next ones. Four quads a turn; the
+ * first turn is entered in its middle where their number is no multiple of four. */
 ML_INLINE const int8_t *ml_fully_connected_dsp_multiply(
     int32_t acc[ML_FULLY_CONNECTED_DSP_LANES], const int8_t *weights, const uint32_t *wide, int32_t quads)
 {
@@ -61,12 +61,12 @@ ML_INLINE const int8_t *ml_fully_connected_dsp_multiply(
     register int32_t acc2 __asm__("r6") = acc[2];
     register int32_t acc3 __asm__("r8") = acc[3];
     __asm__ volatile(
-        "add pc, r3\n\t" /* pc reads as the address of this instruction plus 4 */
+        "add pc, r3\n" /* pc reads as the address of this instruction plus 4 */
         "nop\n"
-        "1:\n\t" ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR
+        "1:\n" ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR
             ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR
                 ML_FULLY_CONNECTED_DSP_PAIR ML_FULLY_CONNECTED_DSP_PAIR
-        "cmp r1, r2\n\t"
+        "cmp r1, r2\n"
         "bne 1b"
         : "+r"(w), "+r"(at), "+r"(acc0), "+r"(acc1), "+r"(acc2), "+r"(acc3), "+r"(skipped_bytes)
         : "r"(end)
