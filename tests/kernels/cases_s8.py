@@ -365,7 +365,8 @@ def quantize(rng: Rng, count: int) -> Case:
     y = random_qparams(rng, 0.25)
     ties = (np.arange(count) - count // 2).astype(np.float32) * np.float32(0.125)
     values = np.concatenate([ties, rng.normal(0, 60, count), [3e38, -3e38, 1e-40, 0.0]]).astype(np.float32)
-    expected = integer_move.quantize(values, y)
+    with np.errstate(over="ignore"):
+        expected = integer_move.quantize(values, y)
     ctx = context(
         "quantize", Convert(), [view("x", values.shape, "f32")], view("y", values.shape, "s8", y), low=None, high=None
     )
