@@ -37,9 +37,9 @@
 #define ML_RESTRICT
 #endif
 
-/* First statement of a block whose products must be rounded before they are added. */
+/* First statement of a block whose products must be rounded before they are added, and whose sums must stay in order. */
 #if defined(__clang__)
-#define ML_NO_CONTRACTION _Pragma("clang fp contract(off)")
+#define ML_NO_CONTRACTION _Pragma("clang fp contract(off)") _Pragma("clang fp reassociate(off)")
 #else
 #define ML_NO_CONTRACTION
 #endif
