@@ -85,6 +85,15 @@ def test_what_was_used_longest_ago_goes_when_the_cache_is_full(source, tmp_path,
     assert len(kept(own_cache)) == 2
 
 
+def test_object_files_of_past_weeks_are_dropped(own_cache):
+    today = build_cache.object_directory()
+    for name in (today.name, "objects-2020-01"):
+        (own_cache / name).mkdir()
+    assert build_cache.object_directory() == today
+    assert today.is_dir()
+    assert not (own_cache / "objects-2020-01").exists()
+
+
 def test_equal_input_gives_equal_bytes(source, tmp_path):
     for name in ("a.so", "b.so"):
         build(source, tmp_path / name, use_cache=False)

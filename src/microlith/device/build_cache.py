@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from datetime import date, timedelta
 from pathlib import Path
 
 from filelock import FileLock
@@ -16,6 +17,7 @@ from platformdirs import user_cache_path
 from microlith.core.errors import ToolchainError
 
 _LOCK_TIMEOUT_S = 900
+_OBJECTS = "objects-"
 _KEPT_BYTES_AT_MOST = 512 * 1024 * 1024
 
 
@@ -34,6 +36,20 @@ def cache_directory() -> Path:
             hint="Set XDG_CACHE_HOME to a directory that can be written.",
         ) from error
     return path
+
+
+def object_directory() -> Path:
+    """Where zig keeps object files that several links share: one directory a week, older ones are dropped."""
+    this_week, last_week = (_week(days) for days in (0, 7))
+    for path in cache_directory().glob(f"{_OBJECTS}*"):
+        if path.name not in (this_week, last_week):
+            shutil.rmtree(path, ignore_errors=True)
+    return cache_directory() / this_week
+
+
+def _week(days_ago: int) -> str:
+    year, week, _ = (date.today() - timedelta(days=days_ago)).isocalendar()
+    return f"{_OBJECTS}{year}-{week:02}"
 
 
 def content_key(words: Iterable[str], files: Sequence[Path], include_dirs: Sequence[Path]) -> str:

@@ -254,8 +254,11 @@ def _run(command: Sequence[str], title: str) -> str:
 
 
 def _environment() -> Mapping[str, str]:
-    kept = str(build_cache.cache_directory() / "zig")
-    return {**os.environ, "ZIG_GLOBAL_CACHE_DIR": kept, "ZIG_LOCAL_CACHE_DIR": kept, "LC_ALL": "C"}
+    directories = {
+        "ZIG_GLOBAL_CACHE_DIR": str(build_cache.cache_directory() / "zig"),
+        "ZIG_LOCAL_CACHE_DIR": str(build_cache.object_directory()),
+    }
+    return {**os.environ, **directories, "LC_ALL": "C"}
 
 
 def _first_lines(message: str) -> str:
