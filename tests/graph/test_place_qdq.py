@@ -375,6 +375,16 @@ def test_nan_weights_are_refused_with_the_node() -> None:
         place_qdq(model, {"x": (0.0, 1.0), "y": (0.0, 1.0)}, Scheme(), "float")
 
 
+@pytest.mark.parametrize(("depth", "fits"), [(33_025, True), (33_026, False)])
+def test_a_product_of_activations_that_could_overflow_is_refused(depth: int, fits: bool) -> None:
+    model = build([node("MatMul", "y", "a", "b")], {"a": [1, depth], "b": [depth, 1]}, {"y": [1, 1]})
+    if fits:
+        assert values_to_observe(model) == ("a", "b", "y")
+    else:
+        with pytest.raises(UnsupportedError, match="32 bits"):
+            values_to_observe(model)
+
+
 def test_an_endless_pad_value_is_refused() -> None:
     weights = {"pads": np.array([0, 0, 0, 1]), "value": np.float32(-np.inf).reshape(())}
     model = build([node("Pad", "y", "x", "pads", "value")], {"x": [1, 4]}, {"y": [1, 5]}, weights)

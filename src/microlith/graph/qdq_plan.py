@@ -13,8 +13,9 @@ import onnx_ir as ir
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.graph.qdq_rules import data_inputs, rule_of
 from microlith.graph.units import fused_activation
-from microlith.graph.values import constant, describe, input_at
+from microlith.graph.values import constant, describe, input_at, static_shape
 from microlith.quant.types import QParams
+from microlith.quant.weights import ACCUMULATOR_LIMIT
 
 Kind = Literal["integer", "float", "raw", "given"]
 
@@ -144,7 +145,12 @@ def _check_operands(node: ir.Node) -> None:
                 raise _refusal(node, f"the {what} {value.name!r} are not constant")
     if node.op_type == "Gemm" and node.attributes.get_int("transA", 0) != 0:
         raise _refusal(node, "Gemm with transA has no integer form")
-    if all(constant(value) is not None for value in data_inputs(node)):
+    operands = data_inputs(node)
+    if rule.role == "matmul" and all(constant(value) is None for value in operands):
+        depth = static_shape(operands[0])[-1]
+        if depth * 255 * 255 > ACCUMULATOR_LIMIT:
+            raise _refusal(node, f"sums of {depth} products can exceed 32 bits")
+    if all(constant(value) is not None for value in operands):
         raise UnsupportedError("all inputs are constant", node=describe(node), hint="Run the graph passes first.")
     if node.op_type == "Pad":
         pad = constant(input_at(node, 2))

@@ -7,7 +7,7 @@ reads its range from that histogram, so that trying other settings costs no seco
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -46,10 +46,14 @@ class Statistics:
 
     histograms: Mapping[str, Histogram]
     samples: int
+    _known: dict[object, dict[str, tuple[float, float]]] = field(default_factory=dict, repr=False, compare=False)
 
     def ranges(self, scheme: Scheme) -> dict[str, tuple[float, float]]:
-        """The range of every value by the scheme's calibration method."""
-        return {name: range_of(histogram, scheme) for name, histogram in self.histograms.items()}
+        """The range of every value by the scheme's calibration method; found once for settings that share it."""
+        key = scheme.calibration, scheme.percentile, scheme.grid
+        if key not in self._known:
+            self._known[key] = {name: range_of(histogram, scheme) for name, histogram in self.histograms.items()}
+        return dict(self._known[key])
 
 
 def observe(
