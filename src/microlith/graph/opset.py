@@ -173,7 +173,6 @@ def _softmax(node: ir.Node, version: int, types: Types) -> None:
     info = types.get(source.name)
     shape = source.shape if info is None else info.shape
     rank = None if shape is None else len(tuple(shape))
-    node.attributes.add(ir.AttrInt64("axis", -1))
     if axis == -1 or (rank is not None and axis == rank - 1):
         return
     graph, dtype = node.graph, source.dtype if info is None else info.dtype

@@ -17,10 +17,6 @@ def model_bytes(model: ir.Model) -> bytes:
     proto.producer_name = "microlith"
     for field in ("producer_version", "doc_string", "domain", "model_version"):
         proto.ClearField(field)
-    entries = sorted((entry.key, entry.value) for entry in proto.metadata_props)
-    proto.ClearField("metadata_props")
-    for key, value in entries:
-        proto.metadata_props.add(key=key, value=value)
     for item in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
         item.ClearField("doc_string")
         item.ClearField("metadata_props")

@@ -44,6 +44,23 @@ def test_a_pair_is_composed(rewrite, x):
     assert list(rewrite.model.graph[0].attributes["perm"].as_ints()) == [0, 3, 1, 2]
 
 
+def test_the_order_of_a_composition(rewrite, x):
+    nodes = [T("x", "a", [0, 1, 3, 2]), T("a", "y", [0, 2, 3, 1])]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 5, 4, 3]})
+    assert rewrite(proto, CancelTransposes(), x=x) == ["Transpose"]
+    assert list(rewrite.model.graph[0].attributes["perm"].as_ints()) == [0, 3, 2, 1]
+
+
+def test_two_operands_transposed_differently_stay(load, run, rng):
+    nodes = [T("x", "a", [0, 2, 1]), T("z", "b", [2, 1, 0]), helper.make_node("Add", ["a", "b"], ["c"])]
+    nodes.append(T("c", "y", [0, 2, 1]))
+    proto = models.make_model(nodes, {"x": [1, 3, 4], "z": [3, 4, 1]}, {"y": [1, 3, 4]})
+    proto.graph.input[1].type.tensor_type.shape.dim[0].dim_value = 1
+    proto.graph.input[1].type.tensor_type.shape.dim[2].dim_value = 1
+    feeds = {"x": rng.random((1, 3, 4), np.float32), "z": rng.random((1, 4, 1), np.float32)}
+    assert settle(load, run, proto, **feeds).count("Add") == 1
+
+
 def test_one_transpose_undone_twice(load, run, x):
     nodes = [
         T("x", "a", NHWC),

@@ -42,3 +42,11 @@ def test_two_computed_operands_stay(rewrite, rng):
     proto = models.make_model(nodes, {"x": [1, 1]}, {"y": [1, 1]})
     rewrite(proto, FuseMatMulAdd(), x=rng.random((1, 1), np.float32))
     assert rewrite.result.changes == 0
+
+
+def test_a_product_that_others_read_stays(rewrite, rng):
+    proto = product([1, 4], [1, 3], np.float32([1, 2, 3]))
+    proto.graph.node.append(helper.make_node("Neg", ["m"], ["z"]))
+    proto.graph.output.append(helper.make_tensor_value_info("z", 1, [1, 3]))
+    rewrite(proto, FuseMatMulAdd(), x=rng.random((1, 4), np.float32))
+    assert rewrite.result.changes == 0
