@@ -37,8 +37,15 @@ def candidates(ctx: CallContext, device: Device) -> tuple[tuple[Kernel, Fit], ..
 
 
 def kernel(name: str) -> Kernel:
-    """The descriptor of that name, which must exist."""
-    return next(item for item in ALL if item.name == name)
+    """The descriptor of that name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for item in ALL:
+        if item.name == name:
+            return item
+    raise KeyError(name)
 
 
 __all__ = ["ALL", "FAST", "PORTABLE", "candidates", "header_text", "headers_needed", "kernel"]

@@ -6,7 +6,7 @@
 #include "f32_block.h"
 #include "ml_window.h"
 
-/* The taps inside the input of `rows` neighbouring output columns, `at` being the first; all have the same valid taps. */
+/* The taps inside the input of `rows` neighbouring output columns, `at` being the first; all have the same taps. */
 ML_INLINE void ml_f32_conv2d_taps(float acc[][ML_F32_LANES], const float *x, const float *w, const ml_window *window,
     const ml_place *at, int32_t depth, int32_t rows)
 {

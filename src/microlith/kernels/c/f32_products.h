@@ -58,7 +58,8 @@ ML_INLINE void f32_matmul__portable(float *ML_RESTRICT y, const float *ML_RESTRI
                     ml_f32_block(acc, in, depth, b + column, columns, depth, ML_F32_ROWS, ML_F32_LANES);
                 }
                 for (int32_t line = 0; line < count; ++line) {
-                    ml_f32_store(y + (row + line) * columns + column, columns, acc + line, lanes, 1, clamped, low, high);
+                    float *out = y + (row + line) * columns + column;
+                    ml_f32_store(out, columns, acc + line, lanes, 1, clamped, low, high);
                 }
             }
         }

@@ -37,7 +37,7 @@
 #define ML_RESTRICT
 #endif
 
-/* First statement of a block whose products must be rounded before they are added, and whose sums must stay in order. */
+/* First statement of a block whose products are rounded before they are added, and whose sums stay in order. */
 #if defined(__clang__)
 #define ML_NO_CONTRACTION _Pragma("clang fp contract(off)") _Pragma("clang fp reassociate(off)")
 #else
@@ -212,8 +212,8 @@ ML_INLINE int32_t ml_requantize(
     if (how.kind == ML_FLOAT) {
         return ml_round_clamp((float)acc * how.scale[index], zero, low, high);
     }
-    return ml_clamp(
-        ml_multiply_by_quantized_multiplier(acc, how.multiplier[index], how.shift[index]), low - zero, high - zero) + zero;
+    acc = ml_multiply_by_quantized_multiplier(acc, how.multiplier[index], how.shift[index]);
+    return ml_clamp(acc, low - zero, high - zero) + zero;
 }
 
 #endif

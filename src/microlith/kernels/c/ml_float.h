@@ -2,8 +2,8 @@
 /*
  * Functions of floats without a C library.
  *
- * Coefficients are weighted minimax fits made for this file. Greatest relative errors against float64, over all floats of
- * the ranges: ml_exp 2e-7 on [-87, 88.7]; ml_tanh 4e-7; ml_sigmoid 4e-7 for x above -87. NaN has no defined result.
+ * Coefficients are weighted minimax fits made for this file. Relative errors against float64 stay below: ml_exp 2e-7
+ * for |x| <= 87; ml_tanh 4e-7; ml_sigmoid 4e-7 for |x| <= 87. NaN has no defined result.
  */
 #ifndef ML_FLOAT_H
 #define ML_FLOAT_H

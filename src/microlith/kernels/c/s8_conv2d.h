@@ -45,9 +45,9 @@ ML_INLINE int32_t ml_s8_conv2d_filter(int32_t acc, const int8_t *x, const int8_t
 /*
  * y[row, column, o] = requantize(bias[o] + sum over taps and channels of x * (w - weight_zero[o])).
  *
- * bias holds the layer's bias less x_zero * (sum of w - weight_zero), so that x needs no subtraction; a tap in the padding
- * adds x_zero * (w - weight_zero), which makes its contribution 0. weights are O,KH,KW,channels/groups. weight_zero may be
- * null. padded is 0 where no window leaves the input; x_zero is then not read.
+ * bias holds the layer's bias less x_zero * (sum of w - weight_zero), so that x needs no subtraction; a tap in the
+ * padding adds x_zero * (w - weight_zero), which makes its contribution 0. weights are O,KH,KW,channels/groups.
+ * weight_zero may be null. padded is 0 where no window leaves the input; x_zero is then not read.
  */
 ML_INLINE void s8_conv2d__portable(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x,
     const int8_t *ML_RESTRICT weights, const int32_t *ML_RESTRICT bias, const int32_t *ML_RESTRICT weight_zero,

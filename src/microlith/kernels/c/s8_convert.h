@@ -18,8 +18,8 @@ ML_INLINE void x8_flip_sign__portable(uint8_t *y, const uint8_t *x, int32_t row_
     }
 }
 
-/* y = clamp(round_half_even(x / scale) + zero, low, high). y may lie at or before x: each value is read before its place
- * is written. */
+/* y = clamp(round_half_even(x / scale) + zero, low, high). y may lie at or before x: each value is read before its
+ * place is written. */
 ML_INLINE void f32_quantize_s8__portable(
     int8_t *y, const float *x, int32_t count, float scale, int32_t zero, int32_t low, int32_t high)
 {

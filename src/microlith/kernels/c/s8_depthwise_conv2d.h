@@ -45,8 +45,8 @@ ML_INLINE void ml_s8_depthwise_lanes(int32_t *acc, const int8_t *x, const int8_t
 /*
  * y[row, column, c * filters + f] = requantize(bias[.] + sum over taps of x[., ., c] * (w - weight_zero[.])).
  *
- * weights are KH,KW,channels*filters; bias, weight_zero, padded and x_zero as in s8_conv2d__portable. Neighbouring channels
- * are accumulated together where filters is 1.
+ * weights are KH,KW,channels*filters; bias, weight_zero, padded and x_zero as in s8_conv2d__portable. Neighbouring
+ * channels are accumulated together where filters is 1.
  */
 ML_INLINE void s8_depthwise_conv2d__portable(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x,
     const int8_t *ML_RESTRICT weights, const int32_t *ML_RESTRICT bias, const int32_t *ML_RESTRICT weight_zero,

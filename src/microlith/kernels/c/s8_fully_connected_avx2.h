@@ -2,8 +2,8 @@
 /*
  * s8 fully connected: 4 outputs at a time, on AVX2.
  *
- * A row of x is widened to 16 bits once. weights: O,K padded with zeros to a multiple of 16 in K and of 4 in O; the bias
- * has had x_zero times the sum of each output's weights taken off.
+ * A row of x is widened to 16 bits once. weights: O,K padded with zeros to a multiple of 16 in K and of 4 in O; the
+ * bias has had x_zero times the sum of each output's weights taken off.
  */
 #ifndef ML_S8_FULLY_CONNECTED_AVX2_H
 #define ML_S8_FULLY_CONNECTED_AVX2_H

@@ -22,11 +22,12 @@ ML_INLINE void ml_s8_matmul_lanes(int32_t *acc, const int8_t *a, const int8_t *b
     }
 }
 
-/* y[i, m, n] = requantize(sum over k of (a[i, m, k] - a_zero) * (b[i, k, n] - b_zero)); a batch stride of 0 broadcasts. */
+/* y[i, m, n] = requantize(sum over k of (a[i, m, k] - a_zero) * (b[i, k, n] - b_zero)); a batch stride of 0 repeats. */
 ML_INLINE void s8_matmul__portable(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT a, const int8_t *ML_RESTRICT b,
     int32_t kind, const float *ML_RESTRICT scale, const int32_t *ML_RESTRICT multiplier,
-    const int8_t *ML_RESTRICT shift, int32_t batch, int32_t rows, int32_t depth, int32_t columns, int32_t a_batch_stride,
-    int32_t b_batch_stride, int32_t a_zero, int32_t b_zero, int32_t y_zero, int32_t low, int32_t high)
+    const int8_t *ML_RESTRICT shift, int32_t batch, int32_t rows, int32_t depth, int32_t columns,
+    int32_t a_batch_stride, int32_t b_batch_stride, int32_t a_zero, int32_t b_zero, int32_t y_zero, int32_t low,
+    int32_t high)
 {
     const ml_requant how = ml_make_requant(kind, scale, multiplier, shift, 0);
     for (int32_t i = 0; i < batch; ++i, a += a_batch_stride, b += b_batch_stride) {

@@ -13,6 +13,7 @@ ML_INLINE void s8_max_pool2d__portable(int8_t *ML_RESTRICT y, const int8_t *ML_R
 {
     const ml_window window = {x_ring, height, width, channels, kernel_h, kernel_w, stride_h, stride_w, dilation_h,
         dilation_w, padded, pad_top, pad_left};
+    const int32_t step = dilation_w * channels;
     ml_place at;
     for (int32_t row = row_begin; row < row_end; ++row) {
         int8_t *out = y + ml_ring_row(row, y_ring) * out_width * channels;
@@ -22,8 +23,9 @@ ML_INLINE void s8_max_pool2d__portable(int8_t *ML_RESTRICT y, const int8_t *ML_R
             for (int32_t channel = 0; channel < channels; ++channel) {
                 int32_t greatest = INT8_MIN;
                 for (int32_t kh = at.rows.begin; kh < at.rows.end; ++kh) {
-                    for (int32_t kw = at.columns.begin; kw < at.columns.end; ++kw) {
-                        greatest = ml_max(greatest, x[ml_tap_offset(&at, &window, kh, kw) + channel]);
+                    int32_t in = ml_tap_offset(&at, &window, kh, at.columns.begin) + channel;
+                    for (int32_t kw = at.columns.begin; kw < at.columns.end; ++kw, in += step) {
+                        greatest = ml_max(greatest, x[in]);
                     }
                 }
                 *out++ = (int8_t)ml_clamp(greatest, low, high);
@@ -48,6 +50,7 @@ ML_INLINE void s8_average_pool2d__portable(int8_t *ML_RESTRICT y, const int8_t *
     const ml_requant how = ml_make_requant(kind, scale, multiplier, shift, 1);
     const ml_window window = {x_ring, height, width, channels, kernel_h, kernel_w, stride_h, stride_w, dilation_h,
         dilation_w, padded, pad_top, pad_left};
+    const int32_t step = dilation_w * channels;
     ml_place at;
     for (int32_t row = row_begin; row < row_end; ++row) {
         int8_t *out = y + ml_ring_row(row, y_ring) * out_width * channels;
@@ -59,8 +62,9 @@ ML_INLINE void s8_average_pool2d__portable(int8_t *ML_RESTRICT y, const int8_t *
             for (int32_t channel = 0; channel < channels; ++channel) {
                 int32_t acc = -x_zero * inside;
                 for (int32_t kh = at.rows.begin; kh < at.rows.end; ++kh) {
-                    for (int32_t kw = at.columns.begin; kw < at.columns.end; ++kw) {
-                        acc += x[ml_tap_offset(&at, &window, kh, kw) + channel];
+                    int32_t in = ml_tap_offset(&at, &window, kh, at.columns.begin) + channel;
+                    for (int32_t kw = at.columns.begin; kw < at.columns.end; ++kw, in += step) {
+                        acc += x[in];
                     }
                 }
                 *out++ = (int8_t)ml_requantize(acc, how, counted - 1, y_zero, low, high);

@@ -8,7 +8,7 @@
 enum { ML_SOFTMAX_BITS = 14 };
 
 /*
- * Over the middle axis of outer x count x inner: e = table[max - x], y = requantize(e * 2^14 / sum of e, rounded to nearest).
+ * Over the middle axis of outer x count x inner: e = table[max - x], y = requantize(round(e * 2^14 / sum of e)).
  *
  * table[d] is exp(-d * scale of x) in units of 2^-16, at most 65536; count below 65536 keeps every sum within 32 bits.
  */
