@@ -47,6 +47,7 @@ def test_rows_say_what_each_pass_did(load):
     assert all(row.changes for row in rows[len(DEFAULT_PASSES) :])
     folded = next(row for row in rows if row.name == "FoldBatchNormIntoConv")
     assert (folded.changes, folded.nodes_before, folded.nodes_after) == (1, 12, 11)
+    assert folded.note == "-1 BatchNormalization"
     for before, after in itertools.pairwise(rows):
         assert before.nodes_after == after.nodes_before
     assert len(model.graph) == rows[-1].nodes_after == 11

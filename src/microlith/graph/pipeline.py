@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import onnx_ir as ir
@@ -43,13 +44,24 @@ def _apply(model: ir.Model, item: Pass, verify: bool) -> PassRow:
     for condition in item.requires:
         if (reason := condition.violation(model)) is not None:
             raise UnsupportedError(f"{item.name} requires that {condition.name}, but {reason}")
-    before = len(model.graph)
+    before = Counter(node.op_type for node in model.graph)
     result = item.apply(model)
     if verify:
         _check(model, item)
+    after = Counter(node.op_type for node in model.graph)
     return PassRow(
-        name=item.name, changes=result.changes, nodes_before=before, nodes_after=len(model.graph), note=result.note
+        name=item.name,
+        changes=result.changes,
+        nodes_before=before.total(),
+        nodes_after=after.total(),
+        note=result.note or _difference(before, after),
     )
+
+
+def _difference(before: Counter[str], after: Counter[str]) -> str:
+    """Operators by how many more or fewer there are, such as ``-1 BatchNormalization``."""
+    changes = {op: after[op] - before[op] for op in sorted(before | after)}
+    return ", ".join(f"{count:+d} {op}" for op, count in changes.items() if count)
 
 
 def _check(model: ir.Model, item: Pass) -> None:

@@ -12,6 +12,7 @@ from microlith.graph.passes.fold_batch_norm_into_conv import FoldBatchNormIntoCo
 from microlith.graph.passes.fold_constants import FoldConstants
 from microlith.graph.passes.fold_pad_into_conv import FoldPadIntoConv
 from microlith.graph.passes.fold_pad_into_max_pool import FoldPadIntoMaxPool
+from microlith.graph.passes.fuse_hard_swish import FuseHardSwish
 from microlith.graph.passes.fuse_mat_mul_add import FuseMatMulAdd
 from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.passes.merge_reshapes import MergeReshapes
@@ -25,6 +26,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     EliminateCommonSubexpressions(),
     FoldPadIntoConv(),
     FoldPadIntoMaxPool(),
+    FuseHardSwish(),
     FuseMatMulAdd(),
     FoldBatchNormIntoConv(),
     FoldAffineIntoConv(),
