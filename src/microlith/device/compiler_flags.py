@@ -47,12 +47,13 @@ def target_flags(device: Device, family: Family) -> tuple[str, ...]:
             f"{device.name}: a {device.core} with fpu = {device.fpu!r} is not known; known are {', '.join(zig)}",
             hint="Correct the device profile.",
         )
-    without_dsp = device.core == "cortex-m33" and "dsp" not in device.isas
+    optional_dsp = device.core == "cortex-m33"
+    dsp = "dsp" in device.isas
     if family == "zig":
         target = "thumb-freestanding-eabi" if device.fpu == "none" else "thumb-freestanding-eabihf"
-        return ("-target", target, f"-mcpu={zig[device.fpu]}{'-dsp' if without_dsp else ''}")
+        return ("-target", target, f"-mcpu={zig[device.fpu]}{('+dsp' if dsp else '-dsp') if optional_dsp else ''}")
     if family == "gcc":
-        cpu = gcc_cpu + ("+nodsp" if without_dsp else "")
+        cpu = gcc_cpu + ("+nodsp" if optional_dsp and not dsp else "")
         floats = ("-mfloat-abi=soft",) if device.fpu == "none" else ("-mfloat-abi=hard", f"-mfpu={gcc_fpu[device.fpu]}")
         return (f"-mcpu={cpu}", "-mthumb", *floats)
     raise ToolchainError(
