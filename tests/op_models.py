@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import models
 import numpy as np
 import onnx
 from onnx import helper
+
+import models
 
 RNG = np.random.default_rng(7)
 

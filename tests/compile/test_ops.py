@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import compiled
 import numpy as np
 import onnx_ir as ir
 import pytest
-from op_models import all_models
 
+import compiled
 from microlith.compile.lower import HANDLERS
 from microlith.compile.pipeline import FLOAT_BOUND, float_nodes
 from microlith.device.load import device
 from microlith.graph.metadata import io_qparams
 from microlith.quant.integer_move import quantize
 from microlith.quant.schemes import Scheme
+from op_models import all_models
 
 MODELS = all_models()
 FORMS = ("float", "int8", "int8_fixed", "uint8_tensor", "int8_symmetric")

@@ -56,7 +56,8 @@ def identifier(text: str) -> str:
 def comment(text: str) -> str:
     """Text that cannot end a C comment, start a trigraph, or break the line."""
     printable = "".join(char if char.isprintable() and ord(char) < 127 else "?" for char in text)
-    return printable.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("\\", "/")
+    plain = printable.replace("\\", "/").replace("*/", "* /").replace("/*", "/ *")
+    return re.sub(r"\?(?=\?)", "? ", plain)
 
 
 def float_literal(value: float) -> str:
@@ -71,6 +72,18 @@ def float_literal(value: float) -> str:
 def int_literal(value: int) -> str:
     """An int32 literal; the least one has no literal of its own in C."""
     return "(-2147483647 - 1)" if value == -(2**31) else str(value)
+
+
+def wrapped(items: Iterable[str], indent: str, width: int = 118) -> str:
+    """Items separated by commas, broken into lines that begin with ``indent``."""
+    lines, line = [], indent
+    for item in items:
+        if len(line) + len(item) + 1 > width and line.strip():
+            lines.append(line.rstrip())
+            line = indent
+        line += f"{item}, "
+    lines.append(line.rstrip(", "))
+    return "\n".join(lines)
 
 
 def array_body(values: NDArray[np.generic], width: int = 118) -> str:

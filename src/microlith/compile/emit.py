@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from microlith.compile.c_text import C_TYPES, array_body, comment
+from microlith.compile.c_text import C_TYPES, array_body, comment, wrapped
 from microlith.compile.context import call_context
 from microlith.core.errors import UnsupportedError
 from microlith.device.profile import Device
@@ -104,11 +104,10 @@ class _Emitter:
             raise UnsupportedError(f"{call.kernel} cannot run on a range of rows")
         symbol = f"{self.program.name}_layer_{len(self.layers)}"
         parameters = f"const {self.program.name}_ctx *ctx" + (", int32_t row_begin, int32_t row_end" if ranged else "")
-        arguments_text = ",\n        ".join(passed)
         self.layer_text.append(
             f"/* {comment(', '.join(call.source_nodes))}: {call.op} */\n"
             f"ML_NOINLINE void {symbol}({parameters});\n"
-            f"ML_NOINLINE void {symbol}({parameters})\n{{\n    {instance}(\n        {arguments_text});\n}}\n"
+            f"ML_NOINLINE void {symbol}({parameters})\n{{\n    {instance}(\n{wrapped(passed, '        ')});\n}}\n"
         )
         self.layers.append(Layer(symbol, call))
         return symbol
@@ -130,8 +129,8 @@ class _Emitter:
                 parameters.append(f"{argument.ctype}{space}{argument.name}")
                 passed.append(argument.name)
         self.instance_text.append(
-            f"static ML_NOINLINE void {name}(\n    {', '.join(parameters)})\n{{\n"
-            f"    {chosen.name}(\n        {', '.join(passed)});\n}}\n"
+            f"static ML_NOINLINE void {name}(\n{wrapped(parameters, '    ')})\n{{\n"
+            f"    {chosen.name}(\n{wrapped(passed, '        ')});\n}}\n"
         )
         self.instances[key] = name
         return name
@@ -143,7 +142,8 @@ class _Emitter:
         name = names[int(argument.key or 0)]
         if name is None:
             return "NULL"
-        return f"({argument.ctype.rstrip()})(void *){self._place(self.program.view(name))}"
+        place = f"(void *){self._place(self.program.view(name))}"
+        return place if argument.ctype.strip() == "void *" else f"({argument.ctype.strip()}){place}"
 
     def _place(self, view: View) -> str:
         buffer = self.program.buffers[view.buffer]

@@ -116,10 +116,9 @@ def _quantized_form(model: ir.Model, device: Device, unknown: tuple[str, ...]) -
 
 
 def _form(arithmetic: str, model: ir.Model, device: Device, unknown: tuple[str, ...]) -> Form:
-    left = float_nodes(model)
-    obstacles = unknown + tuple(f"{name} is computed in float" for name in left)
     if unknown:
-        return Form(arithmetic, None, None, None, "", obstacles, None)
+        return Form(arithmetic, None, None, None, "", unknown, None)
+    obstacles = tuple(f"{name} is computed in float" for name in float_nodes(model))
     try:
         planned = plan(lower(model, "model"), device)
     except UnsupportedError as error:

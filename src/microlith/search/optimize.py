@@ -328,7 +328,7 @@ def _candidate_row(candidate: PTQ, score: Score, *, chosen: bool) -> CandidateRo
         "weights": "per channel" if candidate.per_channel else "per tensor",
         "activations": "symmetric" if candidate.symmetric else "affine",
     }
-    note = f"outputs {score.sqnr_db:.1f} dB above their noise"
+    note = f"outputs {score.sqnr_db:.1f} dB over noise"
     return CandidateRow(settings=settings, metric=score.metric, chosen=chosen, note=note)
 
 

@@ -1,0 +1,114 @@
+"""Compiled code against the reference, and that a difference is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import compiled
+import models
+from microlith.compile.pipeline import FLOAT_BOUND, compile_graph, float_nodes, refuse_float_nodes
+from microlith.core.errors import UnsupportedError
+from microlith.device.load import device
+from microlith.verify.agreement import compare, to_bytes
+from microlith.verify.outside import layers_against_outside, whole_against_outside
+
+
+class _Faked:
+    """A runner that gives the reference's outputs after some change."""
+
+    def __init__(self, outputs: list[np.ndarray], change: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._outputs = [change(item) for item in outputs]
+
+    def infer(self, inputs: list[bytes]) -> list[bytes]:
+        return [item.tobytes() for item in self._outputs]
+
+
+def _graphs() -> tuple[object, object, np.ndarray]:
+    rng = np.random.default_rng(0)
+    graph = compiled.prepared(models.tiny_cnn())
+    pictures = models.images(rng, 8)
+    quantized = compiled.quantized(graph, [{"image": picture[None]} for picture in pictures])
+    return graph, quantized, pictures
+
+
+@pytest.mark.parametrize(("step", "passed"), [(0, True), (1, False)])
+def test_one_quantum_is_too_much_for_integers(step: int, passed: bool) -> None:
+    _, quantized, _ = _graphs()
+    entry = compile_graph(quantized, device("host"), name="net").manifest.entries[0]
+    feeds = {"image": np.zeros((1, 3, 8, 8), np.int8)}
+
+    def change(array: np.ndarray) -> np.ndarray:
+        changed = array.copy()
+        changed.reshape(-1)[0] += -step if changed.reshape(-1)[0] > 0 else step
+        return changed
+
+    row = compare("a fake", quantized, entry, _Faked(compiled.reference(quantized, feeds), change), [feeds])
+    assert row.passed is passed
+    assert (row.elements, row.differing, row.worst) == (5, step, step)
+
+
+@pytest.mark.parametrize(
+    ("factor", "passed"), [(1.0, True), (1 + FLOAT_BOUND / 2, True), (1.001, False), (np.nan, False)]
+)
+def test_floats_may_differ_by_the_bound(factor: float, passed: bool) -> None:
+    graph, _, pictures = _graphs()
+    entry = compile_graph(graph, device("host"), name="net").manifest.entries[0]
+    feeds = {"image": pictures[:1]}
+    runner = _Faked(compiled.reference(graph, feeds), lambda array: (array * np.float32(factor)).astype(np.float32))
+    assert compare("a fake", graph, entry, runner, [feeds]).passed is passed
+
+
+def test_inputs_become_the_bytes_of_the_c_arrays() -> None:
+    graph, _, pictures = _graphs()
+    entry = compile_graph(graph, device("host"), name="net").manifest.entries[0]
+    (content,) = to_bytes(entry, {"image": pictures[:1].astype(np.float64)})
+    assert content == pictures[:1].tobytes()
+
+
+def test_onnx_runtime_agrees_within_one_quantum_layer_by_layer() -> None:
+    graph, quantized, _ = _graphs()
+    rng = np.random.default_rng(1)
+    feeds = [{"image": rng.integers(-128, 128, (1, 3, 8, 8), np.int8)} for _ in range(4)]
+    row = layers_against_outside(quantized, feeds)
+    assert row.passed
+    assert row.elements > 1000
+    assert row.differing < row.elements / 100
+    whole = whole_against_outside(quantized, feeds)
+    assert whole.elements == 20
+    assert whole_against_outside(graph, [{"image": rng.uniform(size=(1, 3, 8, 8)).astype(np.float32)}]).passed
+
+
+def test_layer_check_sees_a_wrong_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A requantization that is off by a tenth differs from ONNX Runtime by more than a quantum."""
+    from microlith.quant import integer_linear
+
+    _, quantized, _ = _graphs()
+    right = integer_linear.linear_requant
+
+    def wrong(*arguments: object) -> object:
+        made = right(*arguments)
+        return type(made)(made.scale * np.float32(1.1))
+
+    monkeypatch.setattr(integer_linear, "linear_requant", wrong)
+    rng = np.random.default_rng(1)
+    row = layers_against_outside(quantized, [{"image": rng.integers(-128, 128, (1, 3, 8, 8), np.int8)}])
+    assert not row.passed
+
+
+def test_float_ops_in_a_quantized_model_are_refused_unless_named() -> None:
+    rng = np.random.default_rng(0)
+    graph = compiled.prepared(models.tiny_cnn())
+    from microlith.techniques.ptq import PTQ, observe, quantize
+
+    feeds = [{"image": picture[None]} for picture in models.images(rng, 4)]
+    statistics = observe(graph, feeds, float_ops=("Gemm",))
+    mixed = quantize(graph, statistics, PTQ(), "float", float_ops=("Gemm",))
+    assert [name for name in float_nodes(mixed) if "Gemm" in name]
+    with pytest.raises(UnsupportedError, match="computed in float"):
+        refuse_float_nodes(mixed, ())
+    refuse_float_nodes(mixed, ("Gemm",))
+    assert float_nodes(graph) == ()
+    refuse_float_nodes(graph, ())
