@@ -1,7 +1,9 @@
+import math
+
 import pytest
 from pydantic import ValidationError
 
-from microlith.core.details import LayerRow, RunDetails
+from microlith.core.details import CheckRow, LayerRow, RunDetails
 
 
 def test_json_round_trip() -> None:
@@ -14,6 +16,13 @@ def test_json_round_trip() -> None:
         ),
         notes=("read me",),
     )
+    assert RunDetails.model_validate_json(details.model_dump_json()) == details
+
+
+def test_figures_that_are_not_finite_survive() -> None:
+    layer = LayerRow(index=0, name="", op="", kernel="", output_shape=(1,), macs=1, weight_bytes=1, sqnr_db=math.inf)
+    row = CheckRow(what="c", samples=1, elements=1, differing=0, worst=0, bound=math.inf, passed=True)
+    details = RunDetails(model="a", device="b", device_title="c", layers=(layer,), checks=(row,))
     assert RunDetails.model_validate_json(details.model_dump_json()) == details
 
 

@@ -66,8 +66,8 @@ def _introduce(target: Device) -> None:
     flash, ram = target.capacity("flash"), target.capacity("ram")
     memory = "" if flash is None or ram is None else f", {format_bytes(flash)} flash and {format_bytes(ram)} RAM"
     say(
-        "A small convolutional network for Fashion-MNIST, trained in float32, becomes an int8 C library for the",
-        f"{target.title}{memory}. Its accuracy may drop by {MAX_DROP_PP:g} percentage point at most.",
+        "A small convolutional network for Fashion-MNIST, trained in float32, becomes an int8 C library for the "
+        f"{target.title}{memory}. Its accuracy may drop by {MAX_DROP_PP:g} percentage point at most. "
         f"{PARTS.calibration} images calibrate, {PARTS.selection} choose among the settings of quantization, and "
         f"{PARTS.report:,} others report.",
         "",
@@ -85,4 +85,5 @@ def _conclude(out: Path, target: Device, seconds: float) -> None:
         ("your own model", "microlith optimize MODEL.onnx --device DEVICE --data FILE.npz --max-drop 1pp -o out"),
     ]
     width = max(len(what) for what, _ in steps)
-    say(f"This took {seconds:.0f} s. Next:", "", *(f"  {what:<{width}}  {command}" for what, command in steps))
+    lines = (f"  {what:<{width}}  {command}" for what, command in steps)
+    say(f"This took {seconds:.0f} s. Next:", "", *lines, wrap=False)

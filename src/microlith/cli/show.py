@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microlith.cli.names import short, short_details
+from microlith.cli.names import NARROW, WIDTH, short, short_details
 from microlith.core.budget import Budget
 from microlith.core.details import CheckRow, PassRow, RunDetails
 from microlith.core.evidence import EvidenceSet
@@ -22,7 +22,7 @@ from microlith.report.format import TIMES, compact_bytes, figure
 from microlith.report.load import Run
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from microlith.api import Artifact, DryRun, Result
     from microlith.search.check import Check, Form
@@ -30,18 +30,31 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 120
 """Columns of a table that goes into a file or a pipe."""
+WIDE = 112
+"""Columns from which on tables are shown with all they have."""
 _MOST_OBSTACLES = 8
 _MOST_VALUES = 10
 
 
-def say(*parts: RenderableType) -> None:
-    """Print text and tables on stdout; nothing in them is read as markup."""
+def console() -> Console:
+    """Stdout as rich knows it; nothing is read as markup."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
-    console = Console(width=width, markup=False, highlight=False, emoji=False)
+    return Console(width=width, markup=False, highlight=False, emoji=False)
+
+
+def say(*parts: RenderableType, wrap: bool = True) -> None:
+    """Print text and tables on stdout.
+
+    Args:
+        parts: printed one below the other.
+        wrap: break long lines of text between words; off for commands and paths, which are copied.
+    """
+    screen = console()
     for part in parts:
-        console.print(terminal.text(part) if isinstance(part, str) else part, soft_wrap=isinstance(part, str))
+        plain = isinstance(part, str)
+        screen.print(terminal.text(part) if isinstance(part, str) else part, soft_wrap=plain and not wrap)
 
 
 def say_json(document: Mapping[str, Any]) -> None:
@@ -81,6 +94,7 @@ def print_check(found: Check, model: str, device: Device, *, passes: bool = Fals
         return
     ops = ", ".join(f"{count} {name}" for name, count in found.ops.items())
     say(f"{model} on {device.title}", f"{found.nodes} nodes, {found.macs:,} MACs: {ops}", "", _forms(found, device))
+    say("")
     for form in found.forms:
         _obstacles(form)
     say("Weights and activations only; code, stack and start-up come on top. microlith compile counts all of it.")
@@ -97,7 +111,7 @@ def _forms(found: Check, device: Device) -> RenderableType:
             _limit(found.flash_bytes, "flash"),
         ),
         ("activations", [_bytes(form.arena_bytes) for form in found.forms], _limit(found.ram_bytes, "RAM")),
-        ("peak layer", [short(form.peak_layer, 28) for form in found.forms], ""),
+        ("peak layer", [short(form.peak_layer, NARROW) for form in found.forms], ""),
         ("estimated cycles", [_count(form.estimated_cycles) for form in found.forms], _clock(device)),
         ("fits", [{None: "no figures", True: "yes", False: "no"}[form.fits] for form in found.forms], ""),
     ]
@@ -148,11 +162,13 @@ def print_optimized(result: Result, out: Path, *, json: bool = False) -> None:
 
 
 def _print_run(details: RunDetails, evidence: EvidenceSet) -> None:
-    say(terminal.render_summary(short_details(details), evidence))
+    narrow = console().width < WIDE
+    shortened = short_details(details, NARROW if narrow else WIDTH)
+    say(terminal.render_summary(shortened, evidence, narrow=narrow))
 
 
 def _print_place(out: Path) -> None:
-    say("", f"Wrote {out}: the C library, its self-test, and {out / 'report.html'}")
+    say("", f"Wrote {out}: the C library, its self-test, and {out / 'report.html'}", wrap=False)
 
 
 def print_dry_run(plan: DryRun, device: Device, budget: Budget, *, json: bool = False) -> None:
@@ -176,14 +192,14 @@ def print_dry_run(plan: DryRun, device: Device, budget: Budget, *, json: bool = 
     parts = ", ".join(f"{count} {name}" for name, count in plan.parts.items())
     say(f"Samples: {parts}. Metric: {plan.metric}.")
     say(*(f"Note: {note}" for note in plan.notes))
-    say("", _forms(plan.check, device))
+    say("", _forms(plan.check, device), "")
     for form in plan.check.forms:
         _obstacles(form)
     if budget.lines() and not plan.infeasible:
         say("Nothing speaks against the budget so far; only a compiled candidate shows whether it is met.")
     count = len(candidates)
     what = "It would run this recipe:" if count == 1 else f"It would try {count} recipes, beginning with this one:"
-    say("", what, plan.recipe.rstrip())
+    say("", what, "", plan.recipe.rstrip(), wrap=False)
 
 
 def print_outputs(outputs: Sequence[OutputArray], *, json: bool = False) -> None:
@@ -241,7 +257,7 @@ def print_board(run: Run, out: Path, *, json: bool = False) -> None:
     for item in run.evidence.items:
         if item.context.get("source") == "board log" and item is not exact:
             say(f"  {item.metric}: {figure(item.value, item.unit, item.metric)}")
-    say(f"Updated {out / 'evidence.json'} and {out / 'report.html'}")
+    say(f"Updated {out / 'evidence.json'} and {out / 'report.html'}", wrap=False)
 
 
 def print_report(runs: Sequence[Run], html: Path, *, json: bool = False) -> None:
@@ -255,7 +271,7 @@ def print_report(runs: Sequence[Run], html: Path, *, json: bool = False) -> None
         _print_run(runs[0].details, runs[0].evidence)
     else:
         say(terminal.render_comparison(runs))
-    say("", f"Wrote {html}")
+    say("", f"Wrote {html}", wrap=False)
 
 
 def print_devices(devices: Iterable[Device], *, json: bool = False) -> None:
@@ -268,13 +284,21 @@ def print_devices(devices: Iterable[Device], *, json: bool = False) -> None:
         cells = (
             device.name,
             device.title,
-            device.core.removeprefix("cortex-").upper() if not device.is_host else ", ".join(device.isas),
+            device.core.removeprefix("cortex-").upper().replace("PLUS", "+")
+            if not device.is_host
+            else ", ".join(device.isas),
             device.fpu,
             "" if device.clock_hz is None else f"{device.clock_hz / 1e6:g} MHz",
             *(_capacity(device.capacity(kind)) for kind in ("flash", "ram")),
         )
         table.add_row(*map(terminal.text, cells))
-    say(table, "Another device: --device yours.toml, written like one of these profiles (see --json).")
+    say(table, "", "Another device: --device yours.toml, written like one of these profiles (see --json).")
+
+
+def _core(device: Device) -> str:
+    if device.is_host:
+        return ", ".join(device.isas)
+    return device.core.removeprefix("cortex-").upper().replace("PLUS", "+")
 
 
 def _capacity(count: int | None) -> str:
@@ -290,7 +314,7 @@ def _count(value: float | None) -> str:
 
 
 def _limit(count: int | None, what: str) -> str:
-    return "no limit" if count is None else f"{format_bytes(count)} {what}"
+    return "no limit" if count is None else f"{compact_bytes(count)} {what}"
 
 
 def _clock(device: Device) -> str:

@@ -30,7 +30,9 @@ _TITLES = {
     "ram_bytes": "RAM",
     "arena_bytes": "Arena",
     "stack_bytes": "Stack high-water mark",
-    "weight_bytes": "Weights and biases",
+    "data_bss_bytes": "Data and bss, the arena among it",
+    "weights_bytes": "Weights and biases",
+    "library_bytes": "Shared library",
     "code_bytes": "Code",
     "macs": "Multiply-accumulates",
     "instructions": "Instructions an inference",
@@ -38,8 +40,11 @@ _TITLES = {
     "latency_s": "Latency",
     "energy_j": "Energy an inference",
     "bit_exact": "Bit-exact",
-    "samples": "Samples compared bit for bit",
+    "board_bit_exact": "Bit-exact on the board",
+    "samples": "Samples of the report part",
 }
+
+_YES_OR_NO = ("bit_exact", "board_bit_exact")
 
 _LINES = {"max_drop": "Accuracy drop", "flash": "Flash", "ram": "RAM", "latency": "Latency", "energy": "Energy"}
 
@@ -89,7 +94,7 @@ def figure(value: float, unit: str, metric: str = "") -> str:
     """A figure with its unit, readable and exact where it is a count."""
     if math.isnan(value) or math.isinf(value):
         return str(value)
-    if metric == "bit_exact" and value in (0, 1):
+    if metric in _YES_OR_NO and value in (0, 1):
         return "yes" if value else "no"
     if unit == "B":
         return format_bytes(value)
@@ -114,8 +119,8 @@ def compact_bytes(count: float) -> str:
 
 
 def interval(item: Evidence) -> str:
-    """Both ends of the interval; empty for a count, which has none."""
-    if item.n == 1 and item.low == item.high:
+    """Both ends of the interval; empty for a count and for a yes or no, which have none."""
+    if item.low == item.high and (item.n == 1 or item.metric in _YES_OR_NO):
         return ""
     return f"{figure(item.low, item.unit)} to {figure(item.high, item.unit)}"
 
@@ -125,6 +130,11 @@ def decibels(value: float | None) -> str:
     if value is None:
         return DASH
     return f"{value:.1f} dB" if math.isfinite(value) else "exact" if value > 0 else str(value)
+
+
+def bound(value: float, unit: str) -> str:
+    """A limit as it is set: whole kilobytes in their short form, which then loses nothing."""
+    return compact_bytes(value) if unit == "B" and value % 1024 == 0 else figure(value, unit).lstrip("+")
 
 
 def excess(pessimistic: float, limit: float, unit: str) -> str:
@@ -139,3 +149,8 @@ def excess(pessimistic: float, limit: float, unit: str) -> str:
 def _joules(value: float) -> str:
     unit, scale = next(((unit, scale) for unit, scale in _JOULES if abs(value) >= scale), _JOULES[-1])
     return f"{value / scale:.3g} {unit}"
+
+
+def allowance(bound: float) -> str:
+    """The largest difference that a comparison allows; an infinite one allows any, and is only looked at."""
+    return f"{bound:.4g}" if math.isfinite(bound) else "any"

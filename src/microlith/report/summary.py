@@ -119,7 +119,7 @@ def verdict_cards(details: RunDetails) -> tuple[VerdictCard, ...]:
 
 
 def _card(row: VerdictRow) -> VerdictCard:
-    limit = fmt.figure(row.limit, row.unit).lstrip("+")
+    limit = fmt.bound(row.limit, row.unit)
     if row.value is None or row.pessimistic is None:
         return VerdictCard(
             fmt.line_title(row.line), "no evidence", limit, "", "a line without evidence is not met", "", row.met, None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from microlith.core.details import CheckRow, RunDetails
 from microlith.core.evidence import EvidenceSet
 from microlith.report import summary
-from microlith.report.format import DASH, clean, clean_lines, metric_name
+from microlith.report.format import DASH, allowance, clean, clean_lines, metric_name
 from microlith.report.load import Run
 
 if TYPE_CHECKING:
@@ -20,20 +20,28 @@ _STYLES = {"met": "bold green", "missed": "bold red", "unset": "bold"}
 _SIGNS = {"met": "✓", "missed": "✗", "unset": DASH}
 _HEAVIEST = 8
 _BAR = 20
+_NARROW_BAR = 8
 
 
-def render_summary(details: RunDetails, evidence: EvidenceSet) -> Group:
-    """The verdict, the figures, the heaviest layers, the candidates, the checks and the notes of one run."""
+def render_summary(details: RunDetails, evidence: EvidenceSet, *, narrow: bool = False) -> Group:
+    """The verdict, the figures, the heaviest layers, the candidates, the checks and the notes of one run.
+
+    Args:
+        details: what is known of the run.
+        evidence: its figures.
+        narrow: leave out columns that 80 characters have no room for: how a budget line was judged, which the figures
+            tell, and the kernels, which the page shows.
+    """
     from rich.console import Group
 
     parts: list[RenderableType] = [_headline(details), _subject(details)]
     if details.verdicts:
-        parts += [text(""), _verdicts(details)]
+        parts += [text(""), _verdicts(details, narrow)]
     parts += [text(""), _figures(details, evidence)]
     if details.candidates:
         parts += [text(""), _candidates(details)]
     if details.layers:
-        parts += [text(""), _layers(details)]
+        parts += [text(""), _layers(details, narrow)]
         parts += [text(remark, "dim") for remark in summary.layers(details).remarks]
     if details.checks:
         parts += [text(""), render_checks(details.checks)]
@@ -72,7 +80,15 @@ def table_of(title: str, *columns: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=text(title) if title else None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for column in columns:
         plain = column.removeprefix(">")
         table.add_column(text(plain), justify="right" if column != plain else "left", overflow="fold")
@@ -90,19 +106,21 @@ def _subject(details: RunDetails) -> Text:
     return text(f"{clean(details.model)} on {clean(details.device_title)}, {clean(toolchain)}", "dim")
 
 
-def _verdicts(details: RunDetails) -> Table:
-    table = table_of("Against the budget", "", "line", ">figure", ">judged at", ">limit", "", "how")
+def _verdicts(details: RunDetails, narrow: bool) -> Table:
+    columns = ["", "line", ">figure", ">judged at", ">limit", ">margin", *([] if narrow else ["how"])]
+    table = table_of("Against the budget", *columns)
     for card in summary.verdict_cards(details):
         style = "green" if card.met else "red"
-        table.add_row(
+        cells = [
             text("✓" if card.met else "✗", style),
             text(card.title),
             text(card.value),
-            text(card.judged or ("" if card.fill is None else card.value)),
+            text(card.judged or ("" if card.fill is None else "the same"), "" if card.judged else "dim"),
             text(card.limit),
             text(card.excess, style),
             text(card.how, "dim"),
-        )
+        ]
+        table.add_row(*cells[: len(columns)])
     return table
 
 
@@ -124,21 +142,22 @@ def _candidates(details: RunDetails) -> Table:
     return table
 
 
-def _layers(details: RunDetails) -> Table:
+def _layers(details: RunDetails, narrow: bool) -> Table:
     """The layers with the largest share; all of them in order where nothing was counted."""
     layers = summary.layers(details)
     lines = sorted(layers.lines, key=lambda line: -(line.share or 0))[:_HEAVIEST] if layers.basis else layers.lines
     title = f"Layers, the {len(lines)} heaviest of {len(layers.lines)}" if len(lines) < len(layers.lines) else "Layers"
-    table = table_of(title, ">#", "layer", "kernel", ">MACs", ">instructions", ">cycles", f"share of {layers.basis}")
-    if not layers.basis:
-        table.columns[-1].header = text("share")
+    share_title = f"share of {layers.basis}" if layers.basis and not narrow else "share"
+    columns = [">#", "layer", *([] if narrow else ["kernel"]), ">MACs", ">instructions", ">cycles", share_title]
+    table = table_of(title, *columns)
+    bar = _NARROW_BAR if narrow else _BAR
     for line in lines:
         row = line.row
-        share = "" if line.share is None else f"{'█' * round(_BAR * line.share)} {100 * line.share:.1f}%"
+        share = "" if line.share is None else f"{'█' * round(bar * line.share)} {100 * line.share:.1f}%"
         table.add_row(
             text(str(row.index), "dim"),
             text(row.name),
-            text(row.kernel, "dim"),
+            *([] if narrow else [text(row.kernel, "dim")]),
             text(f"{row.macs:,}"),
             _count(row.instructions),
             _count(row.cycles),
@@ -162,6 +181,6 @@ def render_checks(rows: Sequence[CheckRow]) -> Table:
             text(f"{row.elements:,}"),
             text(f"{row.differing:,}"),
             text(f"{row.worst:.4g}"),
-            text(f"{row.bound:.4g}"),
+            text(allowance(row.bound)),
         )
     return table
