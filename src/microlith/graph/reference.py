@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from microlith.core.errors import InputError, MicrolithError, UnsupportedError
 from microlith.graph.metadata import requantization
@@ -42,6 +43,11 @@ class _Step:
     per_sample: bool
     stacked: bool
     dies: tuple[ir.Value, ...]
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
 
 
 class Reference:
@@ -95,10 +101,13 @@ class Reference:
         kept = self._check_keep(keep, samples)
         turn = max(1, _TURN_ELEMENTS // max(1, self._largest))
         parts: dict[str, list[Array]] = {name: [] for name in kept}
-        for start in range(0, samples, turn):
-            values = {value: array[start : start + turn] for value, array in arrays.items()}
-            for name, array in self._run_turn(values, kept).items():
-                parts[name].append(array)
+        # One thread: how a product is split among threads changes float sums, and so calibrated scales; and on products
+        # as small as these, threads mostly wait for each other.
+        with _blas().limit(limits=1):
+            for start in range(0, samples, turn):
+                values = {value: array[start : start + turn] for value, array in arrays.items()}
+                for name, array in self._run_turn(values, kept).items():
+                    parts[name].append(array)
         return {name: self._joined(kept[name], pieces, samples) for name, pieces in parts.items()}
 
     # ---- preparation

@@ -64,8 +64,6 @@ class Binary:
     b_strides: tuple[int, int, int, int]
     a_zero: int = 0
     b_zero: int = 0
-    a_zero: int = 0
-    b_zero: int = 0
 
 
 @dataclass(frozen=True)
