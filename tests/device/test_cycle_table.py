@@ -7,7 +7,6 @@ from microlith.device.cycle_table import (
     BlockDecoder,
     cycles,
     instruction_offsets,
-    must_be_aligned,
     thumb_instruction_bytes,
 )
 
@@ -95,14 +94,6 @@ def test_other_cores_have_instructions_and_no_cycles():
         decoder = BlockDecoder(core)
         assert not decoder.has_cycles
         assert decoder.decode(bytes.fromhex("00bf00bf")).instructions == 2
-
-
-def test_which_accesses_must_be_aligned():
-    for name in ("ldr", "strh", "ldrsht"):
-        assert must_be_aligned("cortex-m0plus", name)
-        assert not must_be_aligned("cortex-m4f", name)
-    for name in ("ldrd", "ldm", "push", "vldr", "ldrex", "strexh"):
-        assert must_be_aligned("cortex-m33", name)
 
 
 def test_what_is_no_instruction_is_refused(decoder):

@@ -113,6 +113,16 @@ class BlockCounter:
         index = block.offsets.index(pc - self._last[0])
         return total - block.cycles + block.cycles_before[index]
 
+    def executed(self) -> dict[int, bytes]:
+        """Address to code of every instruction that ran."""
+        found: dict[int, bytes] = {}
+        for tally in (self.outside, *self.tallies.values()):
+            for address, size in tally.blocks:
+                code, offsets = self._memory(address, size), self._block((address, size)).offsets
+                ends = (*offsets[1:], size)
+                found |= {address + start: code[start:end] for start, end in zip(offsets, ends, strict=True)}
+        return found
+
     def _block(self, key: tuple[int, int]) -> Block:
         block = self._decoded.get(key)
         if block is None:

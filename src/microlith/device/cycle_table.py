@@ -38,15 +38,6 @@ def is_single_transfer(name: str) -> bool:
     return name in _SINGLES
 
 
-def must_be_aligned(core: str, name: str) -> bool:
-    """Whether an access of this instruction to an address that its size (at most 4) does not divide is a fault.
-
-    Armv6-M faults on every one. Armv7-M and Armv8-M allow single loads and stores; doubles, multiples, exclusives and
-    those of the FPU fault. Source: Arm DDI 0403, A3.2.1; DDI 0419, A3.2.1.
-    """
-    return core == "cortex-m0plus" or name not in _SINGLES or "ex" in name
-
-
 def cycles(name: str, words: int = 0, after_single: bool = False) -> int:
     """Cycles of one instruction, without what a taken branch adds.
 
@@ -124,15 +115,12 @@ class BlockDecoder:
         self._disassembler.detail = True
         self.has_cycles = core in CORES
 
-    def name(self, code: bytes) -> str:
-        """Mnemonic of one instruction without condition and width suffixes.
+    def instruction(self, code: bytes) -> Any:
+        """One instruction as capstone decodes it, with its operands.
 
         Raises:
             ValueError: it is no instruction.
         """
-        return str(self._one(code).insn_name())
-
-    def _one(self, code: bytes) -> Any:
         # One at a time: inside an IT block the decoder would otherwise refuse what the processor executes.
         instruction = next(self._disassembler.disasm(code, 0), None)
         if instruction is None:
@@ -151,7 +139,7 @@ class BlockDecoder:
         ends = (*offsets[1:], len(code))
         before, after_single = [0], False
         for start, end in zip(offsets, ends, strict=True):
-            instruction = self._one(code[start:end])
+            instruction = self.instruction(code[start:end])
             name = instruction.insn_name()
             before.append(before[-1] + cycles(name, _words(instruction, name), after_single))
             after_single = is_single_transfer(name)

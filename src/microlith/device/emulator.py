@@ -134,8 +134,8 @@ class Emulator:
         Args:
             inputs: bytes of each input.
             layers: symbols of the layers' functions.
-            check_alignment: also refuse accesses that would be misaligned on the real core: every one on Armv6-M, those
-                of more than one register or of the FPU on others. It takes several times as long.
+            check_alignment: run once more and refuse accesses that fault on the real core because they are misaligned,
+                which the emulator by itself lets pass: any on Armv6-M, those of several registers or the FPU elsewhere.
 
         Raises:
             InputError: number or sizes of the inputs do not fit the program.

@@ -14,8 +14,9 @@ from unicorn import arm_const
 
 from microlith.core.errors import RunError
 from microlith.device import elf
+from microlith.device.alignment import AlignedAccess, aligned_access
 from microlith.device.block_counter import BlockCounter
-from microlith.device.cycle_table import BlockDecoder, must_be_aligned, thumb_instruction_bytes
+from microlith.device.cycle_table import BlockDecoder
 from microlith.device.profile import Device
 
 # Armv6-M, Armv7-M and Armv8-M put these at fixed addresses (Arm DDI 0403, B3): the cycle counter, and the system
@@ -59,6 +60,14 @@ _EXCEPTIONS = {
     17: " (the FPU is off or absent)",
     18: " (no Thumb code at the target of a branch)",
     22: " (unaligned access)",
+}
+_REGISTERS = {f"r{number}": getattr(arm_const, f"UC_ARM_REG_R{number}") for number in range(13)} | {
+    "sb": arm_const.UC_ARM_REG_R9,
+    "sl": arm_const.UC_ARM_REG_R10,
+    "fp": arm_const.UC_ARM_REG_R11,
+    "ip": arm_const.UC_ARM_REG_R12,
+    "sp": arm_const.UC_ARM_REG_SP,
+    "lr": arm_const.UC_ARM_REG_LR,
 }
 _ARGUMENTS = (arm_const.UC_ARM_REG_R0, arm_const.UC_ARM_REG_R1, arm_const.UC_ARM_REG_R2, arm_const.UC_ARM_REG_R3)
 
@@ -181,13 +190,19 @@ class Machine:
         self._engine.hook_add(unicorn.UC_HOOK_BLOCK, self.counter.on_block)
         self._engine.hook_add(unicorn.UC_HOOK_MEM_READ, self._on_cycle_read, None, _CYCLE_COUNTER, _CYCLE_COUNTER + 3)
 
-    def check_alignment(self) -> None:
-        """From now on refuse accesses that are misaligned on the real core, which the emulator would let pass.
+    def check_alignment(self, instructions: dict[int, bytes]) -> None:
+        """From now on refuse misaligned accesses of these instructions that would fault on the real core.
 
-        This watches every access, and so takes several times as long.
+        Args:
+            instructions: address to code.
         """
+        # A hook on memory would be simpler, but inside an IT block Unicorn then goes wrong: it leaves the condition on
+        # for what follows. A hook on the instruction is called only when its condition holds.
+        for address, code in instructions.items():
+            access = aligned_access(self._device.core, self._decoder.instruction(code))
+            if access is not None:
+                self._engine.hook_add(unicorn.UC_HOOK_CODE, self._on_aligned_access, access, address, address)
         self._engine.ctl_flush_tb()
-        self._engine.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, self._on_access)
 
     def read(self, address: int, count: int) -> bytes:
         """Bytes of memory."""
@@ -250,7 +265,7 @@ class Machine:
             self._execute(pc, until, max(1, int((deadline - time.monotonic()) * 1e6)))
             if self._misaligned is not None:
                 address, size, pc = self._misaligned
-                raise self._error(f"the program accesses {size} bytes at {address:#010x}, which must be aligned", pc)
+                raise self._error(f"the program accesses memory from {address:#010x} on, not a multiple of {size}", pc)
             if self._exception is not None:
                 what = _EXCEPTIONS.get(self._exception, "")
                 raise self._error(f"the processor raised exception {self._exception}{what}")
@@ -285,13 +300,10 @@ class Machine:
         self._bad_access = (access, address, size)
         return False
 
-    def _on_access(self, engine: Any, _access: int, address: int, size: int, _value: int, _data: Any) -> None:
-        if address % min(size, 4) == 0:
-            return
-        pc = self._register(arm_const.UC_ARM_REG_PC) & ~1
-        code = self.read(pc, thumb_instruction_bytes(int.from_bytes(self.read(pc, 2), "little")))
-        if must_be_aligned(self._device.core, self._decoder.name(code)):
-            self._misaligned = (address, size, pc)
+    def _on_aligned_access(self, engine: Any, pc: int, _size: int, access: AlignedAccess) -> None:
+        address = sum(self._register(_REGISTERS[name]) for name in access.registers)
+        if address % access.bytes != 0:
+            self._misaligned = (address & 0xFFFFFFFF, access.bytes, pc)
             engine.emu_stop()
 
     def _on_cycle_read(self, engine: Any, _access: int, _address: int, _size: int, _value: int, _data: Any) -> None:

@@ -63,16 +63,23 @@ class Session:
             raise InputError("two of the layers to count are the same function")
         machine = self._machine(layers)
         _start(machine)
-        if header["check_alignment"]:
-            machine.check_alignment()
         _fill(machine, blobs)
         counter = machine.counter
         assert counter is not None
         counter.reset()
         _check(machine.call("mlrun_run"), "mlrun_run")
-        counts = _counts(counter, header["layers"])
-        counts["stack_bytes"] = machine.stack_bytes()
-        return counts, _outputs(machine)
+        counts = _counts(counter, header["layers"]) | {"stack_bytes": machine.stack_bytes()}
+        instructions = counter.executed() if header["check_alignment"] else {}
+        outputs = _outputs(machine)
+        if instructions:
+            self._check_alignment(instructions, blobs)
+        return counts, outputs
+
+    def _check_alignment(self, instructions: dict[int, bytes], inputs: list[bytes]) -> None:
+        """Run again from power-on, watching the instructions that must not access memory misaligned."""
+        watched = _start(self._machine(self._program.layers()))
+        watched.check_alignment(instructions)
+        _infer(watched, inputs)
 
     def _machine(self, layers: dict[int, str] | None) -> Machine:
         return Machine(self._program, self._device, self._time_limit_s, layers)
