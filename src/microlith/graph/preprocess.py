@@ -41,21 +41,9 @@ def fold_preprocessing(model: ir.Model, input_name: str, spec: Preprocessing, ra
         UnsupportedError: the input takes integers already.
     """
     graph = model.graph
-    index = next((i for i, value in enumerate(graph.inputs) if value.name == input_name), None)
-    if index is None:
-        raise InputError(f"the model has no input {input_name!r}, it has {[value.name for value in graph.inputs]}")
+    index = _index_of(graph, input_name, spec)
     old = graph.inputs[index]
-    if old.dtype != ir.DataType.FLOAT:
-        raise UnsupportedError(
-            f"the input {input_name!r} has type {old.dtype}, expected FLOAT: preprocessing is folded in already",
-            hint="Leave out the preprocessing.",
-        )
     shape = static_shape(old)
-    if spec.layout == "nhwc" and len(shape) < 3:
-        raise InputError(
-            f"the input {input_name!r} of shape {shape} has no channel axis to move, expected (N, C, ...)",
-            hint="Leave out the layout.",
-        )
     channels = shape[1] if len(shape) > 1 else 1
     scale, offset = spec.affine(channels, raw_uint8=raw == "uint8")
     before = len(graph)
@@ -71,6 +59,26 @@ def fold_preprocessing(model: ir.Model, input_name: str, spec: Preprocessing, ra
         nodes_after=len(graph),
         note=f"{input_name}: {note}",
     )
+
+
+def _index_of(graph: ir.Graph, input_name: str, spec: Preprocessing) -> int:
+    """Position of the input, once it is known to be one that preprocessing can be put in front of."""
+    index = next((i for i, value in enumerate(graph.inputs) if value.name == input_name), None)
+    if index is None:
+        raise InputError(f"the model has no input {input_name!r}, it has {[value.name for value in graph.inputs]}")
+    value = graph.inputs[index]
+    if value.dtype != ir.DataType.FLOAT:
+        raise UnsupportedError(
+            f"the input {input_name!r} has type {value.dtype}, expected FLOAT: preprocessing is folded in already",
+            hint="Leave out the preprocessing.",
+        )
+    shape = static_shape(value)
+    if spec.layout == "nhwc" and len(shape) < 3:
+        raise InputError(
+            f"the input {input_name!r} of shape {shape} has no channel axis to move, expected (N, C, ...)",
+            hint="Leave out the layout.",
+        )
+    return index
 
 
 class _Builder:

@@ -203,3 +203,42 @@ def test_an_input_that_is_also_the_output_keeps_both_names(load, run, x):
     run_passes(model, DEFAULT_PASSES, verify=True)
     assert [value.name for value in (*model.graph.inputs, *model.graph.outputs)] == ["x", "y"]
     np.testing.assert_array_equal(run(model, {"x": x})[0], x)
+
+
+def test_branches_that_join_on_two_transposed_operands(load, run, x):
+    nodes = [
+        T("x", "a", NHWC),
+        T("z", "b", NHWC),
+        helper.make_node("Relu", ["a"], ["c"]),
+        helper.make_node("Add", ["c", "b"], ["d"]),
+        T("d", "y", NCHW),
+    ]
+    shape = [1, 3, 4, 5]
+    proto = models.make_model(nodes, {"x": shape, "z": shape}, {"y": shape})
+    assert settle(load, run, proto, x=x, z=x[:, ::-1].copy()) == ["Relu", "Add"]
+
+
+def test_a_branch_that_joins_one_that_is_not_transposed_stays(rewrite, x):
+    nodes = [
+        T("x", "a", NHWC),
+        helper.make_node("Relu", ["a"], ["c"]),
+        helper.make_node("Add", ["c", "z"], ["d"]),
+        T("d", "y", NCHW),
+    ]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5], "z": [1, 4, 5, 3]}, {"y": [1, 3, 4, 5]})
+    rewrite(proto, CancelTransposes(), x=x, z=np.ones((1, 4, 5, 3), np.float32))
+    assert rewrite.result.changes == 0
+
+
+def test_a_mean_behind_an_operator(load, run, x):
+    nodes = [
+        T("x", "a", NHWC),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("ReduceMean", ["b", "axes"], ["y"], keepdims=0),
+    ]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 3]}, {"axes": np.array([1, 2])}, opset=18)
+    model = load(proto)
+    wanted = run(model, {"x": x})[0]
+    run_passes(model, DEFAULT_PASSES, verify=True)
+    assert [node.op_type for node in model.graph] == ["Relu", "ReduceMean"]
+    np.testing.assert_allclose(run(model, {"x": x})[0], wanted, rtol=1e-6)
