@@ -1,0 +1,28 @@
+"""The portable kernels on emulated cores: with the FPU's own rounding (M4F) and without a 64-bit product (M0+)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kernel_batch import RUNNER_SYMBOLS
+from kernels.mcu_program import McuProgram, write_program
+from kernels.portable_cases import f32_cases, s8_cases
+from microlith.device.emulator import Emulator
+from microlith.device.load import device as load_device
+from microlith.device.toolchain import find_toolchain
+
+
+@pytest.mark.mcu
+@pytest.mark.parametrize("name", ["nrf52840", "rp2040"])
+def test_emulated_core_equals_the_meaning(name: str, tmp_path: Path) -> None:
+    device = load_device(name)
+    program = McuProgram((*s8_cases(), *f32_cases()))
+    toolchain = find_toolchain(device)
+    elf = tmp_path / "program.elf"
+    sources = write_program(program, device, tmp_path)
+    toolchain.link_elf(sources, [tmp_path], tmp_path / "linker.ld", elf, keep=RUNNER_SYMBOLS)
+    with Emulator(elf, device) as emulator:
+        (output,) = emulator.infer([bytes(program.reads)])
+    program.check(output)
