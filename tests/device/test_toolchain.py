@@ -12,6 +12,7 @@ from microlith.core.errors import ToolchainError
 from microlith.device import build_cache, toolchain
 from microlith.device.compiler_flags import target_flags
 from microlith.device.load import device, devices
+from microlith.device.support import linker_script
 from microlith.device.toolchain import find_toolchain
 
 
@@ -26,7 +27,11 @@ def source(tmp_path) -> Path:
 
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch) -> Path:
-    """A cache of its own; a host library needs nothing of what zig keeps in the common one."""
+    """A cache of its own, but for zig's run-time libraries, which take long to build."""
+    common = build_cache.cache_directory() / "zig"
+    common.mkdir(exist_ok=True)
+    (tmp_path / "cache" / "build").mkdir(parents=True)
+    (tmp_path / "cache" / "build" / "zig").symlink_to(common)
     monkeypatch.setattr(build_cache, "user_cache_path", lambda *_args, **_kwargs: tmp_path / "cache")
     return tmp_path / "cache" / "build"
 
@@ -182,6 +187,20 @@ def test_core_without_what_the_profile_says_is_refused():
     plain = device("stm32u575").model_copy(update={"isas": ("portable",)})
     assert target_flags(plain, "zig")[-1].endswith("-dsp")
     assert target_flags(plain, "gcc")[0].endswith("+nodsp")
+
+
+@pytest.mark.mcu
+@pytest.mark.parametrize("name", [found.name for found in devices() if not found.is_host])
+def test_compiler_has_exactly_what_the_profile_says(tmp_path, name):
+    target = device(name)
+    claims = {"__ARM_FEATURE_DSP": "dsp" in target.isas, "__ARM_FP": target.fpu != "none"}
+    tests = "".join(
+        f"#if{'n' if claimed else ''}def {macro}\n#error {macro}\n#endif\n" for macro, claimed in claims.items()
+    )
+    (tmp_path / "program.c").write_text(tests + 'void Reset_Handler(void) { for (;;) { __asm__ volatile(""); } }\n')
+    script = tmp_path / "linker.ld"
+    script.write_text(linker_script(target))
+    find_toolchain(target).link_elf([tmp_path / "program.c"], [], script, tmp_path / "program.elf")
 
 
 def test_wrong_kind_of_output_is_refused(source, tmp_path):

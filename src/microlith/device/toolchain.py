@@ -97,13 +97,11 @@ class Toolchain:
         """
         if not self.device.is_host:
             raise ToolchainError(f"a shared library was asked for, but the toolchain is for {self.device.name}")
-        # The checker's run time needs the C library; plain kernels need nothing.
-        libraries = ("-nostdlib",) if self.family == "zig" and not sanitize else ()
         self._build(
             sources,
             include_dirs,
             out,
-            (*_defines(defines), *self._check_flags(sanitize), *self.link_flags, *libraries),
+            (*_defines(defines), *self._check_flags(sanitize), *self.link_flags),
             (),
         )
 
