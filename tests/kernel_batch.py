@@ -298,7 +298,7 @@ class Batch:
             else:
                 parameters.append(f"{argument.ctype} {argument.name}")
                 values.append(argument.name)
-        self.lines.append(f"static ML_NOINLINE void {name}({', '.join(parameters)})")
+        self.lines.append(f"ML_NOINLINE void {name}({', '.join(parameters)})")
         self.lines.append(f"{{\n    {item.kernel.name}({', '.join(values)});\n}}")
         return name
 

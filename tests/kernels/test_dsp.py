@@ -13,6 +13,7 @@ from microlith.device.emulator import Emulator
 from microlith.device.load import device as load_device
 from microlith.device.profile import Device
 from microlith.device.toolchain import find_toolchain
+from microlith.kernels import PORTABLE
 from microlith.kernels.base import Kernel
 from microlith.kernels.dsp import DSP, interleave_pairs, interleave_quads
 
@@ -159,3 +160,54 @@ def test_pairs_of_two_rows_share_a_word() -> None:
     assert interleave_pairs(rows, 2).tolist() == [[[1, 11, 3, 13, 2, 12, 4, 14], [5, 15, 0, 0, 0, 0, 0, 0]]]
     four = interleave_pairs(np.concatenate([rows[:, :4], rows[:, :4] + 20]), 4)
     assert four.tolist() == [[[1, 11, 3, 13, 21, 31, 23, 33, 2, 12, 4, 14, 22, 32, 24, 34]]]
+
+
+def test_sizes_share_one_instance_and_ranges_of_the_clamp_do_not(rng: np.random.Generator) -> None:
+    device = load_device("stm32l4r5")
+
+    def key(case: Case) -> tuple[object, ...]:
+        return kernel_for(case).instance_key(prepare(case, kernel_for(case), device, rng).ctx)
+
+    assert key(conv(5, 5, 3, 4, 3, pad=1)) == key(conv(8, 7, 16, 6, 1, stride=2))
+    assert key(conv(5, 5, 3, 4, 3, pad=1)) != key(conv(5, 5, 3, 3, 3, pad=1))
+    assert key(depthwise(5, 5, 8, pad=1)) == key(depthwise(9, 8, 4, stride=2))
+    assert key(depthwise(5, 5, 8, pad=1)) != key(depthwise(5, 5, 8, pad=1, high=100))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        conv(8, 8, 64, 64, 3, pad=1),
+        conv(1, 1, 64, 64, 1),
+        conv(8, 8, 3, 1, 1),
+        depthwise(6, 6, 128),
+        fully_connected(1, 64, 10),
+    ],
+)
+def test_selection_would_prefer_them_to_their_portable_twins(case: Case, rng: np.random.Generator) -> None:
+    device = load_device("stm32l4r5")
+    ctx = prepare(case, kernel_for(case), device, rng).ctx
+    twin = next(item for item in PORTABLE if item.op == case.op and item.fits(ctx, device))
+    assert kernel_for(case).cost(ctx, device).cycles < twin.cost(ctx, device).cycles
+
+
+@pytest.mark.mcu
+@pytest.mark.parametrize(
+    "case",
+    [
+        conv(16, 16, 32, 32, 3, pad=1),
+        depthwise(24, 24, 16, pad=1),
+        depthwise(12, 12, 16, stride=2, pad=1),
+        fully_connected(1, 256, 64),
+    ],
+)
+def test_cost_is_near_what_the_emulator_counts(case: Case, rng: np.random.Generator, tmp_path: Path) -> None:
+    device = load_device("stm32l4r5")
+    item = prepare(case, kernel_for(case), device, rng)
+    batch = Batch([item])
+    with Emulator(link(batch, find_toolchain(device), tmp_path), device) as emulator:
+        counts = emulator.infer_counted(batch.inputs(), ["instance_0"])
+    batch.check(counts.outputs[0])
+    cost = item.kernel.cost(item.ctx, device)
+    assert cost.instructions == pytest.approx(counts.layers[0].instructions, rel=0.2)
+    assert cost.cycles == pytest.approx(counts.layers[0].cycles, rel=0.2)

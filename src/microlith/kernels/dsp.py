@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from microlith.device.profile import Device
 from microlith.kernels.arguments import literal, runtime, zero_point
-from microlith.kernels.base import Argument, CallContext, Packed, RowRange
+from microlith.kernels.base import Argument, CallContext, Cost, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
 from microlith.kernels.fast import (
     FastConv2d,
@@ -148,6 +149,19 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
         """Sizes and widened weights."""
         return 96
 
+    def cost(self, ctx: CallContext, device: Device) -> Cost:
+        """Linear in outputs, in rows of one channel (weights are widened for each) and in elements of x turned."""
+        _, rows, _, channels = ctx.writes[0].shape
+        stride = conv_attrs(ctx).window.stride
+        outputs = ctx.writes[0].size
+        instructions = (18.5 if stride[1] == 1 else 22) * outputs
+        cycles = (20 if stride[1] == 1 else 25) * outputs
+        turned = outputs * min(stride[0], 3) * stride[1]
+        instructions += 120 * rows * channels + 3 * turned
+        cycles += 160 * rows * channels + 4 * turned
+        const_bytes = sum(packed.bytes for packed in self.pack(ctx).values())
+        return Cost(instructions, cycles - instructions, cycles, const_bytes)
+
 
 class DspFullyConnected(_Dsp, FastFullyConnected):
     """``s8_fully_connected__dsp_1x4``."""
@@ -190,10 +204,6 @@ DSP = (
         "s8_depthwise_conv2d_dsp.h",
         isa="dsp",
         streams=True,
-        instructions_per_mac=2.0,
-        instructions_per_output=17,
-        cycles_per_mac=2.5,
-        cycles_per_output=20,
     ),
     DspFullyConnected(
         "s8_fully_connected__dsp_1x4",

@@ -32,6 +32,7 @@ typedef struct {
     int32_t reach_w;
     int32_t dilation_h;
     int32_t run_step; /* columns from one run to the next */
+    int32_t one_run;  /* whether a row of taps is one run */
     int32_t taps_per_run;
     int32_t run_bytes;
     int32_t x_zero;
@@ -101,28 +102,45 @@ ML_INLINE const int8_t *ml_conv_dsp_run(const ml_conv_dsp *conv, int32_t iy, int
                                                              : ml_conv_dsp_edge(conv, row, ix);
 }
 
+/* Where a gather stands: the next word of the column, and the next byte of what is left of the runs. */
+typedef struct {
+    uint32_t *column;
+    int8_t *rest;
+} ml_conv_dsp_place;
+
+/* Append one run to a column. */
+ML_INLINE ml_conv_dsp_place ml_conv_dsp_append(ml_conv_dsp_place at, const int8_t *from, int32_t run_bytes)
+{
+    if (run_bytes >= 4) {
+        at.column = ml_conv_dsp_widen(at.column, from, run_bytes >> 2);
+        from += run_bytes & ~3;
+    }
+    for (int32_t i = run_bytes & 3; i > 0; --i) {
+        *at.rest++ = *from++;
+    }
+    return at;
+}
+
 /* Gather the receptive field whose first tap is (iy, ix) into the column of a pixel. */
 static ML_NOINLINE void ml_conv_dsp_gather(const ml_conv_dsp *conv, uint32_t *column, int32_t iy, int32_t ix)
 {
-    const int32_t whole = conv->run_bytes >> 2;
-    const int32_t run_rest = conv->run_bytes & 3;
-    int8_t *rest = conv->rest;
+    const int32_t run_bytes = conv->run_bytes;
     const int32_t last_iy = iy + conv->reach_h;
-    const int32_t plain = iy >= 0 && last_iy < conv->plain_rows && ix >= 0 && ix + conv->reach_w < conv->width;
-    const int8_t *line = conv->x + iy * conv->row_bytes + ix * conv->channels;
-    for (; iy <= last_iy; iy += conv->dilation_h, line += conv->line_step) {
-        for (int32_t tap = 0; tap <= conv->reach_w; tap += conv->run_step) {
-            const int8_t *from = plain ? line + tap * conv->channels : ml_conv_dsp_run(conv, iy, ix + tap);
-            if (whole > 0) {
-                column = ml_conv_dsp_widen(column, from, whole);
-            }
-            for (int32_t i = 0; i < run_rest; ++i) {
-                *rest++ = from[4 * whole + i];
+    ml_conv_dsp_place at = {column, conv->rest};
+    if (conv->one_run && iy >= 0 && last_iy < conv->plain_rows && ix >= 0 && ix + conv->reach_w < conv->width) {
+        const int8_t *from = conv->x + iy * conv->row_bytes + ix * conv->channels;
+        for (; iy <= last_iy; iy += conv->dilation_h, from += conv->line_step) {
+            at = ml_conv_dsp_append(at, from, run_bytes);
+        }
+    } else {
+        for (; iy <= last_iy; iy += conv->dilation_h) {
+            for (int32_t tap = 0; tap <= conv->reach_w; tap += conv->run_step) {
+                at = ml_conv_dsp_append(at, ml_conv_dsp_run(conv, iy, ix + tap), run_bytes);
             }
         }
     }
-    if (run_rest > 0) { /* the last quad may hold bytes of an earlier call: their weights are zero */
-        (void)ml_conv_dsp_widen(column, conv->rest, (int32_t)(rest - conv->rest + 3) >> 2);
+    if (run_bytes & 3) { /* the last quad may hold bytes of an earlier call: their weights are zero */
+        (void)ml_conv_dsp_widen(at.column, conv->rest, (int32_t)(at.rest - conv->rest + 3) >> 2);
     }
 }
 
@@ -352,7 +370,7 @@ ML_INLINE void s8_conv2d__dsp_2x4(int8_t *y, const int8_t *x, const int8_t *weig
     const ml_conv_dsp conv = {x, bytes, bytes + run_bytes, bytes + 2 * run_bytes, x_ring, height, width, channels,
         width * channels, dilation_h * width * channels, x_ring == 0 || x_ring == height ? height : 0,
         (kernel_h - 1) * dilation_h, (kernel_w - 1) * dilation_w, dilation_h,
-        dilation_w == 1 ? kernel_w : dilation_w, taps_per_run, run_bytes, x_zero};
+        dilation_w == 1 ? kernel_w : dilation_w, taps_per_run == kernel_w, taps_per_run, run_bytes, x_zero};
     ml_conv_dsp_fill(bytes, run_bytes, x_zero);
     int8_t *to[ML_CONV_DSP_PIXELS];
     int32_t count = 0;
