@@ -25,6 +25,7 @@ from microlith.data.preprocess import Preprocessing
 from microlith.device.load import device, devices
 from microlith.device.profile import Device
 from microlith.graph.load import load_model
+from microlith.graph.metadata import io_qparams
 from microlith.graph.save import save_model
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
@@ -358,15 +359,27 @@ def dry_run(
 def artifact_samples(opened: Opened, data: object | None, count: int) -> list[dict[str, Array]]:
     """The first samples of some data, as an artifact takes them; none where no data is given.
 
+    Floats are quantized for an integer input whose meaning is known.
+
     Raises:
         InputError: the data does not fit.
     """
     if data is None:
         return []
+    inputs = opened.model.graph.inputs
+    if len(inputs) != 1:
+        raise InputError(
+            f"the artifact has {len(inputs)} inputs, and data can be given for one only", hint="Leave out --data."
+        )
+    name, shape, dtype = str(inputs[0].name), inputs[0].shape, inputs[0].dtype
+    assert shape is not None and dtype is not None, "loading types every value"
     dataset = load_data(data)
-    _, input_name, _, _ = with_preprocessing(opened.model, dataset, None)
+    floats = np.issubdtype(dataset.samples.dtype, np.floating)
+    taken = "float32" if floats and io_qparams(opened.model, name) is not None else dtype.numpy().name
+    settled = dataset.check_against(tuple(shape.numpy()), taken)
     chosen = dataset.select(np.arange(min(count, len(dataset))))
-    return [as_inputs(opened.model, feeds) for feeds in chosen.feeds(input_name)]
+    arrange = settled.apply if taken == "float32" else settled.arrange
+    return [as_inputs(opened.model, {name: arrange(x)}) for x, _ in chosen.batches(1)]
 
 
 def take_board_log(opened: Opened, log: Path) -> Run:

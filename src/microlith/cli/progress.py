@@ -25,15 +25,15 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
 @contextmanager
 def _bars() -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
     columns = (
+        SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, int] = {}
@@ -52,6 +52,6 @@ def _lines() -> Progress:
     def show(what: str, done: int, total: int | None) -> None:
         begun.setdefault(what, time.monotonic())
         if done == total:
-            print(f"{what}: {done} in {time.monotonic() - begun[what]:.1f} s", file=sys.stderr, flush=True)
+            print(f"{what}: {done:,} in {time.monotonic() - begun[what]:.1f} s", file=sys.stderr, flush=True)
 
     return show

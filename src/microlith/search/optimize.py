@@ -209,7 +209,10 @@ def _feasibility(
     _, artifact, verdicts = best
     if all(verdict.met for verdict in verdicts):
         return None
-    return Result(None, with_verdicts(artifact, judge(budget, artifact.evidence)), verdicts, ())
+    note = "No settings of quantization change these figures enough, so none was searched and accuracy was not read."
+    details = artifact.details.model_copy(update={"notes": (*artifact.details.notes, note)})
+    nearest = replace(artifact, details=details)
+    return Result(None, with_verdicts(nearest, judge(budget, artifact.evidence)), verdicts, ())
 
 
 def _measured(prepared: Prepared, model: ir.Model, settings: PTQ, tools: Tools, options: Options) -> Artifact:
