@@ -136,8 +136,14 @@ def scale_float(acc: int, scale: float) -> int:
     return round(f32(f32(acc) * f32(scale)))
 
 
-def scale_fixed(acc: int, multiplier: int, shift: int) -> int:
-    """``fixed`` requantization of one accumulator: a product rounded twice, on exact fractions."""
+def scale_fixed(acc: int, multiplier: int, shift: int, *, away: bool = False) -> int:
+    """``fixed`` requantization of one accumulator: a product rounded twice, on exact fractions.
+
+    The second rounding takes ties up, or away from zero as in sums and products of two tensors.
+    """
     high = math.floor(Fraction((acc << max(shift, 0)) * multiplier, 2**31) + Fraction(1, 2))
-    quotient = Fraction(abs(high), 2 ** max(-shift, 0))
+    quotient = Fraction(high, 2 ** max(-shift, 0))
+    if not away:
+        return math.floor(quotient + Fraction(1, 2))
+    quotient = abs(quotient)
     return (1 if high >= 0 else -1) * math.floor(quotient + Fraction(1, 2))

@@ -106,7 +106,7 @@ def test_float_product_is_rounded_before_it_becomes_an_integer(library: Library)
     check(library, acc, FloatRequant(np.full(acc.size, scale)), 0, -(2**15), 2**15 - 1)
 
 
-def test_fixed_ties_go_away_from_zero(library: Library) -> None:
+def test_fixed_ties_go_up(library: Library) -> None:
     acc = np.concatenate([np.arange(-3000, 3000, dtype=np.int32), EXTREMES])
     for shift in (0, -1, -2, -7, -20, -31):
         for multiplier in (2**30, 2**30 + 1, 2**31 - 1, 1431655765, 0):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from microlith.quant.requantize import (
     FixedRequant,
     FloatRequant,
+    Ties,
     multiply_by_quantized_multiplier,
     requant,
     round_half_even,
@@ -32,27 +33,36 @@ def test_float_rounds_the_product_to_float32_and_then_to_even(acc: list[int], fa
     assert got.tolist() == [scale_float(item, float(how.scale)) for item in acc]
 
 
-@given(acc=st.lists(ACCUMULATORS, min_size=1, max_size=20), factor=FACTORS)
-def test_fixed_rounds_twice(acc: list[int], factor: float) -> None:
+@given(acc=st.lists(ACCUMULATORS, min_size=1, max_size=20), factor=FACTORS, ties=st.sampled_from(("up", "away")))
+def test_fixed_rounds_twice(acc: list[int], factor: float, ties: Ties) -> None:
     how = requant(np.asarray(factor), "fixed")
     assert isinstance(how, FixedRequant)
     left = max(0, int(how.shift))
     fitting = [item for item in acc if abs(item) << left < 2**31] or [1 if left < 31 else 0]
-    got = scale_accumulator(np.array(fitting, np.int64), how)
-    assert got.tolist() == [scale_fixed(item, int(how.multiplier), int(how.shift)) for item in fitting]
+    got = scale_accumulator(np.array(fitting, np.int64), how, ties)
+    multiplier, shift, away = int(how.multiplier), int(how.shift), ties == "away"
+    assert got.tolist() == [scale_fixed(item, multiplier, shift, away=away) for item in fitting]
 
 
 @given(
     high=st.integers(-(2**20), 2**20),
     shift=st.integers(-12, 0),
+    ties=st.sampled_from(("up", "away")),
 )
-def test_fixed_on_ties_of_the_shift(high: int, shift: int) -> None:
+def test_fixed_on_ties_of_the_shift(high: int, shift: int, ties: Ties) -> None:
     # A multiplier of 2**30 halves exactly, so the shift alone decides.
     acc = 2 * high
     got = multiply_by_quantized_multiplier(
-        np.array([acc], np.int64), np.array(2**30, np.int32), np.array(shift, np.int8)
+        np.array([acc], np.int64), np.array(2**30, np.int32), np.array(shift, np.int8), ties
     )
-    assert got[0] == scale_fixed(acc, 2**30, shift)
+    assert got[0] == scale_fixed(acc, 2**30, shift, away=ties == "away")
+
+
+def test_ties_go_up_or_away_from_zero() -> None:
+    """-3 / 2, by a multiplier of a half and then a shift by one."""
+    for ties, wanted in (("up", [-1, 2]), ("away", [-2, 2])):
+        how = (np.array(2**30, np.int32), np.array(-1, np.int8))
+        assert multiply_by_quantized_multiplier(np.array([-6, 6]), *how, ties).tolist() == wanted
 
 
 @given(factor=FACTORS)

@@ -24,7 +24,9 @@ def linear_requant(x: QParams, w: QParams, y: QParams, mode: Requantization) -> 
 
 
 def mul_requant(a: QParams, b: QParams, y: QParams, mode: Requantization) -> Requant:
-    """Elementwise product: ``sa * sb / sy``, shape ()."""
+    """Elementwise product: ``sa * sb / sy``, shape (); formed in float32 for ``fixed``, as LiteRT does."""
+    if mode == "fixed":
+        return requant(np.asarray(a.scale * b.scale / y.scale, np.float64), mode)
     return requant(scale_factor(a.scale, b.scale, over=y.scale), mode)
 
 

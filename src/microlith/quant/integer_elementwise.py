@@ -25,10 +25,10 @@ def add(a: QArray, b: QArray, y: QParams, mode: Requantization, *, subtract: boo
     # Each operand is scaled by at most 1/2 after its shift.
     check_accumulator(max(magnitude(a.qparams), magnitude(b.qparams)) << SUM_HEADROOM_BITS, part(requant, 2))
     left_acc, right_acc = (
-        scale_accumulator(item.centered().astype(np.int64) << SUM_HEADROOM_BITS, part(requant, index))
+        scale_accumulator(item.centered().astype(np.int64) << SUM_HEADROOM_BITS, part(requant, index), "away")
         for index, item in enumerate((a, b))
     )
-    return scale_accumulator(left_acc + sign * right_acc, part(requant, 2))
+    return scale_accumulator(left_acc + sign * right_acc, part(requant, 2), "away")
 
 
 def mul(a: QArray, b: QArray, y: QParams, mode: Requantization) -> NDArray[np.int64]:
@@ -36,7 +36,7 @@ def mul(a: QArray, b: QArray, y: QParams, mode: Requantization) -> NDArray[np.in
     _check(a, b)
     requant = mul_requant(a.qparams, b.qparams, y, mode)
     check_accumulator(magnitude(a.qparams) * magnitude(b.qparams), requant)
-    return scale_accumulator(a.centered().astype(np.int64) * b.centered(), requant)
+    return scale_accumulator(a.centered().astype(np.int64) * b.centered(), requant, "away")
 
 
 def _check(a: QArray, b: QArray) -> None:

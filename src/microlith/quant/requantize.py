@@ -14,6 +14,7 @@ Source: Jacob et al., Quantization and Training of Neural Networks for Efficient
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,11 @@ def round_half_even(values: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.rint(values.astype(np.float64)).astype(np.int64)
 
 
+Ties = Literal["up", "away"]
+
+
 def multiply_by_quantized_multiplier(
-    acc: NDArray[np.int64], multiplier: NDArray[np.int32], shift: NDArray[np.int8]
+    acc: NDArray[np.int64], multiplier: NDArray[np.int32], shift: NDArray[np.int8], ties: Ties
 ) -> NDArray[np.int64]:
     """``acc * multiplier * 2**(shift - 31)`` with the two roundings of ``fixed``.
 
@@ -79,19 +83,27 @@ def multiply_by_quantized_multiplier(
         acc: accumulators that fit in 32 bits, also after the left shift.
         multiplier: broadcastable to ``acc``.
         shift: broadcastable to ``acc``.
+        ties: of the second rounding, towards plus infinity or away from zero.
     """
     left = np.maximum(shift, 0).astype(np.int64)
     right = np.maximum(-shift.astype(np.int64), 0)
     high = ((acc.astype(np.int64) << left) * multiplier.astype(np.int64) + (1 << 30)) >> 31
     mask = (np.int64(1) << right) - 1
-    threshold = (mask >> 1) + (high < 0)
+    # Half of the divisor is reached, or must be passed: one below zero where ties go away from it.
+    threshold = (mask >> 1) + ((high < 0) if ties == "away" else 0)
     return (high >> right) + ((high & mask) > threshold)
 
 
-def scale_accumulator(acc: NDArray[np.int64], how: Requant) -> NDArray[np.int64]:
-    """Scaled accumulators, rounded but neither offset nor saturated; channels are the last axis of ``acc``."""
+def scale_accumulator(acc: NDArray[np.int64], how: Requant, ties: Ties = "up") -> NDArray[np.int64]:
+    """Scaled accumulators, rounded but neither offset nor saturated; channels are the last axis of ``acc``.
+
+    Args:
+        acc: accumulators.
+        how: their scale.
+        ties: of ``fixed``: ``away`` for sums and products of two tensors.
+    """
     if isinstance(how, FixedRequant):
-        return multiply_by_quantized_multiplier(acc, how.multiplier, how.shift)
+        return multiply_by_quantized_multiplier(acc, how.multiplier, how.shift, ties)
     return round_half_even(acc.astype(np.float32) * how.scale)
 
 

@@ -23,16 +23,19 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define ML_INLINE static inline __attribute__((always_inline))
 #define ML_NOINLINE __attribute__((noinline))
+#define ML_UNUSED __attribute__((unused))
 #define ML_ALIGN(bytes) __attribute__((aligned(bytes)))
 #define ML_RESTRICT __restrict__
 #elif defined(_MSC_VER)
 #define ML_INLINE static __forceinline
 #define ML_NOINLINE __declspec(noinline)
+#define ML_UNUSED
 #define ML_ALIGN(bytes) __declspec(align(bytes))
 #define ML_RESTRICT __restrict
 #else
 #define ML_INLINE static inline
 #define ML_NOINLINE
+#define ML_UNUSED
 #define ML_ALIGN(bytes)
 #define ML_RESTRICT
 #endif
@@ -161,21 +164,37 @@ ML_INLINE int32_t ml_rounding_doubling_high_multiply(int32_t value, int32_t mult
 #endif
 }
 
-/* value / 2^exponent, ties away from zero; exponent in [0, 31]. */
+/* value / 2^exponent for an exponent in [0, 31], ties towards plus infinity. */
 ML_INLINE int32_t ml_rounding_shift_right(int32_t value, int32_t exponent)
+{
+    return exponent == 0 ? value : (value >> exponent) + ((value >> (exponent - 1)) & 1);
+}
+
+/* The same with ties away from zero. */
+ML_INLINE int32_t ml_rounding_shift_right_away(int32_t value, int32_t exponent)
 {
     const int32_t mask = (int32_t)(((uint32_t)1 << exponent) - 1u);
     const int32_t threshold = (mask >> 1) + (value < 0 ? 1 : 0);
     return (value >> exponent) + ((value & mask) > threshold ? 1 : 0);
 }
 
-/* acc * multiplier * 2^(shift - 31), rounded twice. */
-ML_INLINE int32_t ml_multiply_by_quantized_multiplier(int32_t acc, int32_t multiplier, int32_t shift)
+/* acc * 2^max(shift, 0) * multiplier / 2^31, rounded once. */
+ML_INLINE int32_t ml_scale_high(int32_t acc, int32_t multiplier, int32_t shift)
 {
     const int32_t left = shift > 0 ? shift : 0;
-    const int32_t right = shift > 0 ? 0 : -shift;
-    const int32_t shifted = (int32_t)((uint32_t)acc << left);
-    return ml_rounding_shift_right(ml_rounding_doubling_high_multiply(shifted, multiplier), right);
+    return ml_rounding_doubling_high_multiply((int32_t)((uint32_t)acc << left), multiplier);
+}
+
+/* acc * multiplier * 2^(shift - 31), rounded twice, for accumulators of one tensor. */
+ML_INLINE int32_t ml_multiply_by_quantized_multiplier(int32_t acc, int32_t multiplier, int32_t shift)
+{
+    return ml_rounding_shift_right(ml_scale_high(acc, multiplier, shift), shift > 0 ? 0 : -shift);
+}
+
+/* The same for sums and products of two tensors. */
+ML_INLINE int32_t ml_multiply_by_quantized_multiplier_away(int32_t acc, int32_t multiplier, int32_t shift)
+{
+    return ml_rounding_shift_right_away(ml_scale_high(acc, multiplier, shift), shift > 0 ? 0 : -shift);
 }
 
 /* ---- requantization ---------------------------------------------------------------------------------------------- */

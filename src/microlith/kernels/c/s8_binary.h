@@ -34,10 +34,17 @@ ML_INLINE int32_t ml_s8_sum_fixed(int32_t a, int32_t b, const ml_s8_binary *op)
 {
     const int32_t *multiplier = op->how.multiplier;
     const int8_t *shift = op->how.shift;
-    const int32_t left = ml_multiply_by_quantized_multiplier(a * (1 << ML_SUM_SHIFT), multiplier[0], shift[0]);
-    const int32_t right = ml_multiply_by_quantized_multiplier(b * (1 << ML_SUM_SHIFT), multiplier[1], shift[1]);
+    const int32_t left = ml_multiply_by_quantized_multiplier_away(a * (1 << ML_SUM_SHIFT), multiplier[0], shift[0]);
+    const int32_t right = ml_multiply_by_quantized_multiplier_away(b * (1 << ML_SUM_SHIFT), multiplier[1], shift[1]);
     const int32_t sum = op->operation == ML_SUB ? left - right : left + right;
-    const int32_t scaled = ml_multiply_by_quantized_multiplier(sum, multiplier[2], shift[2]);
+    const int32_t scaled = ml_multiply_by_quantized_multiplier_away(sum, multiplier[2], shift[2]);
+    return ml_clamp(scaled, op->low - op->y_zero, op->high - op->y_zero) + op->y_zero;
+}
+
+ML_INLINE int32_t ml_s8_product_fixed(int32_t a, int32_t b, const ml_s8_binary *op)
+{
+    const ml_requant how = op->how;
+    const int32_t scaled = ml_multiply_by_quantized_multiplier_away(a * b, how.multiplier[0], how.shift[0]);
     return ml_clamp(scaled, op->low - op->y_zero, op->high - op->y_zero) + op->y_zero;
 }
 
@@ -45,10 +52,12 @@ ML_INLINE int8_t ml_s8_binary_one(int32_t a, int32_t b, const ml_s8_binary *op)
 {
     a -= op->a_zero;
     b -= op->b_zero;
-    if (op->operation == ML_MUL) {
-        return (int8_t)ml_requantize(a * b, op->how, 0, op->y_zero, op->low, op->high);
+    if (op->how.kind == ML_FLOAT) {
+        return (int8_t)(op->operation == ML_MUL
+                ? ml_round_clamp((float)(a * b) * op->how.scale[0], op->y_zero, op->low, op->high)
+                : ml_s8_sum_float(a, b, op));
     }
-    return (int8_t)(op->how.kind == ML_FLOAT ? ml_s8_sum_float(a, b, op) : ml_s8_sum_fixed(a, b, op));
+    return (int8_t)(op->operation == ML_MUL ? ml_s8_product_fixed(a, b, op) : ml_s8_sum_fixed(a, b, op));
 }
 
 /* Rows [row_begin, row_end) along axis 1 of a result of n0 x . x n2 x n3; as and bs are strides in elements. */

@@ -23,6 +23,8 @@ ML_INLINE void ml_s8_depthwise_lanes(int32_t *acc, const int8_t *x, const int8_t
     const ml_place *at, int32_t out_channels, const int32_t *w_zero, int32_t lanes, int32_t x_zero)
 {
     const ml_range columns = at->columns;
+    const int32_t step = window->dilation_w * window->channels;
+    int32_t in;
     for (int32_t kh = 0; kh < window->kernel_h; ++kh) {
         if (!ml_row_inside(at, window, kh)) {
             ml_s8_depthwise_outside(acc, w, window->kernel_w, out_channels, w_zero, lanes, x_zero);
@@ -31,10 +33,10 @@ ML_INLINE void ml_s8_depthwise_lanes(int32_t *acc, const int8_t *x, const int8_t
         }
         ml_s8_depthwise_outside(acc, w, columns.begin, out_channels, w_zero, lanes, x_zero);
         w += columns.begin * out_channels;
-        for (int32_t kw = columns.begin; kw < columns.end; ++kw, w += out_channels) {
-            const int8_t *in = x + ml_tap_offset(at, window, kh, kw);
+        in = ml_tap_offset(at, window, kh, columns.begin);
+        for (int32_t kw = columns.begin; kw < columns.end; ++kw, w += out_channels, in += step) {
             for (int32_t lane = 0; lane < lanes; ++lane) {
-                acc[lane] += in[lane] * (w[lane] - (w_zero ? w_zero[lane] : 0));
+                acc[lane] += x[in + lane] * (w[lane] - (w_zero ? w_zero[lane] : 0));
             }
         }
         ml_s8_depthwise_outside(acc, w, window->kernel_w - columns.end, out_channels, w_zero, lanes, x_zero);

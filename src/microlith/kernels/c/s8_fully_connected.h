@@ -18,10 +18,15 @@ ML_INLINE void s8_fully_connected__portable(int8_t *ML_RESTRICT y, const int8_t 
 {
     const ml_requant how = ml_make_requant(kind, scale, multiplier, shift, per_channel);
     for (int32_t row = 0; row < rows; ++row, x += depth) {
-        const int8_t *w = weights;
-        for (int32_t o = 0; o < out_channels; ++o, w += depth) {
-            const int32_t acc = ml_dot_s8(bias[o], x, w, depth, weight_zero ? weight_zero[o] : 0);
-            *y++ = (int8_t)ml_requantize(acc, how, o, y_zero, low, high);
+        for (int32_t o = 0; o < out_channels; o += 2) {
+            const int32_t next = ml_min(o + 1, out_channels - 1); /* o itself where it is the last */
+            int32_t acc[2] = {bias[o], bias[next]};
+            ml_dot_pair_s8(acc, x, 0, weights + o * depth, weight_zero ? weight_zero[o] : 0, weights + next * depth,
+                weight_zero ? weight_zero[next] : 0, depth);
+            *y++ = (int8_t)ml_requantize(acc[0], how, o, y_zero, low, high);
+            if (next > o) {
+                *y++ = (int8_t)ml_requantize(acc[1], how, next, y_zero, low, high);
+            }
         }
     }
 }
