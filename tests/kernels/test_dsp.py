@@ -77,7 +77,7 @@ def run(cases: tuple[Case, ...], device: Device, rng: np.random.Generator, direc
     batch = Batch([prepare(case, kernel_for(case), device, rng) for case in cases])
     elf = link(batch, find_toolchain(device), directory)
     with Emulator(elf, device) as emulator:
-        (output,) = emulator.infer(batch.inputs())
+        (output,) = emulator.infer_counted(batch.inputs(), check_alignment=True).outputs
     batch.check(output)
 
 
