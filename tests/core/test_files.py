@@ -85,3 +85,32 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
         raise AssertionError("the block must not run")
     with pytest.raises(InputError, match="cannot write"), files.directory(tmp_path / "out" / "deeper"):
         raise AssertionError("the block must not run")
+
+
+def test_errors_of_the_block_are_its_own(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), files.directory(tmp_path / "out"):
+        (tmp_path / "no such file").read_bytes()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tree(tmp_path: Path) -> None:
+    files.write_tree(tmp_path / "out", {"manifest.json": b"{}", "a/b/c": b"\x00"})
+    assert (tmp_path / "out" / "a" / "b" / "c").read_bytes() == b"\x00"
+    with pytest.raises(InputError, match="cannot write"):
+        files.write_tree(tmp_path / "out", {"a": b"", "a/b": b""})
+    assert (tmp_path / "out" / "a" / "b" / "c").is_file()
+    assert [item.name for item in tmp_path.iterdir()] == ["out"]
+
+
+def test_places_are_checked_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("mine")
+    files.check_directory(tmp_path / "a" / "b" / "out")
+    files.check_parent(tmp_path / "x.npy")
+    with pytest.raises(InputError, match="file is not a directory"):
+        files.check_directory(tmp_path / "file" / "a" / "out")
+    with pytest.raises(InputError, match="not an artifact"):
+        files.check_directory(tmp_path / "file")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(InputError, match="permission denied"):
+        files.check_directory(tmp_path / "a" / "b" / "out")
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]

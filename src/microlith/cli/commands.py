@@ -301,7 +301,7 @@ def apply_ptq(
             progress=show,
         )
     api.save_model(quantized, out)
-    print(f"wrote {out}")
+    print(f"Wrote {out}")
 
 
 @app.command(

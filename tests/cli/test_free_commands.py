@@ -1,0 +1,122 @@
+"""Commands that need no compiler: check, dry run, apply, devices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import models
+from cli.running import Cli, Inputs, everything_in
+from microlith.device.load import PROFILES
+from microlith.techniques.recipe import Recipe
+
+DEVICE = ("--device", "nrf52840")
+
+
+def test_check(cli: Cli, inputs: Inputs, tmp_path: Path) -> None:
+    done = cli("check", inputs.model, *DEVICE)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("net.onnx on Nordic nRF52840\n")
+    assert "1.00 M flash" in done.out
+    assert "Graph passes" not in done.out
+    assert not everything_in(tmp_path)
+
+
+def test_check_passes(cli: Cli, inputs: Inputs) -> None:
+    lines = cli("check", inputs.model, *DEVICE, "--passes").out.splitlines()
+    (fold,) = [line for line in lines if line.startswith("FoldBatchNormIntoConv")]
+    assert fold.split()[1] == "1"
+
+
+def test_check_as_json(cli: Cli, inputs: Inputs) -> None:
+    document = json.loads(cli("check", inputs.model, *DEVICE, "--json").out)
+    assert [form["arithmetic"] for form in document["forms"]] == ["as given", "int8"]
+    as_given, int8 = document["forms"]
+    assert 2.5 < as_given["weights_bytes"] / int8["weights_bytes"] < 4
+    assert 2 < as_given["arena_bytes"] / int8["arena_bytes"] < 4.5
+    assert document["ops"]["Conv"] == 3
+
+
+def test_check_where_nothing_fits(cli: Cli, tmp_path: Path) -> None:
+    model = models.one_node(
+        "Gemm", {"x": [1, 1500]}, {"y": [1, 1500]}, {"w": np.ones((1500, 1500), np.float32)}, transB=1
+    )
+    onnx.save(model, tmp_path / "large.onnx")
+    done = cli("check", "large.onnx", *DEVICE)
+    assert done.code == 3
+    assert "does not fit nrf52840 (int8): weights take 2,2" in done.err
+    assert cli("check", "large.onnx", "--device", "host").code == 0
+
+
+def test_check_asks_for_shapes(cli: Cli, tmp_path: Path) -> None:
+    onnx.save(models.one_node("Relu", {"x": [1, "length"]}, {"y": [1, "length"]}), tmp_path / "m.onnx")
+    asked = cli("check", "m.onnx", *DEVICE)
+    assert asked.code == 2
+    assert "--shape x=" in asked.err
+    assert cli("check", "m.onnx", *DEVICE, "--shape", "x=1,7").code == 0
+
+
+DRY = ("--max-drop", "1pp", "--calibration", "30", "--selection", "40", "--dry-run")
+
+
+def test_dry_run(cli: Cli, inputs: Inputs, tmp_path: Path) -> None:
+    done = cli("optimize", inputs.model, *DEVICE, "--data", inputs.data, *DRY)
+    assert (done.code, done.err) == (0, "")
+    assert "Samples: 30 calibration, 40 selection, 50 report. Metric: accuracy." in done.out
+    recipe = Recipe.from_yaml(done.out[done.out.index("schema_version:") :])
+    assert len(recipe.steps) == 1
+    assert "12 recipes" in done.out
+    document = json.loads(cli("optimize", inputs.model, *DEVICE, "--data", inputs.data, *DRY, "--json").out)
+    assert len(document["candidates"]) == 12
+    assert document["infeasible"] == []
+    assert not everything_in(tmp_path)
+
+
+def test_a_dry_run_knows_what_cannot_be_met(cli: Cli, inputs: Inputs) -> None:
+    done = cli("optimize", inputs.model, *DEVICE, "--data", inputs.data, *DRY, "--ram", "256", "--flash", "100")
+    assert done.code == 3
+    assert "ram: activations alone take" in done.err
+    assert "stem.conv" in done.err
+    assert "flash: weights alone take" in done.err
+
+
+def test_optimize_needs_a_place(cli: Cli, inputs: Inputs) -> None:
+    done = cli("optimize", inputs.model, *DEVICE, "--data", inputs.data)
+    assert done.code == 2
+    assert "--out" in done.err
+
+
+def test_apply(cli: Cli, inputs: Inputs, tmp_path: Path) -> None:
+    words = ("apply", "ptq", inputs.model, "--data", inputs.data, "--method", "minmax", "--samples", "10")
+    done = cli(*words, "-o", "q.onnx")
+    assert (done.code, done.out) == (0, "Wrote q.onnx\n")
+    assert "calibrate" in done.err
+    model = onnx.load(tmp_path / "q.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert "QuantizeLinear" in {node.op_type for node in model.graph.node}
+    assert cli(*words, "-o", "again.onnx", "--quiet").err == ""
+    assert (tmp_path / "q.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
+    fixed = cli(*words, "-o", "fixed.onnx", "--device", "rp2040", "--quiet")
+    assert fixed.code == 0
+    assert {item.key: item.value for item in onnx.load(tmp_path / "fixed.onnx").metadata_props}[
+        "microlith.requantization"
+    ] == "fixed"
+
+
+@pytest.mark.parametrize(("option", "value"), [("--method", "median"), ("--activations", "int7"), ("--io", "maybe")])
+def test_apply_refuses_unknown_values(cli: Cli, inputs: Inputs, option: str, value: str) -> None:
+    done = cli("apply", "ptq", inputs.model, "--data", inputs.data, "-o", "q.onnx", option, value)
+    assert (done.code, done.out) == (2, "")
+    assert value in done.err
+
+
+def test_devices(cli: Cli) -> None:
+    table = cli("devices").out
+    document = json.loads(cli("devices", "--json").out)
+    assert [item["name"] for item in document["devices"]] == ["host", *PROFILES]
+    assert all(f"\n{name} " in table for name in PROFILES)
+    assert all(item["sources"] for item in document["devices"])
