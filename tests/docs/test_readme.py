@@ -53,14 +53,23 @@ def test_every_command_runs_and_prints_what_is_shown(tmp_path):
     commands = shown(README.read_text())
     assert commands, "README.md shows no command"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "COLUMNS": "120", "NO_COLOR": "1"}
+    environment = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
     for command in commands:
         done = subprocess.run(command.argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command.title}\n{done.stdout}\n{done.stderr}"
-        if command.output.strip():
-            assert doctest.OutputChecker().check_output(command.output, done.stdout, COMPARE), (
-                f"{command.title}\nprinted\n{done.stdout}\nwhere README.md shows\n{command.output}"
-            )
+        missing = missing_lines(command.output, done.stdout)
+        assert missing == [], f"{command.title}\nprinted\n{done.stdout}"
+
+
+def missing_lines(shown_output: str, printed: str) -> list[str]:
+    """The shown lines from the first one on that is not printed where it should be; none where all is as shown."""
+    lines = shown_output.strip().splitlines()
+    for count in range(len(lines) + 1):
+        rest = "" if count == len(lines) or not lines else "\n..."
+        start = "\n".join(lines[:count]) + rest
+        if count and not doctest.OutputChecker().check_output(start + "\n", printed, COMPARE):
+            return lines[count - 1 :]
+    return []
 
 
 def test_commands_and_their_output_are_told_apart():
@@ -70,3 +79,18 @@ def test_commands_and_their_output_are_told_apart():
         ("true", ""),
         ("print(1)", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("shown_output", "printed", "missing"),
+    [
+        ("", "anything", []),
+        ("a  b\n", "a b\n", []),
+        ("a\n...\nd\n", "a\nb\nc\nd\n", []),
+        ("took ... s", "took 3.1 s\n", []),
+        ("a\nb\nc", "a\nx\nc\n", ["b", "c"]),
+        ("a", "a\nb", ["a"]),
+    ],
+)
+def test_output_is_compared_but_for_what_an_ellipsis_stands_for(shown_output, printed, missing):
+    assert missing_lines(shown_output, printed) == missing
