@@ -43,6 +43,8 @@ class McuProgram:
         instances = "".join(f"ML_NOINLINE {text.partition(chr(10))[2]}" for text in library.sources.values())
         declared = "".join(text.partition("\n")[0] + "\n" for text in library.sources.values())
         body = "".join(f"    {call}\n" for call in calls)
+        scratch = max(case.kernel.scratch_bytes(case.ctx) for case in self.cases)
+        buffers += f"static ML_ALIGN(8) uint8_t scratch[{scratch}];\n"
         return f"{includes}{buffers}{declared}{instances}{''.join(self.lines)}{_RUNNER.replace('@BODY@', body)}"
 
     def check(self, output: bytes) -> None:
@@ -61,9 +63,14 @@ class McuProgram:
         values: list[str] = []
         for argument in case.kernel.arguments(case.ctx):
             if isinstance(argument, Pointer):
-                address = {"write": f"y + {place}", "const": f"{argument.key}_{index}"}.get(argument.source)
-                address = address or f"x + {reads[int(argument.key)]}"
-                values.append(f"({argument.ctype})(const void *)({address})")
+                address = {
+                    "write": f"y + {place}",
+                    "const": f"{argument.key}_{index}",
+                    "scratch": "scratch",
+                    "read": f"x + {reads[int(argument.key)] if argument.source == 'read' else 0}",
+                }[argument.source]
+                space = "const void *" if argument.ctype.startswith("const") else "void *"
+                values.append(f"({argument.ctype})({space})({address})")
             elif isinstance(argument, RowRange):
                 values += ["0", str(write.shape[1])]
             elif isinstance(argument, Runtime):

@@ -18,7 +18,7 @@ from microlith.kernels.arguments import (
     written,
     zero_point,
 )
-from microlith.kernels.base import Argument, CallContext, Packed, RowRange
+from microlith.kernels.base import Argument, CallContext, Literal, Packed, Pointer, RowRange
 from microlith.kernels.descriptor import BaseKernel, plain
 from microlith.kernels.weighted import (
     F32_LANES,
@@ -63,6 +63,15 @@ class _Convolution(BaseKernel):
 class S8Conv2d(_Convolution):
     """``s8_conv2d__portable``."""
 
+    def reads_in_place(self, ctx: CallContext) -> bool:
+        """Whether every window is one value of the input."""
+        window = conv_attrs(ctx).window
+        return window.kernel == (1, 1) and not padded(ctx, window)
+
+    def scratch_bytes(self, ctx: CallContext) -> int:
+        """Two windows of one group."""
+        return 0 if self.reads_in_place(ctx) else 2 * ctx.consts["weights"][0].size
+
     def refusal(self, ctx: CallContext) -> str:
         """Shapes, weights and requantization."""
         channels = ctx.writes[0].shape[-1]
@@ -72,8 +81,13 @@ class S8Conv2d(_Convolution):
         """See ``s8_conv2d.h``."""
         attrs, x, y = conv_attrs(ctx), ctx.reads[0], ctx.writes[0]
         zero = zero_point(x)
+        absent = Literal("scratch", "int8_t *", "0")
+        scratch = absent if self.reads_in_place(ctx) else Pointer("scratch", "int8_t *", "scratch")
         return (
             *s8_weighted_pointers(ctx),
+            scratch,
+            *requant_arguments(ctx),
+            per_channel(ctx),
             RowRange(),
             *window_sizes(ctx),
             runtime("out_channels", y.shape[3]),
@@ -105,6 +119,8 @@ class S8DepthwiseConv2d(_Convolution):
         attrs, x, y = conv_attrs(ctx), ctx.reads[0], ctx.writes[0]
         return (
             *s8_weighted_pointers(ctx),
+            *requant_arguments(ctx),
+            per_channel(ctx),
             RowRange(),
             *window_sizes(ctx),
             literal("filters", y.shape[3] // x.shape[3]),
@@ -192,15 +208,13 @@ def f32_weighted_pointers(ctx: CallContext) -> tuple[Argument, ...]:
 
 
 def s8_weighted_pointers(ctx: CallContext) -> tuple[Argument, ...]:
-    """Addresses and requantization of an int8 layer with weights, up to and including per_channel."""
+    """Addresses of an int8 layer with weights."""
     return (
         written("y", "int8_t"),
         read("x", "int8_t"),
         const(ctx, "weights", "int8_t"),
         const(ctx, "bias", "int32_t"),
         const(ctx, "weight_zero", "int32_t"),
-        *requant_arguments(ctx),
-        per_channel(ctx),
     )
 
 
@@ -225,16 +239,16 @@ CONVOLUTIONS = (
         "conv2d",
         "s8_conv2d.h",
         streams=True,
-        instructions_per_mac=4.5,
-        instructions_per_output=40,
+        instructions_per_mac=4.2,
+        instructions_per_output=30,
     ),
     S8DepthwiseConv2d(
         "s8_depthwise_conv2d__portable",
         "depthwise_conv2d",
         "s8_depthwise_conv2d.h",
         streams=True,
-        instructions_per_mac=6.0,
-        instructions_per_output=30,
+        instructions_per_mac=10.0,
+        instructions_per_output=25,
     ),
     F32Conv2d(
         "f32_conv2d__portable",
@@ -243,8 +257,8 @@ CONVOLUTIONS = (
         "f32",
         "f32",
         streams=True,
-        instructions_per_mac=2.0,
-        instructions_per_output=10,
+        instructions_per_mac=3.4,
+        instructions_per_output=15,
     ),
     F32DepthwiseConv2d(
         "f32_depthwise_conv2d__portable",
@@ -253,7 +267,7 @@ CONVOLUTIONS = (
         "f32",
         "f32",
         streams=True,
-        instructions_per_mac=4.0,
-        instructions_per_output=15,
+        instructions_per_mac=8.0,
+        instructions_per_output=10,
     ),
 )

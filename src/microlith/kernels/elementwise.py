@@ -319,26 +319,26 @@ def _binary_f32(op: str) -> tuple[F32Binary, ...]:
     strided = F32Binary(
         f"f32_{op}__portable", op, "f32_binary.h", "f32", "f32", streams=True, instructions_per_output=12
     )
-    flat = F32BinaryFlat(f"f32_{op}__flat", op, "f32_binary.h", "f32", "f32", streams=True, instructions_per_output=6)
+    flat = F32BinaryFlat(f"f32_{op}__flat", op, "f32_binary.h", "f32", "f32", streams=True, instructions_per_output=7)
     return strided, flat
 
 
 def _binary(op: str, instructions: float) -> tuple[S8Binary, ...]:
     strided = S8BinaryStrided(
-        f"s8_{op}__portable", op, "s8_binary.h", streams=True, instructions_per_output=instructions + 6
+        f"s8_{op}__portable", op, "s8_binary.h", streams=True, instructions_per_output=instructions + 9
     )
     flat = S8BinaryFlat(f"s8_{op}__flat", op, "s8_binary.h", streams=True, instructions_per_output=instructions)
     return strided, flat
 
 
 ELEMENTWISE = (
-    *_binary("add", 22),
-    *_binary("sub", 22),
-    *_binary("mul", 16),
-    S8Lut("s8_lut__portable", "lut", "s8_lut.h", streams=True, instructions_per_output=6),
+    *_binary("add", 25),
+    *_binary("sub", 25),
+    *_binary("mul", 21),
+    S8Lut("s8_lut__portable", "lut", "s8_lut.h", streams=True, instructions_per_output=7),
     *_binary_f32("add"),
     *_binary_f32("sub"),
     *_binary_f32("mul"),
-    F32Unary("f32_unary__portable", "unary", "f32_unary.h", "f32", "f32", streams=True, instructions_per_output=25),
+    F32Unary("f32_unary__portable", "unary", "f32_unary.h", "f32", "f32", streams=True, instructions_per_output=50),
     F32Affine("f32_affine__portable", "affine", "f32_unary.h", "f32", "f32", streams=True, instructions_per_output=7),
 )

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from microlith.kernels.arguments import bounds, bounds_f32, read, requant_arguments, runtime, written, zero_point
+from microlith.kernels.arguments import (
+    bounds,
+    bounds_f32,
+    per_channel,
+    read,
+    requant_arguments,
+    runtime,
+    written,
+    zero_point,
+)
 from microlith.kernels.base import Argument, CallContext, Packed
 from microlith.kernels.convolution import f32_weighted_pointers, s8_weighted_pointers
 from microlith.kernels.descriptor import DIFFERENCE, BaseKernel, accumulator_refusal, plain, requant_refusal
@@ -53,6 +62,8 @@ class S8FullyConnected(_FullyConnected):
         """See ``s8_fully_connected.h``."""
         return (
             *s8_weighted_pointers(ctx),
+            *requant_arguments(ctx),
+            per_channel(ctx),
             *self.sizes(ctx),
             runtime("y_zero", zero_point(ctx.writes[0])),
             *bounds(ctx),
@@ -180,18 +191,18 @@ PRODUCTS = (
         "s8_fully_connected__portable",
         "fully_connected",
         "s8_fully_connected.h",
-        instructions_per_mac=4.5,
-        instructions_per_output=30,
+        instructions_per_mac=3.9,
+        instructions_per_output=25,
     ),
-    S8MatMul("s8_matmul__portable", "matmul", "s8_matmul.h", instructions_per_mac=3.5, instructions_per_output=25),
+    S8MatMul("s8_matmul__portable", "matmul", "s8_matmul.h", instructions_per_mac=5.5, instructions_per_output=25),
     F32FullyConnected(
         "f32_fully_connected__portable",
         "fully_connected",
         "f32_products.h",
         "f32",
         "f32",
-        instructions_per_mac=2.5,
+        instructions_per_mac=3.3,
         instructions_per_output=10,
     ),
-    F32MatMul("f32_matmul__portable", "matmul", "f32_products.h", "f32", "f32", instructions_per_mac=2.5),
+    F32MatMul("f32_matmul__portable", "matmul", "f32_products.h", "f32", "f32", instructions_per_mac=4.0),
 )

@@ -78,6 +78,14 @@ class F32Softmax(_Softmax):
 
 
 SOFTMAX = (
-    S8Softmax("s8_softmax__portable", "softmax", "s8_softmax.h"),
-    F32Softmax("f32_softmax__portable", "softmax", "f32_softmax.h", "f32", "f32", instructions_per_mac=15),
+    S8Softmax("s8_softmax__portable", "softmax", "s8_softmax.h", instructions_per_mac=12, instructions_per_output=5),
+    F32Softmax(
+        "f32_softmax__portable",
+        "softmax",
+        "f32_softmax.h",
+        "f32",
+        "f32",
+        instructions_per_mac=20,
+        instructions_per_output=5,
+    ),
 )

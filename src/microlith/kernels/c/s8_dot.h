@@ -5,17 +5,49 @@
 
 #include "ml_common.h"
 
-#if ML_NARROW_MULTIPLY
-/* A core with eight registers at hand needs all of them for this loop: it is not inlined, and shared. */
-static ML_NOINLINE ML_UNUSED void ml_dot_pair_s8_plain(
+#if defined(__arm__) && defined(__thumb__) && !defined(__thumb2__)
+#define ML_S8_DOT_THUMB1 1
+#else
+#define ML_S8_DOT_THUMB1 0
+#endif
+
+#if ML_S8_DOT_THUMB1
+/* A register of which only ADD and MOV are asked: high ones too, which clang gives only by that name. */
+#if defined(__clang__)
+#define ML_THUMB1_ANY "+h"
+#else
+#define ML_THUMB1_ANY "+r"
+#endif
+
+/* acc[j] += sum over i of a[i] * bj[i]. Compilers unroll this loop until its eight registers spill; it is shared by all
+ * instances. */
+static ML_NOINLINE ML_UNUSED void ml_dot_pair_s8_thumb1(
     int32_t acc[2], const int8_t *a, const int8_t *b0, const int8_t *b1, int32_t count)
 {
     int32_t acc0 = acc[0];
     int32_t acc1 = acc[1];
-    for (int32_t i = 0; i < count; ++i) {
-        const int32_t value = a[i];
-        acc0 += value * b0[i];
-        acc1 += value * b1[i];
+    int32_t i = -count;
+    int32_t value;
+    int32_t product;
+    a += count;
+    b0 += count;
+    b1 += count;
+    if (count > 0) {
+        __asm__(".syntax unified\n"
+                "1:\n\t"
+                "ldrsb %[value], [%[a], %[i]]\n\t"
+                "ldrsb %[product], [%[b0], %[i]]\n\t"
+                "muls %[product], %[value], %[product]\n\t"
+                "add %[acc0], %[product]\n\t"
+                "ldrsb %[product], [%[b1], %[i]]\n\t"
+                "muls %[product], %[value], %[product]\n\t"
+                "add %[acc1], %[product]\n\t"
+                "adds %[i], #1\n\t"
+                "bne 1b"
+                : [acc0] ML_THUMB1_ANY(acc0), [acc1] ML_THUMB1_ANY(acc1), [i] "+l"(i), [value] "=&l"(value),
+                [product] "=&l"(product)
+                : [a] "l"(a), [b0] "l"(b0), [b1] "l"(b1)
+                : "cc", "memory");
     }
     acc[0] = acc0;
     acc[1] = acc1;
@@ -28,9 +60,9 @@ ML_INLINE void ml_dot_pair_s8(int32_t acc[2], const int8_t *ML_RESTRICT a, int32
 {
     int32_t acc0;
     int32_t acc1;
-#if ML_NARROW_MULTIPLY
+#if ML_S8_DOT_THUMB1
     if (a_zero == 0 && b0_zero == 0 && b1_zero == 0) {
-        ml_dot_pair_s8_plain(acc, a, b0, b1, count);
+        ml_dot_pair_s8_thumb1(acc, a, b0, b1, count);
         return;
     }
 #endif
