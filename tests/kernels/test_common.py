@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import platform
 import subprocess
 from collections.abc import Callable
 from importlib import resources
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kernels.harness import COMMAND, Library
+from microlith.device.load import host
 from microlith.quant.requantize import FixedRequant, FloatRequant, Requant, saturate, scale_accumulator
 from microlith.quant.types import QParams
 
@@ -49,7 +49,8 @@ EXTREMES = np.array([INT32.min, INT32.min + 1, -(2**24) - 1, -1, 0, 1, 2**24 + 1
 def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Library:
     """``requantize`` as above: with 64-bit products, as on a core that has none, and with flags that relax sums."""
     defines = ("ML_NARROW_MULTIPLY 1",) if request.param == "narrow" else ()
-    flags = ("-ffp-model=fast", "-mfma") if request.param == "relaxed" and platform.machine() == "x86_64" else ()
+    fused = ("-mfma",) if "avx2" in host().isas else ()
+    flags = ("-ffp-model=fast", *fused) if request.param == "relaxed" else ()
     return Library(tmp_path_factory.mktemp("common"), defines, flags).compile(extra=EXTRA)
 
 
