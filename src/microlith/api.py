@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,8 +34,9 @@ from microlith.search import optimize as searched
 from microlith.search.artifact import Progress, Tools, no_progress, require_passed
 from microlith.search.check import Check, check
 from microlith.search.existing import Opened, infer, verify, with_board_log
-from microlith.search.optimize import Options, unmet
+from microlith.search.optimize import Options
 from microlith.search.prepare import BATCH, Parts, as_inputs, optimize_graph, prepare, with_preprocessing
+from microlith.search.verdicts import unmet
 from microlith.techniques import technique
 from microlith.techniques.base import Context, Technique
 from microlith.techniques.ptq import PTQ, ptq_search_space
@@ -220,6 +221,7 @@ def optimize(
     metric: str | None = None,
     options: Options | None = None,
     progress: Progress = no_progress,
+    announce: Callable[[str], None] = lambda text: None,
 ) -> Result:
     """The best artifact within a budget; see :mod:`microlith.search.optimize`.
 
@@ -234,6 +236,7 @@ def optimize(
         metric: accuracy with labels and agreement with the original model without, by default.
         options: names, seed, compiler, samples to verify.
         progress: called with what is being done, the steps done, and their number.
+        announce: called with what is feasible, before the search starts.
     """
     prepared = prepare(
         model, data, preprocessing=preprocessing, parts=parts, metric=metric, seed=(options or Options()).seed
@@ -245,6 +248,7 @@ def optimize(
         recipe=None if recipe is None else only_ptq(recipe),
         options=options or Options(name=identifier(model.graph.name or "model")),
         progress=progress,
+        announce=announce,
     )
     best = None if found.best is None else Artifact(found.best)
     return Result(best, Artifact(found.nearest), found.verdicts, found.candidates)

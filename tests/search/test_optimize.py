@@ -15,9 +15,11 @@ from microlith.core.errors import InputError
 from microlith.device.load import device
 from microlith.device.profile import Device
 from microlith.search.check import check
-from microlith.search.optimize import Options, Score, optimize, ranked, unmet
+from microlith.search.choice import Score, ranked
+from microlith.search.optimize import Options, optimize
 from microlith.search.prepare import Parts, Prepared, evaluate, prepare
 from microlith.search.study import Study, study_key
+from microlith.search.verdicts import unmet
 from microlith.techniques.ptq import PTQ
 
 

@@ -39,8 +39,9 @@ class Unit:
     """One operation.
 
     Attributes:
-        kind: ``integer`` (quantized in and out), ``float``, ``quantize`` or ``dequantize`` (a node at the border between
-            the two), or ``raw`` (moves integers that carry no meaning here, such as a Transpose of an uint8 input).
+        kind: ``integer`` (quantized in and out), ``float``, ``quantize`` or ``dequantize`` (a node at the border
+            between the two), or ``raw`` (moves integers that carry no meaning here, such as a Transpose of an uint8
+            input).
         node: the op itself.
         nodes: every node computed, in order: the op, a fused activation, the closing QuantizeLinear.
         inputs: data inputs of the op in order; None for an absent one.

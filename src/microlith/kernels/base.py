@@ -1,9 +1,10 @@
 """What a kernel descriptor says about a C function, and how a call to it is written.
 
 A kernel is a ``static inline`` C99 function in ``kernels/c/<header>``. Its arguments stand in one order everywhere:
-results, operands, constants, scratch, requantization, rows, sizes, attributes, zero points and bounds. The emitter makes one
-``noinline`` instance for each :meth:`Kernel.instance_key`, in which :class:`Literal` arguments are written as numbers,
-so that the compiler specialises there, while the other arguments stay parameters, so that calls share the code.
+results, operands, constants, scratch, requantization, rows, sizes, attributes, zero points and bounds. The emitter
+makes one ``noinline`` instance for each :meth:`Kernel.instance_key`, in which :class:`Literal` arguments are written
+as numbers, so that the compiler specialises there, while the other arguments stay parameters, so that calls share the
+code.
 """
 
 from __future__ import annotations
@@ -145,13 +146,24 @@ class Kernel(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the C function."""
+        ...
+
     @property
-    def op(self) -> str: ...
+    def op(self) -> str:
+        """The ``OpCall.op`` that it serves."""
+        ...
+
     @property
-    def header(self) -> str: ...
+    def header(self) -> str:
+        """The file that defines it."""
+        ...
+
     @property
-    def isa(self) -> Isa: ...
+    def isa(self) -> Isa:
+        """What it needs beside C99."""
+        ...
 
     def fits(self, ctx: CallContext, device: Device) -> Fit:
         """Whether this kernel can serve the call on that device."""

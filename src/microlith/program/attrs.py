@@ -71,7 +71,7 @@ class Unary:
     """``unary``: one float function over all elements; integer calls are ``lut`` instead.
 
     Attributes:
-        function: ``relu`` (use ``clamp``), ``clamp``, ``leaky_relu``, ``sigmoid``, ``tanh``, ``hard_sigmoid``, ``hard_swish``.
+        function: ``clamp``, ``leaky_relu``, ``sigmoid``, ``tanh``, ``hard_sigmoid`` or ``hard_swish``.
         parameters: alpha, beta or bounds, by the function.
     """
 

@@ -109,8 +109,18 @@ def build_package(model: ir.Model, tools: Tools, name: str, samples: Sequence[Fe
     return compile_graph(model, tools.device, name=name, compiler=tools.compiler, samples=samples, seed=seed)
 
 
-def figures_of(model: ir.Model, package: Package, tools: Tools, samples: Sequence[Feeds] = ()) -> Figures:
-    """Every figure that the tools allow; without a toolchain those of the plan only."""
+def figures_of(
+    model: ir.Model, package: Package, tools: Tools, samples: Sequence[Feeds] = (), *, thorough: bool = True
+) -> Figures:
+    """Every figure that the tools allow; without a toolchain those of the plan only.
+
+    Args:
+        model: the compiled graph.
+        package: for the tools' device.
+        tools: toolchains.
+        samples: the first is what runs; a random input without.
+        thorough: see :func:`microlith.verify.figures.emulated_figures`.
+    """
     macs = sum(node_macs(model).values())
     planned = planned_figures(package.manifest, macs)
     if tools.target is None:
@@ -118,7 +128,9 @@ def figures_of(model: ir.Model, package: Package, tools: Tools, samples: Sequenc
     feeds = samples[0] if samples else random_feeds(model, 1, 0)[0]
     inputs = to_bytes(package.manifest.entries[0], feeds)
     with Workbench(package.files, package.manifest, tools.target) as bench:
-        run = host_figures(bench, inputs) if tools.device.is_host else emulated_figures(bench, inputs)
+        run = (
+            host_figures(bench, inputs) if tools.device.is_host else emulated_figures(bench, inputs, thorough=thorough)
+        )
     return replace(run, evidence=planned + run.evidence)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -11,14 +12,14 @@ from numpy.typing import NDArray
 
 from microlith.core.details import CheckRow
 from microlith.core.errors import ToolchainError
-from microlith.graph.metadata import io_qparams
 from microlith.graph.reference import Reference
 from microlith.graph.save import model_bytes
 
 if TYPE_CHECKING:
     import onnxruntime
 
-Feeds = Mapping[str, NDArray[np.generic]]
+Array = NDArray[np.generic]
+Feeds = Mapping[str, Array]
 
 _CUT = "__cut"
 FLOAT_BOUND = 1e-4
@@ -44,6 +45,34 @@ def session(model: ir.Model) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model_bytes(model), options, providers=["CPUExecutionProvider"])
 
 
+@dataclass
+class _Tally:
+    """Differences seen so far: in quanta for integers, relative to the largest magnitude for floats."""
+
+    elements: int = 0
+    differing: int = 0
+    worst: float = 0.0
+
+    def add(self, found: Array, wanted: Array) -> None:
+        difference = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
+        if found.dtype == np.float32:
+            difference = difference / max(float(np.abs(wanted).max(initial=0)), 1e-6)
+        self.elements += difference.size
+        self.differing += int((difference > 0).sum())
+        self.worst = max(self.worst, float(difference.max(initial=0)))
+
+    def row(self, what: str, samples: int, bound: float) -> CheckRow:
+        return CheckRow(
+            what=what,
+            samples=samples,
+            elements=self.elements,
+            differing=self.differing,
+            worst=self.worst,
+            bound=bound,
+            passed=self.worst <= bound,
+        )
+
+
 def layers_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRow:
     """Every quantized layer by itself, fed with the very integers that the reference computed.
 
@@ -54,28 +83,18 @@ def layers_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRo
     cut, inputs = _cut_at_quantized(model)
     compiled = session(cut)
     outputs = [item.name for item in compiled.get_outputs()]
+    given_names = {item.name for item in compiled.get_inputs()}
     reference = Reference(model)
-    elements, differing, worst = 0, 0, 0.0
+    tally = _Tally()
     for feeds in samples:
         values = reference.run(feeds, keep=[*outputs, *inputs])
-        given = {name: feeds[name] for name in (item.name for item in compiled.get_inputs()) if name in feeds}
+        given = {name: array for name, array in feeds.items() if name in given_names}
         given |= {name + _CUT: values[name] for name in inputs}
         for name, found in zip(outputs, compiled.run(outputs, given), strict=True):
-            difference = np.abs(found.astype(np.float64) - values[name].astype(np.float64))
-            if found.dtype == np.float32:
-                continue
-            elements += difference.size
-            differing += int((difference > 0).sum())
-            worst = max(worst, float(difference.max(initial=0)))
-    return CheckRow(
-        what="integer specification against ONNX Runtime, each layer on the same inputs",
-        samples=len(samples),
-        elements=elements,
-        differing=differing,
-        worst=worst,
-        bound=ONE_QUANTUM,
-        passed=worst <= ONE_QUANTUM,
-    )
+            if found.dtype != np.float32:
+                tally.add(found, values[name])
+    what = "integer specification against ONNX Runtime, each layer on the same inputs"
+    return tally.row(what, len(samples), ONE_QUANTUM)
 
 
 def _cut_at_quantized(model: ir.Model) -> tuple[ir.Model, list[str]]:
@@ -106,28 +125,11 @@ def whole_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRow
     compiled = session(model)
     outputs = [item.name for item in compiled.get_outputs()]
     reference = Reference(model)
-    elements, differing, worst = 0, 0, 0.0
-    integers = any(io_qparams(model, name) is not None for name in outputs) or _is_quantized(model)
+    tally = _Tally()
     for feeds in samples:
         values = reference.run(feeds)
-        found: list[Any] = compiled.run(outputs, dict(feeds))
-        for name, item in zip(outputs, found, strict=True):
-            difference = np.abs(item.astype(np.float64) - values[name].astype(np.float64))
-            if item.dtype == np.float32:
-                difference = difference / max(float(np.abs(values[name]).max(initial=0)), 1e-6)
-            elements += difference.size
-            differing += int((difference > 0).sum())
-            worst = max(worst, float(difference.max(initial=0)))
-    return CheckRow(
-        what="reference against ONNX Runtime, from end to end",
-        samples=len(samples),
-        elements=elements,
-        differing=differing,
-        worst=worst,
-        bound=float("inf") if integers else FLOAT_BOUND,
-        passed=integers or worst <= FLOAT_BOUND,
-    )
-
-
-def _is_quantized(model: ir.Model) -> bool:
-    return any(node.op_type == "QuantizeLinear" for node in model.graph)
+        for name, found in zip(outputs, compiled.run(outputs, dict(feeds)), strict=True):
+            tally.add(found, values[name])
+    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph)
+    bound = float("inf") if quantized else FLOAT_BOUND
+    return tally.row("reference against ONNX Runtime, from end to end", len(samples), bound)
