@@ -62,6 +62,10 @@ def test_it_holds_what_is_promised(artifact: Path) -> None:
     assert {item.metric for item in evidence.items} >= FIGURES
     assert evidence.value("bit_exact") == 1
     assert evidence.value("samples") == 70
+    assert load_run(artifact).details.command == (
+        "microlith optimize net.onnx --device nrf52840 --data data.npz --max-drop 20pp --flash 64K --ram 16K "
+        "--latency 50ms --calibration 20 --selection 30"
+    )
     assert [path.name for path in artifact.parent.iterdir()] == ["out"]
 
 
@@ -73,6 +77,19 @@ def test_the_summary_in_the_terminal(cli: Cli, copy: Path) -> None:
     assert done.out.endswith("Wrote out/report.html\n")
     assert max(map(len, done.out.splitlines())) <= 120
     assert "<svg" in (copy / "report.html").read_text()
+
+
+def test_the_summary_in_80_columns(cli: Cli, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = cli("report", "out").out
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = cli("report", "out").out
+    assert max(map(len, narrow.splitlines())) <= 80
+    kernel = load_run(copy).details.layers[0].kernel
+    assert kernel in wide
+    assert kernel not in narrow
+    assert [line.split()[:2] for line in wide.splitlines() if line.startswith("✓")][:5] == [
+        line.split()[:2] for line in narrow.splitlines() if line.startswith("✓")
+    ][:5]
 
 
 def test_the_summary_as_json(cli: Cli, copy: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import models
 from cli.running import Cli, Inputs, everything_in
+from microlith.cli.options import command_line
 from microlith.device.load import PROFILES
 from microlith.techniques.recipe import Recipe
 
@@ -120,3 +121,9 @@ def test_devices(cli: Cli) -> None:
     assert [item["name"] for item in document["devices"]] == ["host", *PROFILES]
     assert all(f"\n{name} " in table for name in PROFILES)
     assert all(item["sources"] for item in document["devices"])
+
+
+def test_what_was_run_is_told_without_folders() -> None:
+    given = {"device": "rp2040", "data": Path("/a/b/d.npz"), "max_drop": None, "shape": ["x=1,2", "y=3"]}
+    told = command_line("optimize", Path("/home/me/my model.onnx"), **given)
+    assert told == "microlith optimize 'my model.onnx' --device rp2040 --data d.npz --shape x=1,2 --shape y=3"

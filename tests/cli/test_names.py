@@ -17,6 +17,7 @@ def test_names_that_a_converter_joined() -> None:
     assert short(FUSED) == "model/activation_1/Relu"
     assert short(CONV) == "batch_normalization_2/FusedBatchNormV3"
     assert short(CONV, 24) == "batch_normalization_2/…"
+    assert short(CONV, 21) == "batch_normalization_2"
 
 
 def test_fused_nodes_are_counted() -> None:

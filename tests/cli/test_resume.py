@@ -8,7 +8,7 @@ import pytest
 
 from cli.running import Inputs
 from microlith import api
-from microlith.search import optimize as searched
+from microlith.search.study import Study
 
 CANDIDATES = 12
 
@@ -20,12 +20,12 @@ class Stop(Exception):
 def search(inputs: Inputs, monkeypatch: pytest.MonkeyPatch, *, seed: int, until: int, resume: bool = True) -> int:
     """Search until as many candidates are scored, as an interruption would end it; how many were computed."""
     computed = 0
-    score = searched._score
+    put = Study.put
 
-    def counted(*arguments: object) -> searched.Score:
+    def counted(self: Study, settings: str, score: tuple[float, float, float]) -> None:
         nonlocal computed
         computed += 1
-        return score(*arguments)  # type: ignore[arg-type]
+        put(self, settings, score)
 
     def progress(what: str, done: int, total: int | None) -> None:
         if what == "search" and done == until:
@@ -34,7 +34,7 @@ def search(inputs: Inputs, monkeypatch: pytest.MonkeyPatch, *, seed: int, until:
             raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(searched, "_score", counted)
+        patch.setattr(Study, "put", counted)
         with pytest.raises((KeyboardInterrupt, Stop)):
             api.optimize(
                 api.load(inputs.model),

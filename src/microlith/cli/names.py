@@ -48,7 +48,7 @@ def _cut(text: str, width: int) -> str:
     text = "/".join(parts)
     if len(text) > width and len(parts) == 2:
         # The last part is often the operator, which many layers share.
-        text = f"{parts[0]}/…"
+        text = f"{parts[0]}/…" if len(parts[0]) + 2 <= width else parts[0]
     if len(text) <= width:
         return text
     end = (width - 1) * 2 // 3

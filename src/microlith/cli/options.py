@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,3 +93,19 @@ def symbol(name: str | None, model: Path) -> str:
     from microlith.compile.c_text import check_identifier, identifier
 
     return identifier(model.stem) if name is None else check_identifier(name)
+
+
+def command_line(command: str, model: Path, **given: object) -> str:
+    """What the user ran, for the report, without the folders of this machine.
+
+    Args:
+        command: its name.
+        model: file.
+        given: options by name; those that are None or empty are left out. Paths are cut to their last part.
+    """
+    words = ["microlith", command, model.name]
+    for name, value in given.items():
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None:
+                words += [f"--{name.replace('_', '-')}", item.name if isinstance(item, Path) else str(item)]
+    return shlex.join(words)

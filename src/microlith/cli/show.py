@@ -32,6 +32,7 @@ PLAIN_WIDTH = 120
 """Columns of a table that goes into a file or a pipe."""
 WIDE = 112
 """Columns from which on tables are shown with all they have."""
+_PEAK = 21
 _MOST_OBSTACLES = 8
 _MOST_VALUES = 10
 
@@ -111,7 +112,7 @@ def _forms(found: Check, device: Device) -> RenderableType:
             _limit(found.flash_bytes, "flash"),
         ),
         ("activations", [_bytes(form.arena_bytes) for form in found.forms], _limit(found.ram_bytes, "RAM")),
-        ("peak layer", [short(form.peak_layer, NARROW) for form in found.forms], ""),
+        ("peak layer", [short(form.peak_layer, _PEAK) for form in found.forms], ""),
         ("estimated cycles", [_count(form.estimated_cycles) for form in found.forms], _clock(device)),
         ("fits", [{None: "no figures", True: "yes", False: "no"}[form.fits] for form in found.forms], ""),
     ]
