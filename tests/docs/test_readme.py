@@ -48,17 +48,23 @@ def shown(text: str) -> list[Shown]:
     return found
 
 
+def environment() -> dict[str, str]:
+    """Variables of a command that is shown: 100 columns wide, and the commands of this interpreter first."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
+
+
 @pytest.mark.mcu
 def test_every_command_runs_and_prints_what_is_shown(tmp_path):
     commands = shown(README.read_text())
     assert commands, "README.md shows no command"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
     for command in commands:
-        done = subprocess.run(command.argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command.argv, cwd=tmp_path, env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, f"{command.title}\n{done.stdout}\n{done.stderr}"
         missing = missing_lines(command.output, done.stdout)
-        assert missing == [], f"{command.title}\nprinted\n{done.stdout}"
+        assert missing == [], (
+            f"{command.title}\nprinted\n{done.stdout}\nTo show that: python tests/docs/refresh_readme.py"
+        )
 
 
 def missing_lines(shown_output: str, printed: str) -> list[str]:
