@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,18 @@ def test_other_data_and_no_resume_start_anew(inputs: Inputs, tmp_path: Path, mon
     # Another seed deals the samples otherwise, so the scores are those of another question.
     assert search(inputs, monkeypatch, seed=1, until=CANDIDATES) == CANDIDATES
     assert search(inputs, monkeypatch, seed=0, until=CANDIDATES, resume=False) == CANDIDATES
+
+
+def test_scores_of_other_code_are_not_used(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert search(inputs, monkeypatch, seed=0, until=2) == 2
+    monkeypatch.setattr("microlith.search.study._code", lambda: "another version")
+    assert search(inputs, monkeypatch, seed=0, until=2) == 2
+
+
+def test_a_file_of_scores_in_another_form_is_passed_over(tmp_path: Path) -> None:
+    study = Study("key", tmp_path)
+    study.put("a", (0.5, 0.1, 20.0))
+    (tmp_path / "key.json").write_text(json.dumps({"a": [0.5, 0.1], "b": [0.5, 0.1, 20.0]}))
+    assert study.get("a") is None
+    assert study.get("b") == (0.5, 0.1, 20.0)

@@ -133,7 +133,7 @@ def compile(
             float_ops=tuple(float_ops or ()),
             seed=seed,
             command=opt.command_line("compile", model, device=target.name, float_ops=float_ops, shape=shape),
-            progress=show,
+            progress=show.step,
         )
         artifact.export(out)
     print_artifact(artifact, out, json=json)
@@ -250,7 +250,8 @@ def optimize(
                     seed=seed or None,
                 ),
             ),
-            progress=show,
+            progress=show.step,
+            announce=show.announce,
         )
         if result.best is not None:
             result.best.export(out)
@@ -319,7 +320,7 @@ def apply_ptq(
             preprocessing=opt.preprocessing(input_range, mean, std, layout),
             calibration=samples,
             seed=seed,
-            progress=show,
+            progress=show.step,
         )
     api.save_model(quantized, out)
     print(f"Wrote {out}")
@@ -387,7 +388,7 @@ def verify(
         return
     with progress(quiet=quiet) as show:
         feeds = api.artifact_samples(opened, data, samples)
-        rows = api.verify(opened, samples=feeds, count=samples, compiler=compiler, seed=seed, progress=show)
+        rows = api.verify(opened, samples=feeds, count=samples, compiler=compiler, seed=seed, progress=show.step)
     print_checks(rows, json=json)
     api.require_passed(rows)
 

@@ -51,7 +51,8 @@ def run_demo(out: Path, device_name: str, *, json: bool, quiet: bool) -> None:
                 emulated_samples=VERIFY_SAMPLES,
                 command=f"microlith demo --device {target.name}",
             ),
-            progress=show,
+            progress=show.step,
+            announce=show.announce,
         )
         if result.best is not None:
             result.best.export(out)

@@ -6,15 +6,34 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-Progress = Callable[[str, int, int | None], None]
+from microlith.cli.names import shorten_in
+from microlith.report.format import clean_lines
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What long work tells on its way.
+
+    Attributes:
+        step: called with what is being done, the steps done, and how many there are.
+        announce: called with a line of text.
+    """
+
+    step: Callable[[str, int, int | None], None]
+    announce: Callable[[str], None]
 
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Progress]:
-    """A function to call with what is being done, the steps done, and how many there are."""
+    """Show progress while the block runs.
+
+    Args:
+        quiet: show nothing.
+    """
     if quiet:
-        yield lambda what, done, total: None
+        yield Progress(lambda what, done, total: None, lambda text: None)
     elif sys.stderr.isatty():
         with _bars() as show:
             yield show
@@ -35,23 +54,28 @@ def _bars() -> Iterator[Progress]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    with Bars(*columns, console=console) as bars:
         tasks: dict[str, int] = {}
 
-        def show(what: str, done: int, total: int | None) -> None:
+        def step(what: str, done: int, total: int | None) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
 
-        yield show
+        yield Progress(step, lambda text: console.print(_fit(text)))
 
 
 def _lines() -> Progress:
     begun: dict[str, float] = {}
 
-    def show(what: str, done: int, total: int | None) -> None:
+    def step(what: str, done: int, total: int | None) -> None:
         begun.setdefault(what, time.monotonic())
         if done == total:
             print(f"{what}: {done:,} in {time.monotonic() - begun[what]:.1f} s", file=sys.stderr, flush=True)
 
-    return show
+    return Progress(step, lambda text: print(_fit(text), file=sys.stderr, flush=True))
+
+
+def _fit(text: str) -> str:
+    return shorten_in(clean_lines(text))

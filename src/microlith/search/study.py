@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from microlith import __version__
+import microlith
 from microlith.core.files import write_text
 from microlith.graph.save import model_bytes
 from microlith.search.prepare import Prepared
+
+_FIGURES = 3
 
 
 class Study:
@@ -48,12 +51,12 @@ class Study:
         except ValueError:
             # Written by rename, so this is damage from outside; the scores can be computed again.
             return {}
-        return {str(name): list(score) for name, score in content.items()}
+        return {str(name): list(score) for name, score in content.items() if len(score) == _FIGURES}
 
 
 def study_key(prepared: Prepared, requantization: str) -> str:
     """A hash over everything that a score depends on."""
-    digest = hashlib.sha256(f"{__version__}\0{requantization}\0{prepared.metric.name}\0".encode())
+    digest = hashlib.sha256(f"{_code()}\0{requantization}\0{prepared.metric.name}\0".encode())
     digest.update(model_bytes(prepared.model))
     for indices in (prepared.split.calibration, prepared.split.selection):
         chosen = prepared.data.select(indices)
@@ -61,3 +64,14 @@ def study_key(prepared: Prepared, requantization: str) -> str:
             digest.update(np.ascontiguousarray(x).tobytes())
             digest.update(b"" if y is None else np.ascontiguousarray(y).tobytes())
     return digest.hexdigest()[:32]
+
+
+@cache
+def _code() -> str:
+    """A hash over this package's own code, since a score depends on every part of it."""
+    root = Path(microlith.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
