@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 
 from cli.running import Inputs
 from microlith.cli import commands, main
-from microlith.core.errors import ExitCode
+from microlith.cli.scratch import scratch
+from microlith.core.errors import ExitCode, InputError
 
 COMMAND = [sys.executable, "-m", "microlith.cli.main"]
 
@@ -61,6 +63,23 @@ def test_a_terminal_that_has_no_such_characters() -> None:
     assert done.returncode == 0
     assert b"nrf52840" in done.stdout
     assert done.stderr == b""
+
+
+def test_temporary_files_are_gone_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        with scratch():
+            tempfile.mkdtemp()
+            assert len(list(tmp_path.glob("*/*"))) == 1
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert tempfile.tempdir == str(tmp_path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(InputError, match="no place for temporary files"), scratch():
+        raise AssertionError("the block must not run")
 
 
 def children(pid: int) -> set[int]:

@@ -40,6 +40,10 @@ def test_messages() -> None:
     )
 
 
+def test_all_names_of_a_layer_in_a_message() -> None:
+    assert shorten_in(f"The layer is {FUSED}: 5 B") == "The layer is model/activation_1/Relu: 5 B"
+
+
 def test_details_keep_everything_else() -> None:
     layer = LayerRow(index=0, name=FUSED, op="conv2d", kernel="k", output_shape=(1,), macs=1, weight_bytes=1)
     details = RunDetails(model="m", device="d", device_title="D", layers=(layer,))

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from microlith.cli import options as opt
 from microlith.cli.progress import progress
+from microlith.cli.scratch import scratch
 
 ORDER = ("check", "compile", "optimize", "apply", "infer", "verify", "report", "devices", "demo")
 
@@ -124,7 +125,7 @@ def compile(
     target = api.device(device)
     check_directory(out)
     loaded = api.load(model, opt.shapes(shape))
-    with progress(quiet=quiet) as show:
+    with scratch(), progress(quiet=quiet) as show:
         artifact = api.compile(
             loaded,
             target,
@@ -210,7 +211,7 @@ def optimize(
             raise BudgetUnmetError("the budget cannot be met: " + "; ".join(plan.infeasible))
         return
     assert out is not None, "checked above"
-    with progress(quiet=quiet) as show:
+    with scratch(), progress(quiet=quiet) as show:
         result = api.optimize(
             loaded,
             target,
@@ -311,7 +312,7 @@ def apply_ptq(
     )
     target = None if device is None else api.device(device)
     check_parent(out)
-    with progress(quiet=quiet) as show:
+    with scratch(), progress(quiet=quiet) as show:
         quantized = api.apply(
             api.load(model, opt.shapes(shape)),
             [step],
@@ -349,7 +350,8 @@ def infer(
     from microlith.cli.show import print_outputs
 
     arrays = [read_array(path) for path in input]
-    outputs = api.infer(api.Opened.read(out), arrays, emulate=emulate, compiler=compiler)
+    with scratch():
+        outputs = api.infer(api.Opened.read(out), arrays, emulate=emulate, compiler=compiler)
     if save is not None:
         write_array(save, outputs[0].real)
     print_outputs(outputs, json=json)
@@ -386,7 +388,7 @@ def verify(
     if board_log is not None:
         print_board(api.take_board_log(opened, board_log), out, json=json)
         return
-    with progress(quiet=quiet) as show:
+    with scratch(), progress(quiet=quiet) as show:
         feeds = api.artifact_samples(opened, data, samples)
         rows = api.verify(opened, samples=feeds, count=samples, compiler=compiler, seed=seed, progress=show.step)
     print_checks(rows, json=json)

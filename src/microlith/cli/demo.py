@@ -9,6 +9,7 @@ from pathlib import Path
 
 from microlith import api
 from microlith.cli.progress import progress
+from microlith.cli.scratch import scratch
 from microlith.cli.show import print_optimized, say
 from microlith.core.files import check_directory
 from microlith.core.units import format_bytes
@@ -34,6 +35,7 @@ def run_demo(out: Path, device_name: str, *, json: bool, quiet: bool) -> None:
     begun = time.monotonic()
     data = resources.files("microlith.cli") / "demo_data"
     with (
+        scratch(),
         resources.as_file(data / "model.onnx") as model,
         resources.as_file(data / "images.npz") as images,
         progress(quiet=quiet) as show,

@@ -9,7 +9,8 @@ from microlith.core.details import RunDetails
 WIDTH = 40
 NARROW = 24
 MESSAGE = 60
-_JOINED = re.compile(r"[^\s,;'\"()]+;[^\s,:'\"()]{20,}")
+_ONE = r"[^\s,;'\"()]+;[^\s,:'\"()]{20,}"
+_JOINED = re.compile(rf"{_ONE}(?:, {_ONE})*")
 
 
 def short(name: str, width: int = WIDTH) -> str:

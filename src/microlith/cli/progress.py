@@ -8,9 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from microlith.cli.names import shorten_in
-from microlith.report.format import clean_lines
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -78,4 +75,7 @@ def _lines() -> Progress:
 
 
 def _fit(text: str) -> str:
+    from microlith.cli.names import shorten_in
+    from microlith.report.format import clean_lines
+
     return shorten_in(clean_lines(text))
