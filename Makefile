@@ -7,12 +7,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-train lint clean
+.PHONY: help demo test lint clean
 
 help:
 	@echo "make demo        quantize, compile and emulate a small network for an nRF52840; all of it in out/demo"
-	@echo "make test        the tests, without a C compiler of yours; arguments as PYTEST_ARGS='-k requantize'"
-	@echo "make test-train  the tests that need torch: installs gigabytes, unless pip finds a build for CPUs"
+	@echo "make test        all tests, without a C compiler of yours; arguments as PYTEST_ARGS='-k requantize'"
 	@echo "make lint        ruff, mypy --strict and the import contracts"
 	@echo "make clean       remove .venv, out and caches"
 
@@ -20,10 +19,7 @@ demo: .venv/.installed
 	$(BIN)/microlith demo -o out/demo
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -n 2 -m "not train" $(PYTEST_ARGS)
-
-test-train: .venv/.installed-train
-	$(BIN)/python -m pytest -m train $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -48,9 +44,5 @@ clean:
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(INSTALL) --build-constraint constraints.txt --editable '.[zig,mcu,verify]' --group dev
-	@touch $@
-
-.venv/.installed-train: .venv/.installed-dev
 	$(INSTALL) --build-constraint constraints.txt --editable '.[zig,mcu,verify,train]' --group dev
 	@touch $@

@@ -101,6 +101,9 @@ class Artifact:
 
     built: built.Artifact
 
+    def __repr__(self) -> str:
+        return f"<Artifact {self.manifest.name} for {self.manifest.device.name}, {len(self.evidence.items)} figures>"
+
     @property
     def model(self) -> ir.Model:
         """The graph that was compiled."""
@@ -204,7 +207,7 @@ def compile(
         memory=built.memory_rows(package),
         arena_bound_bytes=sum(package.planned.bounds.values()),
         passes=rows,
-        notes=(tools.why_not,) if tools.why_not else (),
+        notes=figures.notes + ((tools.why_not,) if tools.why_not else ()),
     )
     return Artifact(built.Artifact(optimized, package, EvidenceSet(figures.evidence), details))
 

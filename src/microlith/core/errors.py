@@ -61,6 +61,10 @@ class BudgetUnmetError(MicrolithError):
     exit_code = ExitCode.BUDGET_UNMET
 
 
+class TimeLimitError(RunError):
+    """A compiled artifact ran for longer than it was given, without a fault."""
+
+
 class VerificationError(MicrolithError):
     """Two executors that must agree do not."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import unicorn
 from unicorn import arm_const
 
-from microlith.core.errors import RunError
+from microlith.core.errors import RunError, TimeLimitError
 from microlith.device import elf
 from microlith.device.alignment import AlignedAccess, aligned_access
 from microlith.device.block_counter import BlockCounter
@@ -276,7 +276,8 @@ class Machine:
             elif self._register(arm_const.UC_ARM_REG_PC) & ~1 == until:
                 break
             else:
-                raise self._error(f"the program did not end within {self._time_limit_s:g} s")
+                late = self._error(f"the program did not end within {self._time_limit_s:g} s")
+                raise TimeLimitError(late.what, node=late.node)
         if self._overflowed():
             raise RunError(self._overflow_note())
 

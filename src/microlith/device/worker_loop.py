@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from microlith.core.errors import InputError, MicrolithError, RunError
+from microlith.core.errors import InputError, MicrolithError, RunError, TimeLimitError
 from microlith.device import frames
 
 Answer = tuple[dict[str, Any], Sequence[bytes]]
@@ -47,7 +47,8 @@ def _handle(handler: Handler, header: dict[str, Any], blobs: list[bytes]) -> Ans
     except InputError as error:
         return {"error": error.what, "kind": "input"}, ()
     except RunError as error:
-        return {"error": error.what, "node": error.node, "hint": error.hint}, ()
+        kind = "late" if isinstance(error, TimeLimitError) else "run"
+        return {"error": error.what, "kind": kind, "node": error.node, "hint": error.hint}, ()
     except MicrolithError as error:
         return {"error": str(error)}, ()
 

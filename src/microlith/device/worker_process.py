@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import microlith
-from microlith.core.errors import InputError, MicrolithError, RunError
+from microlith.core.errors import InputError, MicrolithError, RunError, TimeLimitError
 from microlith.device import frames
 
 _GRACE_S = 30.0
@@ -70,7 +70,7 @@ class WorkerProcess:
             raise self._crash() from None
         except _Late:
             self.close()
-            raise RunError(f"{self._what} did not end within {time_limit_s:g} s") from None
+            raise TimeLimitError(f"{self._what} did not end within {time_limit_s:g} s") from None
         report = self._checker_report()
         if report:
             raise RunError(f"{self._what} has undefined behaviour:\n{report}")
@@ -143,7 +143,8 @@ def infer_many(worker: WorkerProcess, samples: Sequence[Sequence[bytes]], time_l
 def _error(answer: dict[str, Any]) -> MicrolithError:
     if answer.get("kind") == "input":
         return InputError(answer["error"])
-    return RunError(answer["error"], node=answer.get("node"), hint=answer.get("hint"))
+    kind = TimeLimitError if answer.get("kind") == "late" else RunError
+    return kind(answer["error"], node=answer.get("node"), hint=answer.get("hint"))
 
 
 def _environment() -> dict[str, str]:

@@ -215,6 +215,7 @@ class _Search:
             update={
                 "layers": layer_rows(model, package, counts, {}),
                 "memory": memory_rows(package),
+                "notes": self._notes() + figures.notes,
                 "layer_remainder_instructions": None if counts is None else counts.remainder_instructions,
                 "arena_bound_bytes": sum(package.planned.bounds.values()),
             }
@@ -233,8 +234,10 @@ class _Search:
             toolchain="" if compiler is None else f"{compiler.name} {compiler.version}",
             flags="" if compiler is None else compiler.flags,
             passes=prepared.passes,
-            notes=prepared.notes + ((tools.why_not,) if tools.why_not else ()),
         )
+
+    def _notes(self) -> tuple[str, ...]:
+        return self.prepared.notes + ((self.tools.why_not,) if self.tools.why_not else ())
 
     # ---- which of them is the best
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from microlith.compile.manifest import Manifest
+from microlith.core.errors import TimeLimitError
 from microlith.core.evidence import Evidence
 from microlith.device.elf import sizes
 from microlith.device.emulator import Counts, Emulator
@@ -21,10 +22,11 @@ SECOND_COMPILER = "arm-none-eabi-gcc"
 
 @dataclass(frozen=True)
 class Figures:
-    """Evidence, and the counts of each layer where the artifact was emulated."""
+    """Evidence, the counts of each layer where the artifact was emulated, and why figures are absent."""
 
     evidence: tuple[Evidence, ...]
     counts: Counts | None
+    notes: tuple[str, ...] = ()
 
 
 def context_of(manifest: Manifest) -> dict[str, str]:
@@ -47,6 +49,8 @@ def planned_figures(manifest: Manifest, macs: int) -> tuple[Evidence, ...]:
 def emulated_figures(bench: Workbench, inputs: list[bytes], *, thorough: bool) -> Figures:
     """Flash, RAM, stack, instructions, and cycles where the core has a table; one counted inference.
 
+    Where the emulator takes too long, the figures that need it are absent and a note says so.
+
     Args:
         bench: where the artifact is built.
         inputs: of the inference.
@@ -55,14 +59,20 @@ def emulated_figures(bench: Workbench, inputs: list[bytes], *, thorough: bool) -
     manifest, device = bench.manifest, bench.manifest.device
     context = context_of(manifest)
     minimal, empty = sizes(bench.minimal()), sizes(bench.empty())
-    with Emulator(bench.selftest(), device) as emulator:
-        counts = emulator.infer_counted(inputs, manifest.layers, check_alignment=thorough)
     found = [
         Evidence.exact(
             "flash_bytes", minimal.flash, "B", "counted", context | (_second_compiler_flash(bench) if thorough else {})
         ),
         Evidence.exact("flash_increment_bytes", minimal.flash - empty.flash, "B", "counted", context),
         Evidence.exact("data_bss_bytes", minimal.ram_static, "B", "counted", context),
+    ]
+    try:
+        with Emulator(bench.selftest(), device) as emulator:
+            counts = emulator.infer_counted(inputs, manifest.layers, check_alignment=thorough)
+    except TimeLimitError as error:
+        note = f"RAM, stack, instructions and cycles were not counted: {error.what}."
+        return Figures(tuple(found), None, (note,))
+    found += [
         Evidence.exact("stack_bytes", counts.stack_bytes, "B", "emulated", context),
         Evidence.exact("ram_bytes", minimal.ram_static + counts.stack_bytes, "B", "emulated", context),
         Evidence.exact("instructions", counts.instructions, "instructions", "emulated", context),
