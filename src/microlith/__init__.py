@@ -1,10 +1,10 @@
 """Microlith: a trained network and a device in, the smallest and fastest program that still does the job out.
 
-    import microlith as ml
+import microlith as ml
 
-    model = ml.load("kws.onnx")
-    result = ml.optimize(model, ml.device("nrf52840"), data="train.npz", budget=ml.Budget(max_drop="1pp", ram="64K"))
-    result.best.export("out/")
+model = ml.load("kws.onnx")
+result = ml.optimize(model, ml.device("nrf52840"), data="train.npz", budget=ml.Budget(max_drop="1pp", ram="64K"))
+result.best.export("out/")
 """
 
 from __future__ import annotations

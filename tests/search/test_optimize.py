@@ -64,10 +64,7 @@ def test_models_of_two_inputs_are_refused() -> None:
         prepare(ir.from_proto(model), np.zeros((60, 3), np.float32))
 
 
-def test_search_without_a_toolchain_reports_what_can_be_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_search_without_a_toolchain_reports_what_can_be_counted() -> None:
     prepared = _prepared()
     steps: list[str] = []
     result = optimize(
@@ -91,8 +88,7 @@ def test_search_without_a_toolchain_reports_what_can_be_counted(
         prepared.split.report()
 
 
-def test_drop_is_judged_by_its_pessimistic_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_drop_is_judged_by_its_pessimistic_end() -> None:
     options = Options(name="net", host_samples=2, emulated_samples=0)
     result = optimize(_prepared(), device("host"), Budget(max_drop=0.1), recipe=PTQ(), options=options)
     drop = result.nearest.evidence.get("accuracy_drop")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ import models
 from microlith.compile.pipeline import FLOAT_BOUND, compile_graph, float_nodes, refuse_float_nodes
 from microlith.core.errors import UnsupportedError
 from microlith.device.load import device
+from microlith.graph.load import load_model
+from microlith.graph.save import save_model
+from microlith.techniques.base import Context
+from microlith.techniques.ptq import PTQ, observe, quantize
 from microlith.verify.agreement import compare, to_bytes
 from microlith.verify.outside import layers_against_outside, whole_against_outside
 
@@ -101,8 +106,6 @@ def test_layer_check_sees_a_wrong_scale(monkeypatch: pytest.MonkeyPatch) -> None
 def test_float_ops_in_a_quantized_model_are_refused_unless_named() -> None:
     rng = np.random.default_rng(0)
     graph = compiled.prepared(models.tiny_cnn())
-    from microlith.techniques.ptq import PTQ, observe, quantize
-
     feeds = [{"image": picture[None]} for picture in models.images(rng, 4)]
     statistics = observe(graph, feeds, float_ops=("Gemm",))
     mixed = quantize(graph, statistics, PTQ(), "float", float_ops=("Gemm",))
@@ -112,3 +115,13 @@ def test_float_ops_in_a_quantized_model_are_refused_unless_named() -> None:
     refuse_float_nodes(mixed, ("Gemm",))
     assert float_nodes(graph) == ()
     refuse_float_nodes(graph, ())
+
+
+def test_mark_of_a_node_kept_in_float_survives_a_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    graph = compiled.prepared(models.tiny_cnn())
+    feeds = [{"image": picture[None]} for picture in models.images(rng, 4)]
+    mixed = PTQ(float_ops=("Gemm",)).apply(graph, Context(data=lambda: iter(feeds)))
+    save_model(mixed, tmp_path / "mixed.onnx")
+    again = load_model(tmp_path / "mixed.onnx")
+    assert float_nodes(again) == float_nodes(mixed) != ()

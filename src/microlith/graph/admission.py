@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from microlith.core.errors import InputError, UnsupportedError
+from microlith.graph.metadata import OWN_PREFIX
 
 OLDEST_OPSET = 11
 
@@ -237,22 +238,30 @@ def _apply_shape(value: Any, given: tuple[int, ...]) -> None:
 
 def _strip(proto: Any, opset: int) -> None:
     """Drop what carries no meaning: other opset imports, documentation, producer, stale intermediate shapes."""
-    kept = [(entry.key, entry.value) for entry in proto.metadata_props if entry.key.startswith("microlith.")]
-    if len(dict(kept)) != len(kept):
-        raise InputError("a metadata key of the model is given twice")
-    _clear(proto, "metadata_props", "opset_import", "functions", "training_info", "doc_string", "domain")
+    _keep_own_metadata(proto)
+    _clear(proto, "opset_import", "functions", "training_info", "doc_string", "domain")
     _clear(proto, "producer_name", "producer_version", "model_version", "configuration")
-    for key, value in kept:
-        proto.metadata_props.add(key=key, value=value)
     proto.opset_import.add(domain="", version=opset)
     graph = proto.graph
     _clear(graph, "value_info", "doc_string", "metadata_props", "quantization_annotation")
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
-        _clear(item, "doc_string", "metadata_props", "device_configurations")
+        _keep_own_metadata(item)
+        _clear(item, "doc_string", "device_configurations")
     for node in graph.node:
         node.domain = ""
         for attribute in node.attribute:
             _clear(attribute, "doc_string")
+
+
+def _keep_own_metadata(message: Any) -> None:
+    if "metadata_props" not in message.DESCRIPTOR.fields_by_name:
+        return
+    kept = [(entry.key, entry.value) for entry in message.metadata_props if entry.key.startswith(OWN_PREFIX)]
+    if len(dict(kept)) != len(kept):
+        raise InputError("a metadata key of the model is given twice")
+    message.ClearField("metadata_props")
+    for key, value in kept:
+        message.metadata_props.add(key=key, value=value)
 
 
 def _clear(message: Any, *fields: str) -> None:

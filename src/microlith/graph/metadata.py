@@ -13,9 +13,12 @@ import onnx_ir as ir
 from microlith.core.errors import InputError
 from microlith.quant.types import QParams, Requantization
 
-_REQUANTIZATION = "microlith.requantization"
-_QPARAMS = "microlith.qparams."
-_FLOAT = "microlith.float"
+OWN_PREFIX = "microlith."
+"""Of every key that is ours; other tools' metadata is not kept."""
+
+_REQUANTIZATION = OWN_PREFIX + "requantization"
+_QPARAMS = OWN_PREFIX + "qparams."
+_FLOAT = OWN_PREFIX + "float"
 
 
 def requantization(model: ir.Model) -> Requantization:

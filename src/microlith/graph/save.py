@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError
 from microlith.core.files import write_bytes
+from microlith.graph.metadata import OWN_PREFIX
 
 
 def model_bytes(model: ir.Model) -> bytes:
@@ -19,7 +20,10 @@ def model_bytes(model: ir.Model) -> bytes:
         proto.ClearField(field)
     for item in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
         item.ClearField("doc_string")
+        own = sorted((entry.key, entry.value) for entry in item.metadata_props if entry.key.startswith(OWN_PREFIX))
         item.ClearField("metadata_props")
+        for key, value in own:
+            item.metadata_props.add(key=key, value=value)
     try:
         data: bytes = proto.SerializeToString(deterministic=True)
     except ValueError as error:

@@ -243,17 +243,18 @@ class _Search:
 
     def _scores(self, space: Sequence[PTQ], statistics: Statistics) -> list[Score]:
         mode = space[0].requantization or self.tools.device.requantization
-        study = Study(study_key(self.prepared, mode))
+        study = Study(study_key(self.prepared, mode)) if self.options.resume else None
         original: Floats | None = None
         scores = []
         for done, candidate in enumerate(space):
             self.progress("search", done, len(space))
             key = candidate.model_dump_json()
-            known = study.get(key) if self.options.resume else None
+            known = None if study is None else study.get(key)
             if known is None:
                 original = self._selected(self.prepared.model) if original is None else original
                 score = self._score(self._quantized(candidate, statistics), original)
-                study.put(key, (score.metric, score.standard_error, score.sqnr_db))
+                if study is not None:
+                    study.put(key, (score.metric, score.standard_error, score.sqnr_db))
             else:
                 score = Score(*known)
             scores.append(score)
@@ -297,18 +298,25 @@ class _Search:
         return Result(finished if met else None, finished, verdicts, candidates)
 
     def _checked(self, artifact: Artifact, report: Indices) -> tuple[CheckRow, ...]:
-        """The executors against each other; fails where they must agree and do not."""
+        """The executors against each other; fails where they must agree and do not.
+
+        Without a toolchain nothing compiled can be checked; a note says that there is none.
+        """
         model, options = artifact.model, self.options
         most = max(options.host_samples, options.emulated_samples)
         samples = [as_inputs(model, feeds) for feeds in self.prepared.feeds(report[:most], batch=1)]
-        compiled = check_compiled(
-            model,
-            artifact.package.files,
-            artifact.manifest,
-            self.tools,
-            samples[: options.host_samples],
-            emulated_samples=options.emulated_samples,
-            progress=self.progress,
+        compiled = (
+            []
+            if self.tools.target is None
+            else check_compiled(
+                model,
+                artifact.package.files,
+                artifact.manifest,
+                self.tools,
+                samples[: options.host_samples],
+                emulated_samples=options.emulated_samples,
+                progress=self.progress,
+            )
         )
         checks = (*compiled, *outside_checks(model, samples[:OUTSIDE_SAMPLES]))
         require_passed(checks)

@@ -12,6 +12,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 import microlith
+from microlith.core.errors import InputError
 from microlith.core.files import write_text
 from microlith.graph.save import model_bytes
 from microlith.search.prepare import Prepared
@@ -25,11 +26,20 @@ class Study:
     Args:
         key: hash of the graph, the data and the parts.
         directory: where studies are kept; the user's cache by default.
+
+    Raises:
+        InputError: the directory cannot be made.
     """
 
     def __init__(self, key: str, directory: Path | None = None) -> None:
         root = user_cache_path("microlith") / "studies" if directory is None else directory
-        root.mkdir(parents=True, exist_ok=True)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the cache directory {root} cannot be made: {error.strerror}",
+                hint="Set XDG_CACHE_HOME to a place that can be written, or use --no-resume.",
+            ) from error
         self._path = root / f"{key}.json"
         self._lock = FileLock(str(self._path.with_suffix(".lock")))
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from microlith.core.errors import UnsupportedError
 from microlith.core.random import generator
 from microlith.device.profile import Device
+from microlith.graph.metadata import is_kept_in_float
 from microlith.graph.pass_base import CONSTANTS_LIFTED, FLOAT_WEIGHTS, SHAPES_KNOWN, Property
 from microlith.graph.values import constant
 
@@ -81,13 +82,13 @@ class Technique(Protocol):
 
 def _float_weight(model: ir.Model) -> str | None:
     for node in model.graph:
-        weights = node.inputs[1] if node.op_type in ("Conv", "Gemm") else None
+        weights = node.inputs[1] if node.op_type in ("Conv", "Gemm") and not is_kept_in_float(node) else None
         if weights is not None and constant(weights) is not None:
             return f"the weights of {node.name!r} are floats"
     return None
 
 
-def _unfolded_layer_norm(model: ir.Model) -> str | None:
+def _unfolded_batch_norm(model: ir.Model) -> str | None:
     for node in model.graph:
         if node.op_type == "BatchNormalization" and node.inputs[0] is not None:
             producer = node.inputs[0].producer()
@@ -97,9 +98,9 @@ def _unfolded_layer_norm(model: ir.Model) -> str | None:
 
 
 INTEGER_WEIGHTS = Property("weights are integers", _float_weight)
-LAYER_NORM_FOLDED = Property("BatchNormalization is folded into layers", _unfolded_layer_norm)
+BATCH_NORM_FOLDED = Property("BatchNormalization is folded into layers", _unfolded_batch_norm)
 
-STATES = (SHAPES_KNOWN, CONSTANTS_LIFTED, LAYER_NORM_FOLDED, FLOAT_WEIGHTS, INTEGER_WEIGHTS)
+STATES = (SHAPES_KNOWN, CONSTANTS_LIFTED, BATCH_NORM_FOLDED, FLOAT_WEIGHTS, INTEGER_WEIGHTS)
 """Conditions that are looked up on the model a recipe starts from."""
 
 OPPOSITES = ((FLOAT_WEIGHTS, INTEGER_WEIGHTS),)

@@ -25,8 +25,8 @@ from microlith.quant.observers import Histogram
 from microlith.quant.schemes import CalibrationMethod, Scheme
 from microlith.quant.types import Requantization
 from microlith.techniques.base import (
+    BATCH_NORM_FOLDED,
     INTEGER_WEIGHTS,
-    LAYER_NORM_FOLDED,
     Context,
     Feeds,
     check_requires,
@@ -131,7 +131,7 @@ class PTQ(Scheme):
         "Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, "
         "CVPR 2018"
     )
-    requires: ClassVar[tuple[Property, ...]] = (SHAPES_KNOWN, CONSTANTS_LIFTED, FLOAT_WEIGHTS, LAYER_NORM_FOLDED)
+    requires: ClassVar[tuple[Property, ...]] = (SHAPES_KNOWN, CONSTANTS_LIFTED, FLOAT_WEIGHTS, BATCH_NORM_FOLDED)
     ensures: ClassVar[tuple[Property, ...]] = (SHAPES_KNOWN, CONSTANTS_LIFTED, INTEGER_WEIGHTS)
 
     requantization: Requantization | None = None
