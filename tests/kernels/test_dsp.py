@@ -179,7 +179,7 @@ def test_sizes_share_one_instance_and_ranges_of_the_clamp_do_not(rng: np.random.
     [
         conv(8, 8, 64, 64, 3, pad=1),
         conv(1, 1, 64, 64, 1),
-        conv(8, 8, 3, 1, 1),
+        conv(8, 8, 3, 8, 1),
         depthwise(6, 6, 128),
         fully_connected(1, 64, 10),
     ],

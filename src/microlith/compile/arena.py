@@ -116,7 +116,7 @@ class _Problem:
             live = [item for item in self.items.values() if item.lifetime.first <= step <= item.lifetime.last]
             total = sum(item.bytes for item in live)
             shared = {
-                out: max(min(self.items[out].bytes, self.items[into].bytes) for o, into in self.leads if o == out)
+                out: min(self.items[out].bytes, sum(self.items[into].bytes for o, into in self.leads if o == out))
                 for out, _ in self.leads
                 if self.items[out].lifetime.first == step
             }

@@ -243,18 +243,17 @@ class _Search:
 
     def _scores(self, space: Sequence[PTQ], statistics: Statistics) -> list[Score]:
         mode = space[0].requantization or self.tools.device.requantization
-        study = Study(study_key(self.prepared, mode)) if self.options.resume else None
+        study = Study(study_key(self.prepared, mode))
         original: Floats | None = None
         scores = []
         for done, candidate in enumerate(space):
             self.progress("search", done, len(space))
             key = candidate.model_dump_json()
-            known = None if study is None else study.get(key)
+            known = study.get(key) if self.options.resume else None
             if known is None:
                 original = self._selected(self.prepared.model) if original is None else original
                 score = self._score(self._quantized(candidate, statistics), original)
-                if study is not None:
-                    study.put(key, (score.metric, score.standard_error, score.sqnr_db))
+                study.put(key, (score.metric, score.standard_error, score.sqnr_db))
             else:
                 score = Score(*known)
             scores.append(score)

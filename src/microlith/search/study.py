@@ -38,7 +38,7 @@ class Study:
         except OSError as error:
             raise InputError(
                 f"the cache directory {root} cannot be made: {error.strerror}",
-                hint="Set XDG_CACHE_HOME to a place that can be written, or use --no-resume.",
+                hint="Set XDG_CACHE_HOME to a place that can be written.",
             ) from error
         self._path = root / f"{key}.json"
         self._lock = FileLock(str(self._path.with_suffix(".lock")))
