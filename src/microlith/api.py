@@ -195,7 +195,7 @@ def compile(
     found = tools.compiler
     counts = figures.counts
     details = RunDetails(
-        model=optimized.graph.name or symbol,
+        model=symbol,
         device=target.name,
         device_title=target.title,
         command=command,

@@ -225,7 +225,7 @@ class _Search:
     def _details(self, requantization: str) -> RunDetails:
         compiler, prepared, tools = self.tools.compiler, self.prepared, self.tools
         return RunDetails(
-            model=prepared.model.graph.name or self.options.name,
+            model=self.options.name,
             device=tools.device.name,
             device_title=tools.device.title,
             command=self.options.command,
