@@ -11,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.c_text import identifier
+from microlith.compile.fusions import fusion_rows
 from microlith.compile.manifest import Manifest
 from microlith.compile.pipeline import refuse_float_nodes
 from microlith.core import files
@@ -35,7 +36,7 @@ from microlith.search.artifact import Progress, Tools, no_progress, require_pass
 from microlith.search.check import Check, check
 from microlith.search.existing import Opened, infer, verify, with_board_log
 from microlith.search.optimize import Options
-from microlith.search.prepare import BATCH, Parts, as_inputs, optimize_graph, prepare, with_preprocessing
+from microlith.search.prepare import BATCH, Parts, as_inputs, graph_after, optimize_graph, prepare, with_preprocessing
 from microlith.search.verdicts import unmet
 from microlith.techniques import technique
 from microlith.techniques.base import Context, Technique
@@ -61,6 +62,7 @@ __all__ = [
     "device",
     "devices",
     "dry_run",
+    "graph_after",
     "infer",
     "load",
     "optimize",
@@ -204,6 +206,7 @@ def compile(
         memory=built.memory_rows(package),
         arena_bound_bytes=sum(package.planned.bounds.values()),
         passes=rows,
+        fusions=fusion_rows(optimized, package.planned.program),
         notes=(tools.why_not,) if tools.why_not else (),
     )
     return Artifact(built.Artifact(optimized, package, EvidenceSet(figures.evidence), details))
