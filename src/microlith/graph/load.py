@@ -1,4 +1,4 @@
-"""Loads an ``.onnx`` file that need not be trusted into the one form that everything else works on."""
+"""Loads an ``.onnx`` or ``.tflite`` file that need not be trusted into the one form that everything else works on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import onnx_ir as ir
 from microlith.core.errors import InputError, UnsupportedError, VerificationError
 from microlith.graph.admission import admit
 from microlith.graph.inference import infer_types
-from microlith.graph.onnx_file import read_onnx
+from microlith.graph.onnx_file import read_file, read_onnx
 from microlith.graph.opset import to_internal_opset
 from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
 from microlith.graph.passes.fold_constants import FoldConstants, lift_constants
@@ -42,7 +42,7 @@ def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = 
     lifted to initializers, shape arithmetic is folded, nodes without effect on the outputs are dropped.
 
     Args:
-        path: an ``.onnx`` file of opset 11 or later.
+        path: an ``.onnx`` file of opset 11 or later, or a ``.tflite`` file.
         shapes: full shapes, the batch included, of inputs with dynamic dimensions, by input name.
 
     Raises:
@@ -50,7 +50,7 @@ def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = 
         UnsupportedError: the model is well-formed and uses what cannot be compiled.
     """
     path = Path(path)
-    proto = read_onnx(path)
+    proto = read_tflite(path) if path.suffix == ".tflite" else read_onnx(path)
     admit(proto, shapes or {})
     declared = {value.name: _declared(value) for value in proto.graph.output}
     _check_standard(proto, path)
@@ -67,6 +67,18 @@ def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = 
     except VerificationError as error:
         raise InputError(error.what, node=error.node) from error
     return model
+
+
+def read_tflite(path: Path) -> Any:
+    """The ModelProto of a ``.tflite`` file.
+
+    Raises:
+        InputError: the file is missing, too large or malformed.
+        UnsupportedError: it uses what cannot be imported.
+    """
+    from microlith.graph.tflite.read import onnx_of_tflite
+
+    return onnx_of_tflite(read_file(path, "a .tflite file"), str(path))
 
 
 def check_supported(model: ir.Model, supported: Collection[str]) -> None:

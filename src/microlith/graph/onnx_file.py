@@ -46,7 +46,7 @@ def read_onnx(path: Path) -> Any:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    data = _read_file(path)
+    data = read_file(path, "an .onnx file")
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
@@ -61,13 +61,22 @@ def read_onnx(path: Path) -> Any:
     return proto
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path, expected: str) -> bytes:
+    """The bytes of a regular file of bounded size.
+
+    Args:
+        path: the file.
+        expected: what it should be, for errors, such as "an .onnx file".
+
+    Raises:
+        InputError: it is missing, too large, empty or no regular file.
+    """
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path} is a directory, expected an .onnx file")
+            raise InputError(f"{path} is a directory, expected {expected}")
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path} is not a regular file, expected an .onnx file")
+            raise InputError(f"{path} is not a regular file, expected {expected}")
         if status.st_size > MAX_FILE_BYTES:
             raise InputError(
                 f"{path} is {format_bytes(status.st_size)}, and at most {format_bytes(MAX_FILE_BYTES)} are read"
@@ -78,7 +87,7 @@ def _read_file(path: Path) -> bytes:
     except ValueError as error:
         raise InputError(f"cannot read {str(path)!r}: {error}") from error
     if not data:
-        raise InputError(f"{path} is empty, expected an ONNX model")
+        raise InputError(f"{path} is empty, expected {expected}")
     return data
 
 
