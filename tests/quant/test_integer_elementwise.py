@@ -58,10 +58,7 @@ def test_fixed_sum(a: tuple, b: tuple, scale: float, subtract: bool) -> None:
     got = add(left, right, y, "fixed", subtract=subtract)
     (ma, sa), (mb, sb), (mo, so) = zip(how.multiplier.tolist(), how.shift.tolist(), strict=True)
     sign = -1 if subtract else 1
-    want = [
-        away(away(p << 20, ma, sa) + sign * away(q << 20, mb, sb), mo, so)
-        for p, q in _pairs(left, right)
-    ]
+    want = [away(away(p << 20, ma, sa) + sign * away(q << 20, mb, sb), mo, so) for p, q in _pairs(left, right)]
     assert got.tolist() == want
 
 

@@ -227,7 +227,7 @@ def required_output(unit: Unit, mode: Requantization) -> Output | None:
     qparams = unit.output.qparams
     if unit.kind != "integer" or qparams is None:
         return None
-    low, high = clamp_limits(activation_bounds(unit.activation), qparams)
+    low, high = clamp_limits(activation_bounds(unit.activation), qparams, mode)
     return Output(qparams, mode, low, high)
 
 

@@ -1,7 +1,7 @@
 """The state of an import: which ONNX value holds each tensor of the file, in which layout.
 
 A ``.tflite`` file keeps images as N,H,W,C, standard ONNX as N,C,H,W. A tensor of four dimensions therefore has up to
-two values, its own and ``nchw``; the second one is made by a Transpose where an operator asks for it and none is there yet.
+two values, its own and ``nchw``; the second one is made by a Transpose where an operator asks for it first.
 Operators that work in either layout take the one in which their operands are, so that Transposes stay at the borders.
 
 A quantized tensor is the integers of its QuantizeLinear; operators read it through a DequantizeLinear.
