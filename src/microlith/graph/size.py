@@ -63,9 +63,9 @@ def peak_activation_bytes(model: ir.Model) -> int | None:
     for value in model.graph.inputs:
         first[value] = last[value] = 0
     for index, node in enumerate(nodes):
-        for value in node.inputs:
-            if value is not None and (stored := root.get(value, value)) in first:
-                last[stored] = index
+        for item in node.inputs:
+            if item is not None and (read := root.get(item, item)) in first:
+                last[read] = index
         for value in node.outputs:
             source = node.inputs[0] if node.inputs else None
             stored = root.get(source, source) if source is not None else None

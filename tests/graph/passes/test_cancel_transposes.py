@@ -95,7 +95,7 @@ def test_through_an_operator(load, run, rewrite, x, op):
     if op == "Mul":
         weights = {"k": np.arange(15, dtype=np.float32).reshape(5, 3)}
     proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 3, 4, 5]}, weights)
-    assert settle(load, run, proto, x=x) == [op]
+    assert settle(load, run, proto, x=x) == [{"Sub": "Add"}.get(op, op)]
 
 
 def test_through_several(load, run, x):
@@ -240,7 +240,7 @@ def test_a_mean_behind_an_operator(load, run, x):
     model = load(proto)
     wanted = run(model, {"x": x})[0]
     run_passes(model, DEFAULT_PASSES, verify=True)
-    assert [node.op_type for node in model.graph] == ["Relu", "ReduceMean"]
+    assert [node.op_type for node in model.graph] == ["Relu", "GlobalAveragePool", "Flatten"]
     np.testing.assert_allclose(run(model, {"x": x})[0], wanted, rtol=1e-6)
 
 
