@@ -79,17 +79,32 @@ __all__ = [
 ]
 
 
-def load(source: str | Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
-    """The graph of an ``.onnx`` file, checked.
+def load(source: object, example_input: object = None, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
+    """The graph of a model file or of a PyTorch module, checked.
 
     Args:
-        source: path of the file; it is treated as untrusted.
+        source: path of an ``.onnx`` or ``.tflite`` file, which is treated as untrusted; path of a ``.pt2`` file, which
+            is trusted like a Python module; or a ``torch.nn.Module``, taken in evaluation mode.
+        example_input: for a module: a tensor or an array, or a sequence of them. Only shapes and types matter.
         shapes: by input name, for dynamic dimensions.
 
     Raises:
-        InputError: the file cannot be read as a model, or a shape is missing.
+        InputError: this cannot be read as a model, or a shape is missing.
         UnsupportedError: it is a model, but one that this version cannot take.
     """
+    if not isinstance(source, str | Path):
+        from microlith.train.from_torch import load_module
+
+        return load_module(source, example_input, shapes)
+    if example_input is not None:
+        raise InputError(
+            f"an example input is given for the file {source}, which needs none",
+            hint="Give shapes by input name where dimensions are dynamic.",
+        )
+    if Path(source).suffix == ".pt2":
+        from microlith.train.from_torch import load_pt2
+
+        return load_pt2(Path(source), shapes)
     return load_model(source, shapes)
 
 

@@ -97,7 +97,7 @@ def check(
     from microlith.cli.show import print_check
 
     target = api.device(device)
-    loaded = api.load(model, opt.shapes(shape))
+    loaded = api.load(model, shapes=opt.shapes(shape))
     if (stop_after is None) != (out is None):
         raise InputError("--stop-after and -o are given one without the other", hint="Name a pass and a file to write.")
     if stop_after is not None and out is not None:
@@ -134,7 +134,7 @@ def compile(
     symbol = opt.symbol(name, model)
     target = api.device(device)
     check_directory(out)
-    loaded = api.load(model, opt.shapes(shape))
+    loaded = api.load(model, shapes=opt.shapes(shape))
     with progress(quiet=quiet) as show:
         artifact = api.compile(
             loaded,
@@ -211,7 +211,7 @@ def optimize(
     if out is not None:
         check_directory(out)
     target = api.device(device)
-    loaded = api.load(model, opt.shapes(shape))
+    loaded = api.load(model, shapes=opt.shapes(shape))
     settled = opt.preprocessing(input_range, mean, std, layout)
     sizes = opt.parts(calibration, selection, report_samples)
     if dry_run:
@@ -323,7 +323,7 @@ def apply_ptq(
     check_parent(out)
     with progress(quiet=quiet) as show:
         quantized = api.apply(
-            api.load(model, opt.shapes(shape)),
+            api.load(model, shapes=opt.shapes(shape)),
             [step],
             data=data,
             target=target,
