@@ -13,6 +13,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 Array = np.ndarray
 VERSION = 3
+# The oldest version of an operator that LiteRT registers, where that is not 1.
+_VERSIONS = {"BROADCAST_TO": 2}
 _TYPES = {
     "float32": schema.TensorType.FLOAT32,
     "float16": schema.TensorType.FLOAT16,
@@ -94,7 +96,7 @@ def _code(name: str) -> Any:
     code = schema.OperatorCodeT()
     code.builtinCode = getattr(schema.BuiltinOperator, name)
     code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-    code.version = 1
+    code.version = _VERSIONS.get(name, 1)
     return code
 
 

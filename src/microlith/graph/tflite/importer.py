@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +37,7 @@ class Importer:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self._tensors = list(graph.tensors)
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.operator = Operator("", (), (), {})
@@ -47,6 +49,7 @@ class Importer:
         self._real: dict[tuple[int, Layout], str] = {}
         self._producers: dict[str, Any] = {}
         self._parameters: dict[int, list[str]] = {}
+        self._constants: set[int] = set()
 
     # ---- names and errors
 
@@ -88,7 +91,7 @@ class Importer:
 
     def tensor(self, index: int) -> Tensor:
         """A tensor of the file."""
-        return self.graph.tensors[index]
+        return self._tensors[index]
 
     def input(self, position: int) -> int:
         """The number of an input that must be there."""
@@ -167,6 +170,28 @@ class Importer:
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
+    def _constant_of(self, index: int, values: Array) -> str:
+        """A new initializer with the name of a constant of the file, which the first one has as it is."""
+        base = self._own_names[index]
+        if index in self._constants:
+            return self.constant(values, base)
+        self._constants.add(index)
+        self._names.discard(base)
+        return self.constant(values, base)
+
+    def state(self, index: int, values: Array) -> None:
+        """State that the values of a result are known, so that what reads it finds a constant."""
+        tensor = self.tensor(index)
+        if tensor.values is not None or (index, "own") in self._stored:
+            raise InputError(f"{tensor.name!r} is computed twice", node=self.where)
+        if values.shape != tensor.shape or values.dtype != tensor.dtype:
+            raise InputError(
+                f"{tensor.name!r} is {tensor.dtype} {tensor.shape}, and its values are {values.dtype} "
+                f"{values.shape}",
+                node=self.where,
+            )
+        self._tensors[index] = replace(tensor, values=values)
+
     def ints(self, values: Sequence[int], what: str) -> str:
         """A new initializer of int64, named after the operator."""
         return self.constant(np.asarray(values, np.int64), f"{self.layer}/{what}")
@@ -213,7 +238,7 @@ class Importer:
         tensor = self.tensor(index)
         if tensor.values is not None and (index, "nchw") not in self._stored:
             values = tensor.values if layout == "own" else tensor.values.transpose(TO_NCHW)
-            name = self.constant(values, tensor.name or f"tensor_{index}")
+            name = self._constant_of(index, values)
         else:
             other: Layout = "nchw" if layout == "own" else "own"
             if (index, other) not in self._stored:
@@ -275,13 +300,13 @@ class Importer:
         base = tensor.name or f"tensor_{index}"
         if tensor.qparams is None:
             wide = values.astype(np.float32) if values.dtype in (np.float16, np.float64) else values
-            return self.constant(wide, base)
+            return self._constant_of(index, wide)
         qparams = tensor.qparams
         if not self.quantized:
             qparams = QParams(qparams.scale, qparams.zero_point, qparams.dtype, None if qparams.axis is None else axis)
-            return self.constant(QArray(values, qparams).dequantize(), base)
+            return self._constant_of(index, QArray(values, qparams).dequantize())
         axis = None if qparams.axis is None else axis
-        return self._dequantize(self.constant(values, base), self.parameters(index), f"{base}/real", axis)
+        return self._dequantize(self._constant_of(index, values), self.parameters(index), f"{base}/real", axis)
 
     def bias(self, index: int, x: int, weights: int) -> str:
         """An int32 bias, whose scale is the product of those of the input and the weights, or a float one."""
@@ -297,7 +322,7 @@ class Importer:
         if tensor.qparams is not None and not np.allclose(tensor.qparams.scale, product, rtol=1e-3, atol=0.0):
             raise self.refuse("the scale of the bias is not the product of the scales of the input and the weights")
         base = tensor.name or f"tensor_{index}"
-        stored = self.constant(values.astype(np.int32).reshape(-1), base)
+        stored = self._constant_of(index, values.astype(np.int32).reshape(-1))
         axis = None if product.ndim == 0 else 0
         return self._dequantize(stored, [self.constant(product, f"{base}/scale")], f"{base}/real", axis)
 
@@ -349,7 +374,7 @@ class Importer:
 
     def keep(self, value: str, layout: Layout, index: int) -> None:
         """State that ``value`` holds a tensor as it is stored."""
-        if (index, "own") in self._stored or (index, "nchw") in self._stored:
+        if (index, "own") in self._stored or (index, "nchw") in self._stored or self.tensor(index).values is not None:
             raise InputError(f"{self.tensor(index).name!r} is computed twice", node=self.where)
         name = self._own_names[index] if layout == "own" else self.unique(f"{self._own_names[index]}/nchw")
         self._stored[index, layout] = self._rename(value, name)

@@ -68,7 +68,7 @@ def _model(imp: Importer) -> Any:
     entries: dict[str, str] = {}
     for found, indices in ((inputs, imp.graph.inputs), (outputs, imp.graph.outputs)):
         for index in indices:
-            tensor, name = imp.tensor(index), imp.own_name(index)
+            tensor, name = imp.graph.tensors[index], imp.own_name(index)
             if tensor.dtype not in _ONNX_TYPES:
                 raise UnsupportedError(f"{name!r} is {tensor.dtype}, which an input or output cannot be")
             if found is outputs and imp.stored(index) != name:

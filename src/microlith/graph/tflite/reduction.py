@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from microlith.core.errors import InputError
 from microlith.graph.tflite.importer import NCHW_AXIS, Importer
+from microlith.quant.types import QArray
 
 Handler = Callable[[Importer], None]
 _ONNX_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int16": 5, "int32": 6, "int64": 7, "bool": 9, "float16": 10}
@@ -81,17 +83,12 @@ def _cast(imp: Importer) -> None:
 
 def _one_hot(imp: Importer) -> None:
     imp.float_only()
-    indices, depth, on, off = (imp.input(position) for position in range(4))
-    on_value, off_value = imp.tensor(on).values, imp.tensor(off).values
-    if on_value is None or off_value is None:
-        raise imp.refuse("the values of ONE_HOT are computed, expected constants")
-    values = imp.constant(np.stack([off_value.reshape(()), on_value.reshape(())]), f"{imp.layer}/values")
+    values = imp.constant(np.stack([_scalar(imp, 3), _scalar(imp, 2)]), f"{imp.layer}/values")
     y = imp.node(
         "OneHot",
-        [imp.stored(indices), imp.ints(imp.integers(1)[:1], "depth"), values],
+        [imp.stored(imp.input(0)), imp.ints([imp.integer(1)], "depth"), values],
         axis=imp.operator.options["axis"],
     )
-    del depth
     imp.finish(y)
 
 
@@ -115,10 +112,22 @@ def _dequantize(imp: Importer) -> None:
     """DEQUANTIZE: of integers, or of half-precision constants."""
     index = imp.input(0)
     layout = imp.layout_of([index], imp.output())
+    tensor = imp.tensor(index)
+    if imp.is_constant(index) and tensor.values is not None:
+        known = tensor.values if tensor.qparams is None else QArray(tensor.values, tensor.qparams).dequantize()
+        imp.state(imp.output(), known.astype(np.float32))
+        return
     value = imp.real(index, layout)
-    if imp.tensor(index).dtype == "float16" and not imp.is_constant(index):
+    if tensor.dtype == "float16":
         value = imp.node("Cast", [value], to=_ONNX_TYPES["float32"])
     imp.finish(value, layout)
+
+
+def _scalar(imp: Importer, position: int) -> Any:
+    values = imp.tensor(imp.input(position)).values
+    if values is None or values.size != 1:
+        raise imp.refuse(f"{imp.operator.name} of computed values cannot be imported")
+    return values.reshape(())[()]
 
 
 def _known(imp: Importer) -> None:
@@ -129,20 +138,13 @@ def _known(imp: Importer) -> None:
         shape = imp.shape(imp.input(0))
         values = np.asarray(shape if imp.operator.name == "SHAPE" else len(shape), kind)
     else:
-        sources = [imp.tensor(index).values for index in imp.operator.inputs]
-        if any(source is None for source in sources) or out.qparams is not None:
-            raise imp.refuse(f"{imp.operator.name} of computed values cannot be imported")
-        last = sources[-1]
-        assert last is not None, "checked above"
+        imp.float_only()
         if imp.operator.name == "FILL":
-            values = np.full(out.shape, last.reshape(-1)[0], kind)
+            values = np.full(out.shape, _scalar(imp, 1), kind)
         else:
-            start, limit, step = (np.asarray(source).reshape(-1)[0] for source in sources)
-            values = start + step * np.arange(int(np.prod(out.shape)), dtype=kind)
-            del limit
-    if values.shape != out.shape:
-        raise InputError(f"the result has the shape {list(values.shape)}, the file says {out.shape}", node=imp.where)
-    imp.keep(imp.constant(values.astype(kind), out.name), "own", imp.output())
+            steps = np.arange(int(np.prod(out.shape)), dtype=kind)
+            values = np.asarray(_scalar(imp, 0) + _scalar(imp, 2) * steps, kind).reshape(out.shape)
+    imp.state(imp.output(), np.asarray(values, kind))
 
 
 HANDLERS: Mapping[str, Handler] = {
