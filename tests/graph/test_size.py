@@ -60,3 +60,14 @@ def test_an_operand_is_alive_while_quantized_results_are_written(load):
     assert graph_size(load(proto)).peak_activation_bytes == 800
     proto.graph.node[0].op_type = "Identity"
     assert graph_size(load(proto)).peak_activation_bytes == 500
+
+
+def test_dequantized_weights_are_no_activations(load):
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["d"]),
+        helper.make_node("MatMul", ["x", "d"], ["y"]),
+    ]
+    weights = {"w": np.ones((10, 500), np.int8), "s": np.float32(0.1), "z": np.int8(0)}
+    size = graph_size(load(models.make_model(nodes, {"x": [1, 10]}, {"y": [1, 500]}, weights)))
+    assert size.peak_activation_bytes == 40 + 2000
+    assert size.weight_bytes == 5000 + 5

@@ -62,6 +62,7 @@ def peak_activation_bytes(model: ir.Model) -> int | None:
     nodes = list(model.graph)
     for value in model.graph.inputs:
         first[value] = last[value] = 0
+    weights = set(model.graph.initializers.values())
     for index, node in enumerate(nodes):
         for item in node.inputs:
             if item is not None and (read := root.get(item, item)) in first:
@@ -69,7 +70,9 @@ def peak_activation_bytes(model: ir.Model) -> int | None:
         for value in node.outputs:
             source = node.inputs[0] if node.inputs else None
             stored = root.get(source, source) if source is not None else None
-            if stored in first and _is_view(node):
+            if stored in weights and _is_view(node):
+                weights.add(value)
+            elif stored in first and _is_view(node):
                 assert stored is not None
                 root[value] = stored
             else:
