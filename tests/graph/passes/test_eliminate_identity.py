@@ -13,6 +13,7 @@ CASES = {
     "Identity": ({}, {}),
     "Dropout": ({}, {"ratio": np.float32(0.5), "training": np.array(False)}),
     "Cast": ({"to": TensorProto.FLOAT}, {}),
+    "CastLike": ({}, {"like": np.float32(0)}),
     "Reshape": ({}, {"shape": np.array([0, 2, -1, 4])}),
     "Flatten": ({"axis": 1}, {}),
     "Expand": ({}, {"shape": np.array([3, 4])}),

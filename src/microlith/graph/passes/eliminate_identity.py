@@ -165,6 +165,7 @@ _RULES: Mapping[str, Callable[[ir.Node], bool]] = {
     "Identity": _always,
     "Dropout": _single_output,
     "Cast": _same_type,
+    "CastLike": _same_type,
     "Reshape": _same_shape,
     "Flatten": _same_shape,
     "Expand": _same_shape,

@@ -1,6 +1,7 @@
 """A mean over all of an image is a global average pool.
 
 ``ReduceMean(x, all axes after N and C) = GlobalAveragePool(x)``, followed by a Flatten where the axes are dropped.
+Tensors of three axes are left alone: what is (N, C, L) in a convolutional network is (N, tokens, features) in others.
 Between DequantizeLinear and QuantizeLinear a ReduceMean stays: it is one operation on integers already.
 """
 
@@ -44,7 +45,7 @@ def _rewrite(node: ir.Node) -> int:
     if source is None or axes is None:
         return 0
     shape = static_shape(source)
-    if len(shape) < 3 or sorted(axis % len(shape) for axis in axes) != list(range(2, len(shape))):
+    if len(shape) < 4 or sorted(axis % len(shape) for axis in axes) != list(range(2, len(shape))):
         return 0
     if integer(node, "keepdims", 1):
         replace_node(node, "GlobalAveragePool", [source])
