@@ -76,3 +76,16 @@ def test_a_constant_along_rows_is_none_along_channels(rewrite, rng):
     weights = {"w": normal(4, 6), "k": normal(5, 1)}
     proto = models.make_model(nodes, {"x": [1, 5, 4]}, {"y": [1, 5, 6]}, weights)
     assert len(rewrite(proto, FoldAffineIntoConv(), x=rng.standard_normal((1, 5, 4)).astype(np.float32))) == 2
+
+
+@pytest.mark.parametrize("op", ["Mul", "Div"])
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_weights_that_would_overflow_stay(load, op, where):
+    weights = {"w": np.full((4, 6), 1e20, np.float32), "k": np.float32([1e30 if op == "Mul" else 1e-30])}
+    affine, layer = (op, ["x", "k"], ["t"]), ("Gemm", ["t", "w"], ["y"])
+    if where == "after":
+        affine, layer = (op, ["t", "k"], ["y"]), ("Gemm", ["x", "w"], ["t"])
+    nodes = [helper.make_node(*item) for item in ((affine, layer) if where == "before" else (layer, affine))]
+    model = load(models.make_model(nodes, {"x": [1, 4]}, {"y": [1, 6]}, weights))
+    assert FoldAffineIntoConv().apply(model).changes == 0
+    assert len(model.graph) == 2

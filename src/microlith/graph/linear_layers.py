@@ -23,6 +23,11 @@ Float64 = NDArray[np.float64]
 LAYERS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
 
 
+def fits_float32(array: Float64) -> bool:
+    """Whether all numbers are finite in float32."""
+    return bool((np.abs(array) <= np.finfo(np.float32).max).all())
+
+
 def weights_of(node: ir.Node) -> Float64 | None:
     """The weights; None where they are no float constant of the rank that the layer takes."""
     array = constant(input_at(node, 1)) if node.op_type in LAYERS else None
@@ -75,10 +80,13 @@ def scale_outputs(node: ir.Node, scale: Float64, offset: Float64) -> bool:
         return False
     if node.op_type == "Gemm":  # alpha and beta stay outside: alpha (A sB) + beta (s C + t / beta)
         bias = bias * real(node, "beta", 1.0)
-        node.attributes.pop("beta", None)
-    set_weights(node, weights * _by_output(node, weights, scale))
+    scaled, shifted = weights * _by_output(node, weights, scale), bias * scale + offset
+    if not (fits_float32(scaled) and fits_float32(shifted)):
+        return False
+    node.attributes.pop("beta", None)
+    set_weights(node, scaled)
     if node.op_type != "MatMul":
-        set_bias(node, bias * scale + offset)
+        set_bias(node, shifted)
     return True
 
 
@@ -94,7 +102,9 @@ def scale_inputs(node: ir.Node, scale: Float64, offset: Float64) -> bool:
     if node.op_type == "Gemm":
         added = added * real(node, "alpha", 1.0)
         bias = bias * real(node, "beta", 1.0)
-        node.attributes.pop("beta", None)
+    if not (fits_float32(by_input) and fits_float32(bias + added)):
+        return False
+    node.attributes.pop("beta", None)
     set_weights(node, by_input)
     if offset.any():
         set_bias(node, bias + added)

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import onnx_ir as ir
 
 from microlith.graph.values import constant, constant_scalar, input_at, integer, known_shape, sole_consumer
 
 RELATIVE = 1e-4
 """How near a constant must be to the one of a formula: exporters write it with few digits or in half precision."""
+
+
+_MOST_POWER = 8
 
 
 def made_by(value: ir.Value | None, *op_types: str) -> ir.Node | None:
@@ -51,7 +53,7 @@ def reduced_axes(node: ir.Node | None) -> tuple[int, ...] | None:
     if node is None or not node.op_type.startswith("Reduce") or not integer(node, "keepdims", 1):
         return None
     shape, axes = known_shape(node.inputs[0]), constant(input_at(node, 1))
-    if shape is None or axes is None or axes.size == 0:
+    if not shape or axes is None or axes.size == 0:
         return None
     return tuple(sorted(int(axis) % len(shape) for axis in axes.reshape(-1)))
 
@@ -101,10 +103,6 @@ def _parts(node: ir.Node, power: int) -> tuple[float, list[tuple[ir.Value, int]]
     number = constant_scalar(second)
     if node.op_type == "Div":
         return None if not number else (number**-power, [(first, power)])
-    whole = number is not None and number in (2.0, 3.0)
-    return (1.0, [(first, power * int(number))]) if whole and number is not None else None
-
-
-def ones(size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """A scale that does nothing."""
-    return np.ones(size, np.float32)
+    if number not in (2.0, 3.0) or power * number > _MOST_POWER:
+        return None
+    return 1.0, [(first, power * int(number))]

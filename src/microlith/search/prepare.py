@@ -87,7 +87,7 @@ def graph_after(model: ir.Model, pass_name: str) -> ir.Model:
         near = difflib.get_close_matches(pass_name, names, 1)
         hint = f"Did you mean {near[0]}?" if near else f"The passes are {', '.join(names)}."
         raise InputError(f"there is no pass {pass_name!r}", hint=hint)
-    copy = ir.from_proto(ir.to_proto(model))
+    copy: ir.Model = ir.from_proto(ir.to_proto(model))
     run_passes(copy, DEFAULT_PASSES[: names.index(pass_name) + 1], rounds=1)
     return copy
 

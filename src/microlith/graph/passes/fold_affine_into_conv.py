@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.graph.linear_layers import LAYERS, channel_axis, scale_inputs, scale_outputs
+from microlith.graph.linear_layers import LAYERS, channel_axis, fits_float32, scale_inputs, scale_outputs
 from microlith.graph.pass_base import SHAPES_KNOWN, PassResult, Property, tolerance
 from microlith.graph.values import bypass, can_bypass, constant, sole_consumer, static_shape
 
@@ -85,6 +85,6 @@ def _affine(op_type: str, index: int, constant_values: Float64) -> tuple[Float64
         return (one, -constant_values) if index == 0 else (-one, constant_values)
     if op_type == "Mul":
         return constant_values, zero
-    if index == 0 and (constant_values != 0).all():
+    if index == 0 and (constant_values != 0).all() and fits_float32(one / constant_values):
         return one / constant_values, zero
     return None

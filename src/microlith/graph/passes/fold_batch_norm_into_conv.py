@@ -43,7 +43,10 @@ def affine_of(node: ir.Node) -> tuple[Float64, Float64] | None:
     if any(array is None for array in arrays):
         return None
     gamma, beta, mean, var = (np.asarray(array, np.float64) for array in arrays)
-    scale = gamma / np.sqrt(var + real(node, "epsilon", 1e-5))
+    spread = var + real(node, "epsilon", 1e-5)
+    if not (spread > 0).all():
+        return None
+    scale = gamma / np.sqrt(spread)
     return scale, beta - mean * scale
 
 

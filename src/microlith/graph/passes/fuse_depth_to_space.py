@@ -68,7 +68,7 @@ def _block(
     before: tuple[int, ...], middle: tuple[int, ...], after: tuple[int, ...], perm: tuple[int, ...]
 ) -> tuple[str, int, str] | None:
     """Operator, block size and mode."""
-    if len(before) != 4 or len(middle) != 6:
+    if len(before) != 4 or len(middle) != 6 or 0 in middle:
         return None
     n, channels, height, width = before
     if perm == (0, 3, 5, 1, 2, 4):

@@ -24,6 +24,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.graph.linear_layers import fits_float32
 from microlith.graph.pass_base import SHAPES_KNOWN, PassResult, Property, tolerance
 from microlith.graph.patterns import in_both_orders, made_by, reduced_axes, remove_unused
 from microlith.graph.values import (
@@ -207,11 +208,14 @@ def _combine(node: ir.Node, op_type: str, parameter: Float64) -> bool:
     if any(array is None or array.shape != parameter.shape for array in arrays):
         return False
     scale, bias = (np.asarray(array, np.float64) for array in arrays)
-    assert node.graph is not None
+    scaled = scale * parameter if op_type == "Mul" else scale
+    shifted = bias * parameter if op_type == "Mul" else bias + parameter
+    if not (fits_float32(scaled) and fits_float32(shifted)):
+        return False
     if op_type == "Mul":
-        _set(node, 1, "scale", scale * parameter)
-    if op_type == "Add" or (value is not None and bias.any()):
-        _set(node, 2, "bias", bias * parameter if op_type == "Mul" else bias + parameter)
+        _set(node, 1, "scale", scaled)
+    if op_type == "Add" or bias.any():
+        _set(node, 2, "bias", shifted)
     return True
 
 

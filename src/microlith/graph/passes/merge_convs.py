@@ -21,7 +21,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.graph.linear_layers import bias_of, set_bias, set_weights, weights_of
+from microlith.graph.linear_layers import bias_of, fits_float32, set_bias, set_weights, weights_of
 from microlith.graph.pass_base import SHAPES_KNOWN, PassResult, Property, tolerance
 from microlith.graph.passes.fold_pad_into_conv import own_pads
 from microlith.graph.patterns import remove_unused
@@ -84,6 +84,8 @@ def _merge_in_a_row(second: ir.Node) -> int:
         return 0
     taps = after.reshape(*after.shape[:2], -1).sum(axis=2)
     total = (taps @ bias if second.op_type == "Conv" or integer(second, "transB", 0) else bias @ after) + last
+    if not (fits_float32(product) and fits_float32(total)):
+        return 0
     _replace_by(first, second, product, total)
     return 1
 

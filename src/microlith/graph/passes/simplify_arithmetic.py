@@ -20,6 +20,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.graph.linear_layers import fits_float32
 from microlith.graph.pass_base import SHAPES_KNOWN, PassResult, Property, tolerance
 from microlith.graph.values import (
     add_initializer,
@@ -91,12 +92,7 @@ def _read(node: ir.Node | None) -> _Sum | _Product | None:
         return _Sum(x, 1, -number) if left is None else _Sum(x, -1, number)
     if node.op_type == "Mul":
         return _Product(x, number)
-    return _Product(x, 1 / number) if left is None and (number != 0).all() and _fits(1 / number) else None
-
-
-def _fits(number: Float64) -> bool:
-    """Whether a constant can be written in float32."""
-    return bool((np.abs(number) <= np.finfo(np.float32).max).all())
+    return _Product(x, 1 / number) if left is None and (number != 0).all() and fits_float32(1 / number) else None
 
 
 def _drop_zero(node: ir.Node) -> bool:
@@ -118,14 +114,14 @@ def _merge(node: ir.Node) -> bool:
         return False
     if isinstance(inner, _Product):
         factor = _factor_of(outer)
-        if factor is None or not _stays_small(factor, inner.factor) or not _fits(factor * inner.factor):
+        if factor is None or not _stays_small(factor, inner.factor) or not fits_float32(factor * inner.factor):
             return False
         _write(node, _Product(inner.x, factor * inner.factor))
     else:
         if not isinstance(outer, _Sum) or not _stays_small(outer.offset, inner.offset):
             return False
         offset = outer.sign * inner.offset + outer.offset
-        if not _fits(offset):
+        if not fits_float32(offset):
             return False
         _write(node, _Sum(inner.x, outer.sign * inner.sign, offset))
     return True
@@ -160,7 +156,7 @@ def _distribute(node: ir.Node) -> bool:
     if not _stays_small(first.offset, middle.factor) or not _stays_small(first.offset * middle.factor, last.offset):
         return False
     offset = first.offset * middle.factor + last.offset
-    if known_shape(first.x) != known_shape(middle.x) or not _fits(offset):
+    if known_shape(first.x) != known_shape(middle.x) or not fits_float32(offset):
         return False
     middle_node.replace_input_with(list(middle_node.inputs).index(middle.x), first.x)
     _write(node, _Sum(last.x, 1, offset))
