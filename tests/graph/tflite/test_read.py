@@ -16,72 +16,9 @@ from microlith.graph.pipeline import run_passes
 from microlith.graph.reference import Reference
 from microlith.graph.tflite.read import onnx_of_tflite
 from tflite_models import Node, Oracle, Tensor, build, constant, options
+from tflite_networks import int8_network, quantized, random_weights
 
 Tensors = dict[str, Tensor]
-
-
-def _q(shape: tuple[int, ...], scale: float, zero: int, dtype: str = "int8") -> Tensor:
-    return Tensor(shape, dtype, scale=scale, zero_point=zero)
-
-
-def _weights(rng: np.random.Generator, shape: tuple[int, ...], axis: int) -> Tensor:
-    scales = rng.uniform(0.004, 0.02, shape[axis])
-    values = rng.integers(-127, 128, shape).astype(np.int8)
-    return constant(values, scale=scales, axis=axis)
-
-
-def _bias(rng: np.random.Generator, weights: Tensor, scale: float) -> Tensor:
-    assert weights.scale is not None
-    scales = np.asarray(weights.scale, np.float32) * np.float32(scale)
-    return constant(rng.integers(-900, 900, len(scales)).astype(np.int32), scale=scales)
-
-
-def network(rng: np.random.Generator) -> bytes:
-    """Convolutions, a residual sum, a pool, a mean, a product, and a softmax, all int8.
-
-    The scales of the sum have no small ratio: LiteRT's vector code rounds ties of sums otherwise than its scalar code.
-    """
-    w, d, p, f = (
-        _weights(rng, shape, axis)
-        for shape, axis in (((8, 3, 3, 4), 0), ((1, 3, 3, 8), 3), ((8, 1, 1, 8), 0), ((5, 8), 0))
-    )
-    tensors = {
-        "image": _q((1, 8, 8, 4), 0.03, 5),
-        "w": w,
-        "wb": _bias(rng, w, 0.03),
-        "conv/relu6;conv/bias": _q((1, 4, 4, 8), 0.0213, -128),
-        "d": d,
-        "db": _bias(rng, d, 0.0213),
-        "depthwise": _q((1, 4, 4, 8), 0.04, -20),
-        "p": p,
-        "pb": _bias(rng, p, 0.04),
-        "pointwise": _q((1, 4, 4, 8), 0.0517, 11),
-        "sum": _q((1, 4, 4, 8), 0.0631, -7),
-        "pooled": _q((1, 2, 2, 8), 0.0631, -7),
-        "swish": _q((1, 2, 2, 8), 0.05, -30),
-        "axes": constant(np.array([1, 2], np.int32)),
-        "mean": _q((1, 8), 0.04, -30),
-        "f": f,
-        "fb": _bias(rng, f, 0.04),
-        "logits": _q((1, 5), 0.2, 3),
-        "scores": _q((1, 5), 1 / 256, -128),
-    }
-    same = options("Conv2DOptions", padding=0, strideW=2, strideH=2, fusedActivationFunction=3)
-    depthwise = options("DepthwiseConv2DOptions", padding=0, strideW=1, strideH=1, depthMultiplier=1)
-    plain = options("Conv2DOptions", padding=1, strideW=1, strideH=1)
-    pool = options("Pool2DOptions", padding=1, strideW=2, strideH=2, filterWidth=2, filterHeight=2)
-    nodes = [
-        Node("CONV_2D", ["image", "w", "wb"], ["conv/relu6;conv/bias"], same),
-        Node("DEPTHWISE_CONV_2D", ["conv/relu6;conv/bias", "d", "db"], ["depthwise"], depthwise),
-        Node("CONV_2D", ["depthwise", "p", "pb"], ["pointwise"], plain),
-        Node("ADD", ["pointwise", "conv/relu6;conv/bias"], ["sum"], options("AddOptions")),
-        Node("AVERAGE_POOL_2D", ["sum"], ["pooled"], pool),
-        Node("HARD_SWISH", ["pooled"], ["swish"]),
-        Node("MEAN", ["swish", "axes"], ["mean"], options("ReducerOptions", keepDims=False)),
-        Node("FULLY_CONNECTED", ["mean", "f", "fb"], ["logits"], options("FullyConnectedOptions")),
-        Node("SOFTMAX", ["logits"], ["scores"], options("SoftmaxOptions", beta=1.0)),
-    ]
-    return build(tensors, nodes, ["image"], ["scores"])
 
 
 def _loaded(content: bytes, tmp_path: Path) -> ir.Model:
@@ -93,7 +30,7 @@ def _loaded(content: bytes, tmp_path: Path) -> ir.Model:
 
 
 def test_int8_network_equals_litert(rng: np.random.Generator, tmp_path: Path) -> None:
-    content = network(rng)
+    content = int8_network(rng)
     model, oracle = _loaded(content, tmp_path), Oracle(content)
     assert requantization(model) == "fixed"
     meaning = io_qparams(model, "image")
@@ -107,14 +44,14 @@ def test_int8_network_equals_litert(rng: np.random.Generator, tmp_path: Path) ->
 
 
 def test_layouts_meet_only_at_the_borders(rng: np.random.Generator, tmp_path: Path) -> None:
-    model = _loaded(network(rng), tmp_path)
+    model = _loaded(int8_network(rng), tmp_path)
     assert [node.op_type for node in model.graph].count("Transpose") == 1
     assert [value.name for value in model.graph.inputs] == ["image"]
     assert model.graph.inputs[0].shape.numpy() == (1, 8, 8, 4)
 
 
 def test_names_of_layers_and_tensors_survive(rng: np.random.Generator, tmp_path: Path) -> None:
-    model = _loaded(network(rng), tmp_path)
+    model = _loaded(int8_network(rng), tmp_path)
     names = {node.op_type: node.name for node in model.graph}
     assert names["Softmax"] == "scores"
     assert {"conv/relu6", "depthwise", "pointwise"} <= {node.name for node in model.graph}
@@ -126,16 +63,16 @@ def _one(op: str, tensors: Tensors, inputs: list[str], given: object = None) -> 
 
 
 @pytest.mark.parametrize("bits", ["int8", "int4"])
-def test_fully_connected_with_narrow_weights(bits: str, rng: np.random.Generator, tmp_path: Path) -> None:
+def test_fully_connected_with_narrowrandom_weights(bits: str, rng: np.random.Generator, tmp_path: Path) -> None:
     values = rng.integers(-7, 8, (3, 6)).astype(np.int8)
     stored = values
     if bits == "int4":
         flat = values.reshape(-1, 2).astype(np.uint8) & 15
         stored = (flat[:, 0] | flat[:, 1] << 4).astype(np.uint8)
     tensors = {
-        "x": _q((1, 6), 0.05, 3),
+        "x": quantized((1, 6), 0.05, 3),
         "w": Tensor((3, 6), bits, stored, scale=0.1),
-        "y": _q((1, 3), 0.08, -4),
+        "y": quantized((1, 3), 0.08, -4),
     }
     content = _one("FULLY_CONNECTED", tensors, ["x", "w"], options("FullyConnectedOptions"))
     x = rng.integers(-128, 128, (20, 6)).astype(np.int8)
@@ -145,7 +82,7 @@ def test_fully_connected_with_narrow_weights(bits: str, rng: np.random.Generator
 
 
 def test_quantized_weights_of_float_arithmetic_are_dequantized(rng: np.random.Generator, tmp_path: Path) -> None:
-    weights = _weights(rng, (3, 6), 0)
+    weights = random_weights(rng, (3, 6), 0)
     tensors = {"x": Tensor((1, 6)), "w": weights, "y": Tensor((1, 3))}
     model = _loaded(_one("FULLY_CONNECTED", tensors, ["x", "w"], options("FullyConnectedOptions")), tmp_path)
     assert [node.op_type for node in model.graph] == ["Gemm"]
@@ -157,7 +94,12 @@ def test_quantized_weights_of_float_arithmetic_are_dequantized(rng: np.random.Ge
 
 
 def test_quantize_and_dequantize_at_the_borders(rng: np.random.Generator, tmp_path: Path) -> None:
-    tensors = {"x": Tensor((1, 8)), "q": _q((1, 8), 0.02, 4), "r": _q((1, 8), 0.03, -9), "y": Tensor((1, 8))}
+    tensors = {
+        "x": Tensor((1, 8)),
+        "q": quantized((1, 8), 0.02, 4),
+        "r": quantized((1, 8), 0.03, -9),
+        "y": Tensor((1, 8)),
+    }
     nodes = [Node("QUANTIZE", ["x"], ["q"]), Node("RELU", ["q"], ["r"]), Node("DEQUANTIZE", ["r"], ["y"])]
     content = build(tensors, nodes, ["x"], ["y"])
     x = rng.uniform(-3, 3, (1, 8)).astype(np.float32)
@@ -165,7 +107,7 @@ def test_quantize_and_dequantize_at_the_borders(rng: np.random.Generator, tmp_pa
     np.testing.assert_allclose(got, Oracle(content).run(x)[0], rtol=1e-6)
 
 
-def test_half_precision_weights(rng: np.random.Generator, tmp_path: Path) -> None:
+def test_half_precisionrandom_weights(rng: np.random.Generator, tmp_path: Path) -> None:
     half = rng.normal(0, 1, (3, 6)).astype(np.float16)
     tensors = {"x": Tensor((1, 6)), "h": constant(half), "w": Tensor((3, 6)), "y": Tensor((1, 3))}
     nodes = [
@@ -208,17 +150,17 @@ REFUSED = {
         "the operators SVDF, CUSTOM '' of TensorFlow Lite",
     ),
     "uint8 arithmetic": (
-        _one("RELU", {"x": _q((1, 4), 0.1, 3, "uint8"), "y": _q((1, 4), 0.1, 3, "uint8")}, ["x"]),
+        _one("RELU", {"x": quantized((1, 4), 0.1, 3, "uint8"), "y": quantized((1, 4), 0.1, 3, "uint8")}, ["x"]),
         "quantized in a way that is not supported, expected int8",
     ),
     "several nodes of integers": (
-        _one("SQUARE", {"x": _q((1, 4), 0.1, 3), "y": _q((1, 4), 0.1, 3)}, ["x"]),
+        _one("SQUARE", {"x": quantized((1, 4), 0.1, 3), "y": quantized((1, 4), 0.1, 3)}, ["x"]),
         "SQUARE of quantized tensors",
     ),
     "a pool that changes parameters": (
         _one(
             "MAX_POOL_2D",
-            {"x": _q((1, 2, 2, 1), 0.1, 3), "y": _q((1, 1, 1, 1), 0.2, 3)},
+            {"x": quantized((1, 2, 2, 1), 0.1, 3), "y": quantized((1, 1, 1, 1), 0.2, 3)},
             ["x"],
             options("Pool2DOptions", padding=1, strideW=2, strideH=2, filterWidth=2, filterHeight=2),
         ),
