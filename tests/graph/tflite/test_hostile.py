@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import microlith as ml
-from microlith.core.errors import InputError, MicrolithError
+from microlith.core.errors import InputError, MicrolithError, UnsupportedError
 from microlith.graph.tflite.flatbuffer import Table
 from microlith.graph.tflite.model import parse_tflite
 from microlith.graph.tflite.read import onnx_of_tflite
@@ -80,6 +80,24 @@ def test_lists_longer_than_the_file_are_refused() -> None:
     data[32:36] = struct.pack("<I", 1 << 30)
     with pytest.raises(InputError, match="reaches beyond the end of the file"):
         parse_tflite(bytes(data), "test")
+
+
+def test_large_constants_are_not_made_from_nothing() -> None:
+    tensors = {
+        "x": Tensor((1, 1)),
+        "shape": constant(np.array([1, 1 << 27], np.int32)),
+        "value": constant(np.array(1.0, np.float32)),
+        "filled": Tensor((1, 1 << 27)),
+        "y": Tensor((1, 1 << 27)),
+    }
+    nodes = [Node("FILL", ["shape", "value"], ["filled"]), Node("MUL", ["x", "filled"], ["y"], options("MulOptions"))]
+    with pytest.raises(UnsupportedError, match="134,217,728 elements are made from one"):
+        onnx_of_tflite(build(tensors, nodes, ["x"], ["y"]), "test")
+
+
+def test_lists_of_tables_are_bounded() -> None:
+    with pytest.raises(InputError, match="at most 32,768 are read"):
+        parse_tflite(_vector_of_itself(1 << 16), "test")
 
 
 def test_what_is_read_in_total_is_bounded(content: bytes) -> None:

@@ -24,6 +24,8 @@ _FIRST_FIELD = 4
 _FIELD_BYTES = 2
 # Most that is read in total: a file in good order is read once, with tables that share a vtable or a buffer.
 _READS_PER_BYTE, _LEAST_READ = 8, 1 << 16
+MAX_TABLES = 1 << 15
+"""Most tables in one list; the largest models have some thousand operators."""
 
 
 @dataclass
@@ -88,6 +90,8 @@ class Table:
         if at is None:
             return ()
         offsets = np.frombuffer(self._span(at, 4, what), "<u4")
+        if len(offsets) > MAX_TABLES:
+            raise InputError(f"{what}: {len(offsets):,} of them, and at most {MAX_TABLES:,} are read")
         return tuple(
             Table(self.data, at + 4 + 4 * index + int(offset), f"{what} {index}", self.allowance)
             for index, offset in enumerate(offsets)

@@ -31,6 +31,9 @@ IMAGE_RANK = 4
 NCHW_AXIS = {0: 0, 1: 2, 2: 3, 3: 1}
 """Where an axis of an image in its own layout is in N,C,H,W."""
 
+MAX_MADE_ELEMENTS = 1 << 22
+"""Most elements of a constant that the file does not hold but describe, such as by FILL."""
+
 
 class Importer:
     """Collects the nodes and constants of an ONNX graph; handlers add to it."""
@@ -43,7 +46,8 @@ class Importer:
         self.operator = Operator("", (), (), {})
         self.source = -1
         self._names: set[str] = {""}
-        self._node_names: set[str] = set()
+        self._node_names: set[str] = {""}
+        self._counts: dict[str, int] = {}
         self._own_names = [self.unique(tensor.name or f"tensor_{i}") for i, tensor in enumerate(graph.tensors)]
         self._stored: dict[tuple[int, Layout], str] = {(index, "own"): self._own_names[index] for index in graph.inputs}
         self._real: dict[tuple[int, Layout], str] = {}
@@ -55,12 +59,7 @@ class Importer:
 
     def unique(self, base: str) -> str:
         """A name that no other value has, made from this one."""
-        name, count = base, 1
-        while name in self._names:
-            count += 1
-            name = f"{base}_{count}"
-        self._names.add(name)
-        return name
+        return _another(self._names, self._counts, base, "_")
 
     @property
     def layer(self) -> str:
@@ -179,6 +178,15 @@ class Importer:
         self._names.discard(base)
         return self.constant(values, base)
 
+    def made(self, index: int) -> tuple[int, ...]:
+        """The shape of a result that is made of nothing but its shape, of bounded size."""
+        shape = self.shape(index)
+        if math.prod(shape) > MAX_MADE_ELEMENTS:
+            raise self.refuse(
+                f"{math.prod(shape):,} elements are made from one, and at most {MAX_MADE_ELEMENTS:,} can be"
+            )
+        return shape
+
     def state(self, index: int, values: Array) -> None:
         """State that the values of a result are known, so that what reads it finds a constant."""
         tensor = self.tensor(index)
@@ -186,8 +194,7 @@ class Importer:
             raise InputError(f"{tensor.name!r} is computed twice", node=self.where)
         if values.shape != tensor.shape or values.dtype != tensor.dtype:
             raise InputError(
-                f"{tensor.name!r} is {tensor.dtype} {tensor.shape}, and its values are {values.dtype} "
-                f"{values.shape}",
+                f"{tensor.name!r} is {tensor.dtype} {tensor.shape}, and its values are {values.dtype} {values.shape}",
                 node=self.where,
             )
         self._tensors[index] = replace(tensor, values=values)
@@ -208,11 +215,7 @@ class Importer:
 
         base = base or self.layer
         names = [self.unique(f"{base}/{op_type}") for _ in range(results)]
-        name, count = base, 1
-        while name in self._node_names:
-            count += 1
-            name = f"{base}/{op_type}" if count == 2 else f"{base}/{op_type}_{count}"
-        self._node_names.add(name)
+        name = _another(self._node_names, self._counts, base, f"/{op_type}_")
         made = helper.make_node(op_type, list(inputs), names, name=name, **attributes)
         self.nodes.append(made)
         self._producers.update(dict.fromkeys(names, made))
@@ -414,3 +417,13 @@ class Importer:
             producer = self._producers.pop(value)
         producer.output[list(producer.output).index(value)] = name
         return name
+
+
+def _another(taken: set[str], counts: dict[str, int], base: str, joint: str) -> str:
+    """``base``, or ``base`` with the next number that makes a name not taken yet; takes it."""
+    name = base
+    while name in taken:
+        counts[base + joint] = counts.get(base + joint, 1) + 1
+        name = f"{base}{joint}{counts[base + joint]}"
+    taken.add(name)
+    return name

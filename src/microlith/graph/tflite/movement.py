@@ -167,6 +167,8 @@ def _unpack(imp: Importer) -> None:
     index = imp.input(0)
     shape = imp.shape(index)
     axis = _axis(imp, imp.operator.options["axis"], len(shape))
+    if shape[axis] != len(imp.operator.outputs):
+        raise InputError(f"{len(imp.operator.outputs)} results of {shape[axis]} parts", node=imp.where)
     rest = [*shape[:axis], *shape[axis + 1 :]]
     _parts(imp, index, axis, [1] * shape[axis], [rest] * shape[axis])
 
@@ -226,7 +228,7 @@ def _embedding_lookup(imp: Importer) -> None:
 
 def _scatter_nd(imp: Importer) -> None:
     """SCATTER_ND: values that meet are added up."""
-    zeros = imp.constant(np.zeros(imp.shape(imp.output()), np.float32), f"{imp.layer}/zeros")
+    zeros = imp.constant(np.zeros(imp.made(imp.output()), np.float32), f"{imp.layer}/zeros")
     imp.float_only()
     indices = imp.node("Cast", [imp.stored(imp.input(0))], to=_INT64)
     imp.finish(imp.node("ScatterND", [zeros, indices, imp.real(imp.input(1))], reduction="add"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -140,9 +141,9 @@ def _known(imp: Importer) -> None:
     else:
         imp.float_only()
         if imp.operator.name == "FILL":
-            values = np.full(out.shape, _scalar(imp, 1), kind)
+            values = np.full(imp.made(imp.output()), _scalar(imp, 1), kind)
         else:
-            steps = np.arange(int(np.prod(out.shape)), dtype=kind)
+            steps = np.arange(math.prod(imp.made(imp.output())), dtype=kind)
             values = np.asarray(_scalar(imp, 0) + _scalar(imp, 2) * steps, kind).reshape(out.shape)
     imp.state(imp.output(), np.asarray(values, kind))
 
