@@ -115,3 +115,11 @@ def test_roots_outside_are_refused(content: bytes, offset: int) -> None:
 def test_other_files_are_refused() -> None:
     with pytest.raises(InputError, match=r"does not begin like a \.tflite file"):
         parse_tflite(b"\x08\x07\x12\x04test", "test")
+
+
+def test_operators_are_bounded() -> None:
+    count = 8193
+    tensors = {f"t{i}": Tensor((1, 4)) for i in range(count + 1)}
+    nodes = [Node("RELU", [f"t{i}"], [f"t{i + 1}"]) for i in range(count)]
+    with pytest.raises(InputError, match="8,193 of them, and at most 8,192 are read"):
+        onnx_of_tflite(build(tensors, nodes, ["t0"], [f"t{count}"]), "test")

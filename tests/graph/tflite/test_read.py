@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 
 import microlith as ml
@@ -228,3 +229,22 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.tflite").write_bytes(b"")
     with pytest.raises(InputError, match=r"is empty, expected a \.tflite file"):
         ml.load(tmp_path / "empty.tflite")
+
+
+def test_int16_activations_become_standard_onnx(rng: np.random.Generator) -> None:
+    """Integers of 16 bits with an int64 bias: the graph says what they mean, whether or not it can be compiled."""
+    weights = random_weights(rng, (3, 6), 0)
+    assert weights.scale is not None
+    bias = constant(np.array([40, -70, 9]), scale=np.asarray(weights.scale, np.float32) * np.float32(0.001))
+    tensors = {
+        "x": quantized((1, 6), 0.001, 0, "int16"),
+        "w": weights,
+        "b": bias,
+        "y": quantized((1, 3), 0.0007, 0, "int16"),
+    }
+    content = _one("FULLY_CONNECTED", tensors, ["x", "w", "b"], options("FullyConnectedOptions"))
+    proto = onnx_of_tflite(content, "test")
+    x = rng.integers(-9000, 9000, (1, 6)).astype(np.int16)
+    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    difference = session.run(None, {"x": x})[0].astype(int) - Oracle(content).run(x)[0]
+    assert np.abs(difference).max() <= 1

@@ -25,7 +25,7 @@ _FIELD_BYTES = 2
 # Most that is read in total: a file in good order is read once, with tables that share a vtable or a buffer.
 _READS_PER_BYTE, _LEAST_READ = 8, 1 << 16
 MAX_TABLES = 1 << 15
-"""Most tables in one list; the largest models have some thousand operators."""
+"""Most tables in one list."""
 
 
 @dataclass
@@ -84,14 +84,14 @@ class Table:
         at = self._target(slot)
         return None if at is None else Table(self.data, at, what, self.allowance)
 
-    def tables(self, slot: int, what: str) -> tuple[Table, ...]:
-        """A vector of tables."""
+    def tables(self, slot: int, what: str, most: int = MAX_TABLES) -> tuple[Table, ...]:
+        """A vector of tables, of which there may be so many."""
         at = self._target(slot)
         if at is None:
             return ()
         offsets = np.frombuffer(self._span(at, 4, what), "<u4")
-        if len(offsets) > MAX_TABLES:
-            raise InputError(f"{what}: {len(offsets):,} of them, and at most {MAX_TABLES:,} are read")
+        if len(offsets) > most:
+            raise InputError(f"{what}: {len(offsets):,} of them, and at most {most:,} are read")
         return tuple(
             Table(self.data, at + 4 + 4 * index + int(offset), f"{what} {index}", self.allowance)
             for index, offset in enumerate(offsets)

@@ -28,6 +28,9 @@ MAX_TENSOR_ELEMENTS = 1 << 28
 
 MAX_RANK = 8
 
+MAX_OPERATORS = 1 << 13
+"""Most operators; the largest models have some thousand."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
@@ -88,7 +91,9 @@ def parse_tflite(data: bytes, what: str) -> Graph:
     codes = tuple(_code(item) for item in model.tables(Slots.MODEL_CODES, "operator code"))
     graph = subgraphs[0]
     tensors = tuple(_tensor(item, buffers) for item in graph.tables(Slots.GRAPH_TENSORS, "tensor"))
-    operators = tuple(_operator(item, codes, len(tensors)) for item in graph.tables(Slots.GRAPH_OPERATORS, "operator"))
+    operators = tuple(
+        _operator(item, codes, len(tensors)) for item in graph.tables(Slots.GRAPH_OPERATORS, "operator", MAX_OPERATORS)
+    )
     inputs, outputs = (
         _indices(graph, slot, len(tensors), absent=False) for slot in (Slots.GRAPH_INPUTS, Slots.GRAPH_OUTPUTS)
     )
