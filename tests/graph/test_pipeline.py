@@ -159,7 +159,7 @@ class Grower:
         self.add(self.data.draw(st.sampled_from(UNARY)), [source], shape)
 
     def reshape(self, source, shape):
-        if self.data.draw(st.booleans()):
+        if np.prod(shape) % 2 or self.data.draw(st.booleans()):
             self.add("Flatten", [source], (1, int(np.prod(shape))))
         else:
             self.add("Reshape", [source, self.constant([0, -1, 2])], (1, int(np.prod(shape)) // 2, 2))

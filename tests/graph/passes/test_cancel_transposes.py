@@ -331,6 +331,35 @@ def test_integers_are_transposed_rather_than_floats(load, run, x):
     assert left[:3] == ["QuantizeLinear", "Transpose", "DequantizeLinear"]
 
 
+def test_operators_on_both_sides_of_a_transpose_that_undoes_itself(load, run, rng):
+    swap = [0, 3, 2, 1]
+    nodes = [
+        T("x", "a", swap),
+        helper.make_node("Relu", ["a"], ["b"]),
+        T("b", "c", swap),
+        helper.make_node("Neg", ["c"], ["d"]),
+        T("d", "e", swap),
+        helper.make_node("Abs", ["b"], ["f"]),
+        helper.make_node("Sub", ["e", "f"], ["y"]),
+    ]
+    proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 5, 4, 3]})
+    x = rng.standard_normal((1, 3, 4, 5)).astype(np.float32)
+    settle(load, run, proto, x=x)
+
+
+def test_a_transpose_between_operators_whose_results_are_outputs(load, run, rng):
+    swap = [0, 3, 2, 1]
+    nodes = [
+        helper.make_node("Concat", ["x", "x"], ["a"], axis=1),
+        helper.make_node("Relu", ["a"], ["b"]),
+        T("b", "c", swap),
+        helper.make_node("Neg", ["c"], ["y"]),
+        T("y", "z", swap),
+    ]
+    proto = models.make_model(nodes, {"x": [1, 2, 4, 4]}, {"y": [1, 4, 4, 4], "z": [1, 4, 4, 4]})
+    settle(load, run, proto, x=rng.standard_normal((1, 2, 4, 4)).astype(np.float32))
+
+
 def test_a_long_chain_takes_no_time(load):
     count = 400
     nodes = [T("x", "t0", NHWC)]

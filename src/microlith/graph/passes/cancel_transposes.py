@@ -119,7 +119,10 @@ def _permutations(model: ir.Model) -> tuple[Permutation, ...]:
 
 
 def _move(model: ir.Model, perm: Permutation) -> int:
-    """Bring operators into the order of axes before ``perm`` where that saves; the number of operators moved."""
+    """Bring operators into the order of axes before ``perm`` where that saves; the number of operators moved.
+
+    What moves behind a Transpose reads the operand of that Transpose, whose maker therefore stays.
+    """
     if perm == tuple(range(len(perm))):
         return 0
     candidates = {node for node in model.graph if is_permutable(node, len(perm))}
@@ -143,10 +146,17 @@ def _network(candidates: set[ir.Node], perm: Permutation) -> Network:
         else:
             start = _MOVES if producer is not None and _is_transpose(producer, perm) else _STAYS
         readers = {_side_of(item, value, candidates, perm) for item in value.consumers()}
+        if start is _MOVES and producer is not None and (maker := _maker(producer)) in candidates:
+            network.add(maker, _STAYS, UNBOUNDED)
         if value.is_graph_output():
             readers.add(_STAYS)
         _connect(network, value, start, {item for item in readers if item is not None}, perm)
     return network
+
+
+def _maker(node: ir.Node) -> ir.Node | None:
+    """The node that computes what another reads."""
+    return None if node.inputs[0] is None else node.inputs[0].producer()
 
 
 def _is_transpose(node: ir.Node, perm: Permutation) -> bool:
