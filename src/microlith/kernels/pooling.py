@@ -18,7 +18,6 @@ from microlith.kernels.windowed import window_geometry, window_refusal, window_r
 from microlith.program.attrs import Pool2d, ReduceMean
 from microlith.program.types import RowMap
 
-
 _DIVISION: tuple[Argument, ...] = (
     literal("kind", 2),
     Literal("scale", "const float *", "0"),
