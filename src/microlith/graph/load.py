@@ -132,9 +132,12 @@ def _deserialize(proto: Any, origin: str) -> ir.Model:
             array = np.array(value.const_value.numpy())
             value.const_value = ir.tensor(array, dtype=value.const_value.dtype, name=value.name)
             value.shape, value.dtype = ir.Shape(array.shape), value.const_value.dtype
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+    except (ir.serde.SerdeError, ValueError, TypeError, KeyError, OverflowError) as error:
         # The parser of the library meets bytes that nobody vouches for; whatever it stumbles over is the file's fault.
-        raise InputError(f"{origin} is malformed: {' '.join(str(error).split())[:500]}") from error
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__  # it wraps the reason in the whole text of the part that it read
+        raise InputError(f"{origin} is malformed: {' '.join(str(cause).split())[:500]}") from error
     return model
 
 

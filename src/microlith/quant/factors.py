@@ -38,7 +38,7 @@ def sum_requant(a: QParams, b: QParams, y: QParams, mode: Requantization) -> Req
         shape (3,), where the operands were shifted left by ``SUM_HEADROOM_BITS`` first.
     """
     if mode == "float":
-        return FloatRequant(np.stack([scale_factor(item.scale, over=y.scale) for item in (a, b)]).astype(np.float32))
+        return requant(np.stack([scale_factor(item.scale, over=y.scale) for item in (a, b)]), mode)
     twice = 2.0 * max(float(a.scale), float(b.scale))
     return requant(
         np.array([float(a.scale) / twice, float(b.scale) / twice, twice / (2.0**SUM_HEADROOM_BITS * float(y.scale))]),
