@@ -11,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.c_text import identifier
+from microlith.compile.fusions import fusion_rows
 from microlith.compile.manifest import Manifest
 from microlith.compile.pipeline import refuse_float_nodes
 from microlith.core import files
@@ -35,7 +36,7 @@ from microlith.search.artifact import Progress, Tools, no_progress, require_pass
 from microlith.search.check import Check, check
 from microlith.search.existing import Opened, infer, verify, with_board_log
 from microlith.search.optimize import Options
-from microlith.search.prepare import BATCH, Parts, as_inputs, optimize_graph, prepare, with_preprocessing
+from microlith.search.prepare import BATCH, Parts, as_inputs, graph_after, optimize_graph, prepare, with_preprocessing
 from microlith.search.verdicts import unmet
 from microlith.techniques import technique
 from microlith.techniques.base import Context, Technique
@@ -61,6 +62,7 @@ __all__ = [
     "device",
     "devices",
     "dry_run",
+    "graph_after",
     "infer",
     "load",
     "optimize",
@@ -77,17 +79,32 @@ __all__ = [
 ]
 
 
-def load(source: str | Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
-    """The graph of an ``.onnx`` file, checked.
+def load(source: object, example_input: object = None, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
+    """The graph of a model file or of a PyTorch module, checked.
 
     Args:
-        source: path of the file; it is treated as untrusted.
+        source: path of an ``.onnx`` or ``.tflite`` file, which is treated as untrusted; path of a ``.pt2`` file, which
+            is trusted like a Python module; or a ``torch.nn.Module``, taken in evaluation mode.
+        example_input: for a module: a tensor or an array, or a sequence of them. Only shapes and types matter.
         shapes: by input name, for dynamic dimensions.
 
     Raises:
-        InputError: the file cannot be read as a model, or a shape is missing.
+        InputError: this cannot be read as a model, or a shape is missing.
         UnsupportedError: it is a model, but one that this version cannot take.
     """
+    if not isinstance(source, str | Path):
+        from microlith.train.from_torch import load_module
+
+        return load_module(source, example_input, shapes)
+    if example_input is not None:
+        raise InputError(
+            f"an example input is given for the file {source}, which needs none",
+            hint="Give shapes by input name where dimensions are dynamic.",
+        )
+    if Path(source).suffix == ".pt2":
+        from microlith.train.from_torch import load_pt2
+
+        return load_pt2(Path(source), shapes)
     return load_model(source, shapes)
 
 
@@ -207,6 +224,7 @@ def compile(
         memory=built.memory_rows(package),
         arena_bound_bytes=sum(package.planned.bounds.values()),
         passes=rows,
+        fusions=fusion_rows(optimized, package.planned.program),
         notes=figures.notes + ((tools.why_not,) if tools.why_not else ()),
     )
     return Artifact(built.Artifact(optimized, package, EvidenceSet(figures.evidence), details))

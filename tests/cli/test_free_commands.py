@@ -127,3 +127,39 @@ def test_what_was_run_is_told_without_folders() -> None:
     given = {"device": "rp2040", "data": Path("/a/b/d.npz"), "max_drop": None, "shape": ["x=1,2", "y=3"]}
     told = command_line("optimize", Path("/home/me/my model.onnx"), **given)
     assert told == "microlith optimize 'my model.onnx' --device rp2040 --data d.npz --shape x=1,2 --shape y=3"
+
+
+def test_check_passes_tells_sizes(cli: Cli, inputs: Inputs) -> None:
+    document = json.loads(cli("check", inputs.model, *DEVICE, "--json").out)
+    rows = {row["name"]: row for row in reversed(document["passes"])}
+    fold = rows["FoldBatchNormIntoConv"]
+    assert fold["weight_bytes_after"] < fold["weight_bytes_before"]
+    assert fold["peak_activation_bytes_after"] <= fold["peak_activation_bytes_before"]
+    assert fold["macs_after"] <= fold["macs_before"]
+    as_given, int8 = ({row["kind"]: row["count"] for row in form["fusions"]} for form in document["forms"])
+    assert as_given["activation"] == int8["activation"] > 0
+    assert "requantization" not in as_given
+    assert int8["requantization"] > 3
+    shown = cli("check", inputs.model, *DEVICE, "--passes").out
+    assert "peak activations" in shown
+    assert "What lowering joined, int8" in shown
+
+
+def test_check_stops_after_a_pass(cli: Cli, inputs: Inputs, tmp_path: Path) -> None:
+    stop = ("--stop-after", "FoldBatchNormIntoConv", "-o", "folded.onnx")
+    done = cli("check", inputs.model, *DEVICE, *stop)
+    assert (done.code, done.err) == (0, "")
+    assert "folded.onnx" in done.out
+    before = [node.op_type for node in onnx.load(tmp_path / inputs.model).graph.node]
+    after = [node.op_type for node in onnx.load(tmp_path / "folded.onnx").graph.node]
+    assert "BatchNormalization" in before
+    assert "BatchNormalization" not in after
+    assert "Conv" in after
+
+
+def test_check_stops_after_no_pass_of_that_name(cli: Cli, inputs: Inputs, tmp_path: Path) -> None:
+    done = cli("check", inputs.model, *DEVICE, "--stop-after", "FoldBatchNorm", "-o", "folded.onnx")
+    assert done.code == 2
+    assert "FoldBatchNormIntoConv" in done.err
+    assert not (tmp_path / "folded.onnx").exists()
+    assert cli("check", inputs.model, *DEVICE, "--stop-after", "FoldConstants").code == 2

@@ -22,7 +22,7 @@ from microlith.program.attrs import (
 )
 from microlith.program.types import contiguous
 from microlith.quant import factors, integer_elementwise, integer_linear, integer_move, integer_pool, integer_softmax
-from microlith.quant.lut import exp_table, lookup
+from microlith.quant.lut import exp_table, float_exp_table, lookup
 from microlith.quant.requantize import saturate
 from microlith.quant.types import QArray, QParams, Requantization
 from microlith.quant.windows import Geometry
@@ -295,11 +295,12 @@ def max_pool2d(rng: Rng, x_shape: tuple[int, int, int], window: Window, bounds: 
 
 
 def average_pool2d(
-    rng: Rng, x_shape: tuple[int, int, int], window: Window, include_pad: bool, mode: Requantization
+    rng: Rng, x_shape: tuple[int, int, int], window: Window, include_pad: bool, mode: Requantization, same: bool = False
 ) -> Case:
-    """Means."""
+    """Means; ``same`` parameters of input and output make a division of ``fixed`` ones."""
     x = random_qparams(rng)
-    y = random_qparams(rng, float(x.scale) * float(rng.uniform(0.3, 2)))
+    y = x if same else random_qparams(rng, float(x.scale) * float(rng.uniform(0.3, 2)))
+    requant = factors.average_pool_requant(x, y, window.kernel[0] * window.kernel[1], mode)
     values = random_values(rng, (1, *x_shape))
     scaled = integer_pool.average_pool2d(QArray(nchw(values), x), geometry(window, x_shape[:2]), include_pad, y, mode)
     expected = nhwc(saturate(scaled, y, -100, 120))
@@ -308,11 +309,11 @@ def average_pool2d(
         Pool2d(window, include_pad),
         [view("x", values.shape, "s8", x)],
         view("y", expected.shape, "s8", y),
-        requant=factors.average_pool_requant(x, y, window.kernel[0] * window.kernel[1], mode),
+        requant=None if factors.mean_is_division(x, y, mode) else requant,
         low=-100,
         high=120,
     )
-    label = f"average_pool2d {x_shape} {window} include_pad {include_pad} {mode}"
+    label = f"average_pool2d {x_shape} {window} include_pad {include_pad} {mode} {same}"
     return Case(label, kernel("s8_average_pool2d__portable"), ctx, (values,), expected)
 
 
@@ -334,7 +335,7 @@ def reduce_mean(rng: Rng, outer: int, count: int, inner: int, mode: Requantizati
 
 
 def softmax(rng: Rng, outer: int, count: int, inner: int, mode: Requantization) -> Case:
-    """Probabilities along one axis."""
+    """Probabilities along one axis; of ``fixed`` by floats."""
     x, y = random_qparams(rng), QParams.per_tensor(1 / 256, -128, "int8")
     values = random_values(rng, (outer, count, inner))
     expected = saturate(integer_softmax.softmax(QArray(values, x), 1, y, mode), y)
@@ -343,11 +344,12 @@ def softmax(rng: Rng, outer: int, count: int, inner: int, mode: Requantization) 
         Softmax(outer, count, inner),
         [view("x", values.shape, "s8", x)],
         view("y", expected.shape, "s8", y),
-        {"table": exp_table(x)},
-        factors.softmax_requant(y, mode),
+        {"table": exp_table(x) if mode == "float" else float_exp_table(x)},
+        factors.softmax_requant(y, mode) if mode == "float" else None,
     )
     label = f"softmax {outer}x{count}x{inner} {mode}"
-    return Case(label, kernel("s8_softmax__portable"), ctx, (values,), expected)
+    name = "s8_softmax__portable" if mode == "float" else "s8_softmax_float__portable"
+    return Case(label, kernel(name), ctx, (values,), expected)
 
 
 def flip_sign(rng: Rng, shape: tuple[int, ...], to_signed: bool) -> Case:

@@ -72,6 +72,8 @@ def _s8_pools(rng: np.random.Generator) -> Iterator[Case]:
         for mode in ("float", "fixed"):
             for include_pad in (False, True):
                 yield s8.average_pool2d(rng, (8, 9, 5), window, include_pad, mode)
+        for include_pad in (False, True):
+            yield s8.average_pool2d(rng, (8, 9, 5), window, include_pad, "fixed", same=True)
     for mode in ("float", "fixed"):
         yield s8.reduce_mean(rng, 1, 49, 30, mode)
         yield s8.reduce_mean(rng, 6, 33, 1, mode)

@@ -90,6 +90,12 @@ def test_refusals_of_attributes(rng: np.random.Generator) -> None:
     assert "65,535" in refused(softmax, with_call(softmax.ctx, attrs=Softmax(1, 65536, 1)))
     mean = s8.reduce_mean(rng, 1, 4, 3, "float")
     assert "expected 15 to 3" in refused(mean, with_call(mean.ctx, attrs=ReduceMean(1, 5, 3)))
+    pool = s8.average_pool2d(rng, (6, 6, 4), PLAIN, False, "float")
+    assert "needs equal parameters" in refused(pool, with_call(pool.ctx, requant=None))
+    fixed = s8.softmax(rng, 1, 4, 1, "fixed")
+    assert "are float32, the kernel takes int32" in kernel("s8_softmax__portable").fits(fixed.ctx, host()).reason
+    assert "no requantization" in refused(fixed, with_call(fixed.ctx, requant=softmax.ctx.call.requant))
+    assert "a table of 256" in refused(fixed, with_consts(fixed.ctx, table=np.zeros(3, np.float32)))
     matmul = s8.matmul(rng, MatMul(1, 2, 3, 4), "float")
     assert "expected" in refused(matmul, with_call(matmul.ctx, attrs=MatMul(1, 2, 3, 5)))
     unary = f32.unary(rng, "tanh", (2, 3))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from microlith.quant.factors import average_pool_requant, mean_requant
 from microlith.quant.integer_pool import average_pool2d, max_pool2d, reduce_mean
-from microlith.quant.requantize import FixedRequant, FloatRequant, Requant
+from microlith.quant.requantize import FixedRequant, FloatRequant, Requant, requant
 from microlith.quant.types import QArray, QParams, Requantization
 from microlith.quant.windows import Geometry
 from oracles import scale_fixed, scale_float
@@ -28,11 +30,11 @@ def _window(row: int, column: int) -> list[tuple[int, int]]:
     return [(r, s) for r, s in places if 0 <= r < 5 and 0 <= s < 6]
 
 
-def _scaled(acc: int, how: Requant, index: int) -> int:
+def _scaled(acc: int, how: Requant, index: int, *, away: bool = False) -> int:
     if isinstance(how, FloatRequant):
         return scale_float(acc, float(how.scale[index]))
     assert isinstance(how, FixedRequant)
-    return scale_fixed(acc, int(how.multiplier[index]), int(how.shift[index]))
+    return scale_fixed(acc, int(how.multiplier[index]), int(how.shift[index]), away=away)
 
 
 def test_max_pool(rng: np.random.Generator) -> None:
@@ -70,6 +72,35 @@ def test_average_pool(mode: Requantization, include_pad: bool, rng: np.random.Ge
     assert len(counts) > 1
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("include_pad", [False, True])
+def test_fixed_average_pool_of_kept_parameters_divides(dtype: str, include_pad: bool, rng: np.random.Generator) -> None:
+    offset = 128 if dtype == "uint8" else 0
+    q = QParams.per_tensor(0.05, 17 + offset, dtype)
+    stored = rng.integers(-128, 128, (1, 2, 5, 6))
+    got = average_pool2d(QArray((stored + offset).astype(dtype), q), GEOMETRY, include_pad, q, "fixed") + 17
+    ties = 0
+    for c, row, column in product(range(2), range(3), range(4)):
+        window = _window(row, column)
+        inside = sum(1 for _, j in product(range(3), range(2)) if column * 2 - 1 + j < 6)
+        count = inside if include_pad else len(window)
+        mean = Fraction(sum(int(stored[0, c, r, s]) for r, s in window) + 17 * (count - len(window)), count)
+        ties += mean.denominator == 2
+        away = (1 if mean >= 0 else -1) * math.floor(abs(mean) + Fraction(1, 2))
+        assert got[0, c, row, column] == away
+    assert ties
+
+
+def test_fixed_mean_divides_its_multiplier() -> None:
+    y = QParams.per_tensor(0.03, 0, "int8")
+    how = mean_requant(X, y, 30, "fixed")
+    assert isinstance(how, FixedRequant)
+    whole = requant(np.asarray(float(X.scale) / float(y.scale)), "fixed")
+    assert isinstance(whole, FixedRequant)
+    assert int(how.multiplier[0]) == int(whole.multiplier) * 16 // 30
+    assert int(how.shift[0]) == int(whole.shift) - 4
+
+
 @pytest.mark.parametrize("mode", ["float", "fixed"])
 def test_reduce_mean(mode: Requantization, rng: np.random.Generator) -> None:
     x, y = _input(rng), QParams.per_tensor(0.03, 0, "int8")
@@ -77,7 +108,7 @@ def test_reduce_mean(mode: Requantization, rng: np.random.Generator) -> None:
     got = reduce_mean(x, (2, 3), False, y, mode)
     assert got.shape == (2, 3)
     for n, c in product(range(2), range(3)):
-        assert got[n, c] == _scaled(sum(int(v) - 17 for v in x.values[n, c].flat), how, 0)
+        assert got[n, c] == _scaled(sum(int(v) - 17 for v in x.values[n, c].flat), how, 0, away=True)
     assert reduce_mean(x, (2, 3), True, y, mode).shape == (2, 3, 1, 1)
 
 

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from microlith.cli import options as opt
 from microlith.cli.progress import progress
 from microlith.cli.scratch import scratch
+from microlith.core.errors import InputError
 
 ORDER = ("check", "compile", "optimize", "apply", "infer", "verify", "report", "devices", "demo")
 
@@ -74,6 +75,7 @@ def apply(context: typer.Context) -> None:
     epilog=examples(
         "check kws.onnx --device nrf52840",
         "check kws.onnx --device rp2040 --passes",
+        "check kws.onnx --device rp2040 --stop-after FoldBatchNormIntoConv -o folded.onnx",
         "check kws.onnx --device stm32f746 --shape audio=1,1,49,10 --json",
     ),
 )
@@ -81,6 +83,10 @@ def check(
     model: opt.Model,
     device: opt.DeviceName,
     passes: Annotated[bool, typer.Option("--passes", help="Show what each graph pass does.")] = False,
+    stop_after: Annotated[
+        str | None, typer.Option("--stop-after", metavar="PASS", help="Write the graph as it is after this pass.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File for --stop-after.")] = None,
     shape: opt.Shape = None,
     json: opt.Json = False,
 ) -> None:
@@ -92,8 +98,13 @@ def check(
     from microlith.cli.show import print_check
 
     target = api.device(device)
-    found = api.check(api.load(model, opt.shapes(shape)), target)
-    print_check(found, model.name, target, passes=passes, json=json)
+    loaded = api.load(model, shapes=opt.shapes(shape))
+    if (stop_after is None) != (out is None):
+        raise InputError("--stop-after and -o are given one without the other", hint="Name a pass and a file to write.")
+    if stop_after is not None and out is not None:
+        api.save_model(api.graph_after(loaded, stop_after), out)
+    found = api.check(loaded, target)
+    print_check(found, model.name, target, passes=passes, written=out, json=json)
     api.require_fit(found, target)
 
 
@@ -124,7 +135,7 @@ def compile(
     symbol = opt.symbol(name, model)
     target = api.device(device)
     check_directory(out)
-    loaded = api.load(model, opt.shapes(shape))
+    loaded = api.load(model, shapes=opt.shapes(shape))
     with scratch(), progress(quiet=quiet) as show:
         artifact = api.compile(
             loaded,
@@ -201,7 +212,7 @@ def optimize(
     if out is not None:
         check_directory(out)
     target = api.device(device)
-    loaded = api.load(model, opt.shapes(shape))
+    loaded = api.load(model, shapes=opt.shapes(shape))
     settled = opt.preprocessing(input_range, mean, std, layout)
     sizes = opt.parts(calibration, selection, report_samples)
     if dry_run:
@@ -314,7 +325,7 @@ def apply_ptq(
     check_parent(out)
     with scratch(), progress(quiet=quiet) as show:
         quantized = api.apply(
-            api.load(model, opt.shapes(shape)),
+            api.load(model, shapes=opt.shapes(shape)),
             [step],
             data=data,
             target=target,

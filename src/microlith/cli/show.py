@@ -83,13 +83,21 @@ def run_json(details: RunDetails, evidence: EvidenceSet) -> dict[str, Any]:
     }
 
 
-def print_check(found: Check, model: str, device: Device, *, passes: bool = False, json: bool = False) -> None:
+def print_check(
+    found: Check,
+    model: str,
+    device: Device,
+    *,
+    passes: bool = False,
+    written: Path | None = None,
+    json: bool = False,
+) -> None:
     """What a model needs and what a device has."""
     if json:
         document = {"model": model, "device": device.name}
         for field in dataclasses.fields(found):
             document[field.name] = getattr(found, field.name)
-        document["forms"] = [dataclasses.asdict(form) for form in found.forms]  # type: ignore[assignment]
+        document["forms"] = [_form_document(form) for form in found.forms]  # type: ignore[assignment]
         document["passes"] = [row.model_dump() for row in found.passes]  # type: ignore[assignment]
         say_json(document)
         return
@@ -100,7 +108,20 @@ def print_check(found: Check, model: str, device: Device, *, passes: bool = Fals
         _obstacles(form)
     say("Weights and activations only; code, stack and start-up come on top. microlith compile counts all of it.")
     if passes:
-        say("", _passes(found.passes))
+        say("", _passes(found.passes), "", *(_fusions(form) for form in found.forms if form.fusions))
+    if written is not None:
+        say("", f"The graph at that point is in {written}.", wrap=False)
+
+
+def _form_document(form: Form) -> dict[str, Any]:
+    return dataclasses.asdict(form) | {"fusions": [row.model_dump() for row in form.fusions]}
+
+
+def _fusions(form: Form) -> RenderableType:
+    table = terminal.table_of(f"What lowering joined, {form.arithmetic}", "kind", ">nodes", "what")
+    for row in form.fusions:
+        table.add_row(*(terminal.text(cell) for cell in (row.kind, str(row.count), row.note)))
+    return table
 
 
 def _forms(found: Check, device: Device) -> RenderableType:
@@ -131,14 +152,25 @@ def _obstacles(form: Form) -> None:
 
 
 def _passes(rows: Sequence[PassRow]) -> RenderableType:
-    table = terminal.table_of("Graph passes", "pass", ">changes", ">nodes", "what")
+    narrow = console().width < WIDE
+    heads = ["pass", ">changes", ">nodes", ">MACs", ">weights", ">peak activations"]
+    table = terminal.table_of("Graph passes", *heads, *(() if narrow else ("what",)))
     for row in rows:
-        nodes = (
-            f"{row.nodes_before} → {row.nodes_after}" if row.nodes_before != row.nodes_after else str(row.nodes_after)
-        )
+        cells = [
+            row.name,
+            str(row.changes),
+            _change(str(row.nodes_before), str(row.nodes_after)),
+            _change(_count(row.macs_before), _count(row.macs_after)),
+            _change(_bytes(row.weight_bytes_before), _bytes(row.weight_bytes_after)),
+            _change(_bytes(row.peak_activation_bytes_before), _bytes(row.peak_activation_bytes_after)),
+        ]
         style = "" if row.changes else "dim"
-        table.add_row(*(terminal.text(cell, style) for cell in (row.name, str(row.changes), nodes, row.note)))
+        table.add_row(*(terminal.text(cell, style) for cell in (cells if narrow else [*cells, row.note])))
     return table
+
+
+def _change(before: str, after: str) -> str:
+    return f"{before} → {after}" if before != after else after
 
 
 def print_artifact(artifact: Artifact, out: Path, *, json: bool = False) -> None:
@@ -186,7 +218,7 @@ def print_dry_run(plan: DryRun, device: Device, budget: Budget, *, json: bool = 
                 "recipe": plan.recipe,
                 "infeasible": plan.infeasible,
                 "notes": plan.notes,
-                "forms": [dataclasses.asdict(form) for form in plan.check.forms],
+                "forms": [_form_document(form) for form in plan.check.forms],
             }
         )
         return

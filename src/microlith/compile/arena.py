@@ -6,6 +6,7 @@ extended by overlaps. :mod:`microlith.compile.check_plan` checks the result and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -111,17 +112,26 @@ class _Problem:
 
     def bound(self) -> int:
         """Most bytes needed at once in any step, every permitted overlap taken as complete."""
-        worst = 0
-        for step in {item.lifetime.first for item in self.items.values()}:
-            live = [item for item in self.items.values() if item.lifetime.first <= step <= item.lifetime.last]
-            total = sum(item.bytes for item in live)
-            shared = {
-                out: min(self.items[out].bytes, sum(self.items[into].bytes for o, into in self.leads if o == out))
-                for out, _ in self.leads
-                if self.items[out].lifetime.first == step
-            }
-            worst = max(worst, total - sum(shared.values()))
-        return worst
+        alive, shared = self._by_step(self.items), Counter[int]()
+        covered = Counter[str]()
+        for out, into in self.leads:
+            covered[out] += self.items[into].bytes
+        for out, size in covered.items():
+            shared[self.items[out].lifetime.first] += min(size, self.items[out].bytes)
+        return max(
+            (sum(self.items[name].bytes for name in names) - shared[step] for step, names in alive.items()), default=0
+        )
+
+    def _by_step(self, names: Iterable[str]) -> dict[int, set[str]]:
+        """The buffers that are needed in each step."""
+        alive: dict[int, set[str]] = {}
+        for name in names:
+            for step in self._steps(self.items[name]):
+                alive.setdefault(step, set()).add(name)
+        return alive
+
+    def _steps(self, item: Buffer) -> range:
+        return range(item.lifetime.first, item.lifetime.last + 1)
 
     def _orders(self, rng: np.random.Generator) -> Iterable[list[Buffer]]:
         items = list(self.items.values())
@@ -138,19 +148,19 @@ class _Problem:
 
     def _place(self, order: Sequence[Buffer]) -> dict[str, int]:
         placed = dict(self.pins)
+        alive = self._by_step(placed)
         for item in order:
             if item.id not in placed:
-                placed[item.id] = self._lowest(item, placed)
+                steps = self._steps(item)
+                near = set[str]().union(*(alive.get(step, ()) for step in steps))
+                placed[item.id] = self._lowest(item, {name: placed[name] for name in near})
+                for step in steps:
+                    alive.setdefault(step, set()).add(item.id)
         return placed
 
-    def _lowest(self, item: Buffer, placed: Mapping[str, int]) -> int:
-        """The lowest aligned offset at which ``item`` is in nobody's way."""
-        forbidden = sorted(
-            interval
-            for other, offset in placed.items()
-            if self.items[other].lifetime.meets(item.lifetime)
-            for interval in (self._forbidden(item, self.items[other], offset),)
-        )
+    def _lowest(self, item: Buffer, near: Mapping[str, int]) -> int:
+        """The lowest aligned offset at which ``item`` is in the way of none of those that are needed when it is."""
+        forbidden = sorted(self._forbidden(item, self.items[other], offset) for other, offset in near.items())
         candidate = 0
         for low, high in forbidden:
             if low < candidate < high:

@@ -29,7 +29,7 @@ from microlith.compile.lower_pool import (
     lower_softmax,
 )
 from microlith.compile.lowering import Lowering
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import InputError, MicrolithError, UnsupportedError
 from microlith.graph.units import Unit, units
 from microlith.program.types import Call, Entry, Program
 
@@ -86,7 +86,11 @@ def lower(model: ir.Model, name: str) -> Program:
         if unit.kind == "raw" and unit.node.op_type not in _MOVEMENT:
             raise UnsupportedError(f"{unit.node.op_type} of integers cannot be compiled", node=low.where(unit))
         handler = lower_requantize if _is_requantize(unit) else _handler(low, unit)
-        handler(low, unit)
+        try:
+            handler(low, unit)
+        except MicrolithError as error:
+            error.node = error.node or low.where(unit)
+            raise
     outputs, taken = [], {view.buffer for view in low.inputs}
     for value in model.graph.outputs:
         view = low.output(value, taken)

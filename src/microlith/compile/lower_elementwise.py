@@ -12,7 +12,6 @@ from microlith.ops import op_of
 from microlith.program.attrs import Affine, Binary, Convert, Lut, Unary
 from microlith.program.types import ConstRef, View, contiguous
 from microlith.quant.factors import mul_requant, sum_requant
-from microlith.quant.lut import identity_table
 from microlith.quant.requantize import Requant
 
 _BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul"}
@@ -157,13 +156,13 @@ def lower_batch_norm(low: Lowering, unit: Unit) -> None:
 
 
 def lower_requantize(low: Lowering, unit: Unit) -> None:
-    """QuantizeLinear straight after DequantizeLinear: the table of the identity."""
+    """QuantizeLinear straight after DequantizeLinear: the table of the change of parameters."""
     x = low.read(unit, 0)
     qparams = low.operand(unit, 0).qparams
     assert qparams is not None, "an integer unit has quantized operands"
-    output = low.quantized_output(unit)
-    table = identity_table(stored(qparams), output.qparams, output.low, output.high).reshape(1, -1)
-    _lookup(low, unit, x, table)
+    tables = op_of(unit.node).tables
+    assert tables is not None, "QuantizeLinear has tables"
+    _lookup(low, unit, x, tables(low.attrs(unit), stored(qparams), low.quantized_output(unit)))
 
 
 def lower_border(low: Lowering, unit: Unit) -> None:

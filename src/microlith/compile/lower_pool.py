@@ -11,8 +11,8 @@ from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Operand, Unit
 from microlith.program.attrs import Pool2d, ReduceMean, Softmax, Window
 from microlith.program.types import View
-from microlith.quant.factors import average_pool_requant, mean_requant, softmax_requant
-from microlith.quant.lut import exp_table
+from microlith.quant.factors import average_pool_requant, mean_is_division, mean_requant, softmax_requant
+from microlith.quant.lut import exp_table, float_exp_table
 from microlith.quant.requantize import Requant
 from microlith.quant.types import QParams
 
@@ -35,7 +35,10 @@ def lower_average_pool(low: Lowering, unit: Unit) -> None:
     attrs = low.attrs(unit)
     operand = low.operand(unit, 0)
     geometry = attrs.spatial.geometry(shape_of(operand.value))
-    if geometry.output == (1, 1) and geometry.kernel == geometry.size and not any(geometry.pad):
+    divides = unit.kind == "integer" and mean_is_division(
+        stored(_qparams(operand)), low.quantized_output(unit).qparams, low.mode
+    )
+    if geometry.output == (1, 1) and geometry.kernel == geometry.size and not any(geometry.pad) and not divides:
         _mean_over_image(low, unit)
         return
     x = low.image(unit, 0)
@@ -48,7 +51,7 @@ def lower_average_pool(low: Lowering, unit: Unit) -> None:
         )  # fmt: skip
     y = low.result(unit, channels_last(len(shape_of(unit.output.value))))
     requant = None
-    if unit.kind == "integer":
+    if unit.kind == "integer" and not divides:
         taps = geometry.kernel[0] * geometry.kernel[1]
         requant = average_pool_requant(_qparams(operand), low.quantized_output(unit).qparams, taps, low.mode)
     low.builder.call(
@@ -128,8 +131,11 @@ def lower_softmax(low: Lowering, unit: Unit) -> None:
     y = low.result(unit, x.layout)
     requant, consts = None, {}
     if unit.kind == "integer":
-        requant = softmax_requant(low.quantized_output(unit).qparams, low.mode)
-        consts["table"] = low.builder.const("table", exp_table(stored(_qparams(operand))))
+        if low.mode == "fixed":
+            consts["table"] = low.builder.const("table", float_exp_table(stored(_qparams(operand))))
+        else:
+            requant = softmax_requant(low.quantized_output(unit).qparams, low.mode)
+            consts["table"] = low.builder.const("table", exp_table(stored(_qparams(operand))))
     attrs = Softmax(outer, physical[place], inner)
     epilogue = low.epilogue(unit)
     low.builder.call("softmax", attrs, [x], y, low.names(unit), consts=consts, epilogue=epilogue, requant=requant)

@@ -176,7 +176,7 @@ class Lowering:
         """What an integer unit must deliver, as it is stored (int8)."""
         assert unit.output.qparams is not None, "only integer units have quantized outputs"
         qparams = stored(unit.output.qparams)
-        low, high = clamp_limits(activation_bounds(unit.activation), qparams)
+        low, high = clamp_limits(activation_bounds(unit.activation), qparams, self.mode)
         return Output(qparams, self.mode, low, high)
 
     def epilogue(self, unit: Unit) -> Epilogue:

@@ -14,7 +14,7 @@ from microlith.compile.lower import lower
 from microlith.compile.manifest import Compiler
 from microlith.compile.package import Package, package
 from microlith.compile.plan import plan
-from microlith.core.errors import UnsupportedError
+from microlith.core.errors import InputError, UnsupportedError
 from microlith.core.random import generator
 from microlith.device.profile import Device
 from microlith.graph.reference import Reference
@@ -79,7 +79,11 @@ def _draw(value: ir.Value, rng: np.random.Generator) -> NDArray[np.generic]:
 
 
 def golden_vectors(model: ir.Model, samples: Sequence[Feeds]) -> tuple[list[Vector], float]:
-    """Inputs with the outputs of the NumPy reference, and the absolute tolerance for float outputs."""
+    """Inputs with the outputs of the NumPy reference, and the absolute tolerance for float outputs.
+
+    Raises:
+        InputError: an output is not finite.
+    """
     reference = Reference(model)
     inputs = [value.name or "" for value in model.graph.inputs]
     outputs = [value.name or "" for value in model.graph.outputs]
@@ -88,9 +92,19 @@ def golden_vectors(model: ir.Model, samples: Sequence[Feeds]) -> tuple[list[Vect
     for feeds in samples:
         found = reference.run(feeds)
         results = [found[name] for name in outputs]
+        _check_finite(dict(zip(outputs, results, strict=True)))
         largest = max([largest, *(float(np.abs(item).max(initial=0)) for item in results if item.dtype == np.float32)])
         vectors.append(([feeds[name] for name in inputs], results))
     return vectors, FLOAT_BOUND * max(largest, 1e-6)
+
+
+def _check_finite(outputs: Feeds) -> None:
+    for name, array in outputs.items():
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise InputError(
+                f"the output {name!r} comes out as infinity or NaN, expected finite numbers",
+                hint="Weights, or the inputs that are given, are too large for float32: look for the layer that grows.",
+            )
 
 
 def float_nodes(model: ir.Model) -> tuple[str, ...]:

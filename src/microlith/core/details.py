@@ -53,12 +53,40 @@ class BufferRow(_Row):
 
 
 class PassRow(_Row):
-    """What one graph pass did."""
+    """What one graph pass did.
+
+    Attributes:
+        name: of the pass.
+        changes: places changed.
+        nodes_before: number of nodes.
+        nodes_after: likewise.
+        note: what was done.
+        macs_before: multiply-accumulates of one inference; None where not measured or not known.
+        macs_after: likewise.
+        weight_bytes_before: constants in use.
+        weight_bytes_after: likewise.
+        peak_activation_bytes_before: most bytes of tensors alive at one node, where nothing is computed in place.
+        peak_activation_bytes_after: likewise.
+    """
 
     name: str
     changes: int
     nodes_before: int
     nodes_after: int
+    note: str = ""
+    macs_before: int | None = None
+    macs_after: int | None = None
+    weight_bytes_before: int | None = None
+    weight_bytes_after: int | None = None
+    peak_activation_bytes_before: int | None = None
+    peak_activation_bytes_after: int | None = None
+
+
+class FusionRow(_Row):
+    """What lowering joined: ``count`` nodes of one ``kind`` that became no kernel call of their own."""
+
+    kind: str
+    count: int
     note: str = ""
 
 
@@ -131,6 +159,7 @@ class RunDetails(_Row):
         memory: the memory plan.
         arena_bound_bytes: least arena that any placement of these buffers in this order could reach.
         passes: in order.
+        fusions: what lowering joined.
         candidates: recipes tried.
         checks: executors compared.
         notes: what the reader must know, such as a selection made on the calibration part.
@@ -151,6 +180,7 @@ class RunDetails(_Row):
     memory: tuple[BufferRow, ...] = ()
     arena_bound_bytes: int | None = None
     passes: tuple[PassRow, ...] = ()
+    fusions: tuple[FusionRow, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()
     checks: tuple[CheckRow, ...] = ()
     notes: tuple[str, ...] = Field(default=())

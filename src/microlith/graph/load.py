@@ -1,4 +1,4 @@
-"""Loads an ``.onnx`` file that need not be trusted into the one form that everything else works on."""
+"""Loads an ``.onnx`` or ``.tflite`` file that need not be trusted into the one form that everything else works on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import onnx_ir as ir
 from microlith.core.errors import InputError, UnsupportedError, VerificationError
 from microlith.graph.admission import admit
 from microlith.graph.inference import infer_types
-from microlith.graph.onnx_file import read_onnx
+from microlith.graph.onnx_file import parse_onnx, read_file, read_onnx
 from microlith.graph.opset import to_internal_opset
 from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
 from microlith.graph.passes.fold_constants import FoldConstants, lift_constants
@@ -42,7 +42,7 @@ def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = 
     lifted to initializers, shape arithmetic is folded, nodes without effect on the outputs are dropped.
 
     Args:
-        path: an ``.onnx`` file of opset 11 or later.
+        path: an ``.onnx`` file of opset 11 or later, or a ``.tflite`` file.
         shapes: full shapes, the batch included, of inputs with dynamic dimensions, by input name.
 
     Raises:
@@ -50,11 +50,26 @@ def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = 
         UnsupportedError: the model is well-formed and uses what cannot be compiled.
     """
     path = Path(path)
-    proto = read_onnx(path)
-    admit(proto, shapes or {})
+    proto = read_tflite(path) if path.suffix == ".tflite" else read_onnx(path)
+    return _load_proto(proto, str(path), shapes or {})
+
+
+def load_bytes(data: bytes, origin: str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
+    """A checked model from the bytes of an ``.onnx`` file, without external data; see :func:`load_model`.
+
+    Args:
+        data: the bytes.
+        origin: what they are called in errors.
+        shapes: as for :func:`load_model`.
+    """
+    return _load_proto(parse_onnx(data, origin), origin, shapes or {})
+
+
+def _load_proto(proto: Any, origin: str, shapes: Mapping[str, tuple[int, ...]]) -> ir.Model:
+    admit(proto, shapes)
     declared = {value.name: _declared(value) for value in proto.graph.output}
-    _check_standard(proto, path)
-    model = _deserialize(proto, path)
+    _check_standard(proto, origin)
+    model = _deserialize(proto, origin)
     lift_constants(model.graph)
     _check_finite(model)
     to_internal_opset(model, infer_types(model))
@@ -67,6 +82,18 @@ def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = 
     except VerificationError as error:
         raise InputError(error.what, node=error.node) from error
     return model
+
+
+def read_tflite(path: Path) -> Any:
+    """The ModelProto of a ``.tflite`` file.
+
+    Raises:
+        InputError: the file is missing, too large or malformed.
+        UnsupportedError: it uses what cannot be imported.
+    """
+    from microlith.graph.tflite.read import onnx_of_tflite
+
+    return onnx_of_tflite(read_file(path, "a .tflite file"), str(path))
 
 
 def check_supported(model: ir.Model, supported: Collection[str]) -> None:
@@ -84,7 +111,7 @@ def check_supported(model: ir.Model, supported: Collection[str]) -> None:
         )
 
 
-def _check_standard(proto: Any, path: Path) -> None:
+def _check_standard(proto: Any, origin: str) -> None:
     import onnx
 
     for value in proto.graph.output:
@@ -93,10 +120,10 @@ def _check_standard(proto: Any, path: Path) -> None:
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
-        raise InputError(f"{path} is not valid ONNX: {' '.join(str(error).split())[:500]}") from error
+        raise InputError(f"{origin} is not valid ONNX: {' '.join(str(error).split())[:500]}") from error
 
 
-def _deserialize(proto: Any, path: Path) -> ir.Model:
+def _deserialize(proto: Any, origin: str) -> ir.Model:
     """The proto as a model with every initializer as an array in memory."""
     try:
         model = ir.serde.deserialize_model(proto)
@@ -105,9 +132,12 @@ def _deserialize(proto: Any, path: Path) -> ir.Model:
             array = np.array(value.const_value.numpy())
             value.const_value = ir.tensor(array, dtype=value.const_value.dtype, name=value.name)
             value.shape, value.dtype = ir.Shape(array.shape), value.const_value.dtype
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+    except (ir.serde.SerdeError, ValueError, TypeError, KeyError, OverflowError) as error:
         # The parser of the library meets bytes that nobody vouches for; whatever it stumbles over is the file's fault.
-        raise InputError(f"{path} is malformed: {' '.join(str(error).split())[:500]}") from error
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__  # it wraps the reason in the whole text of the part that it read
+        raise InputError(f"{origin} is malformed: {' '.join(str(cause).split())[:500]}") from error
     return model
 
 

@@ -16,14 +16,14 @@ from microlith.quant.types import QParams, Requantization
 OWN_PREFIX = "microlith."
 """Of every key that is ours; other tools' metadata is not kept."""
 
-_REQUANTIZATION = OWN_PREFIX + "requantization"
+REQUANTIZATION_KEY = OWN_PREFIX + "requantization"
 _QPARAMS = OWN_PREFIX + "qparams."
 _FLOAT = OWN_PREFIX + "float"
 
 
 def requantization(model: ir.Model) -> Requantization:
     """The model's requantization; ``float``, which is what QuantizeLinear means, where none is stated."""
-    mode = model.metadata_props.get(_REQUANTIZATION, "float")
+    mode = model.metadata_props.get(REQUANTIZATION_KEY, "float")
     if mode == "float":
         return "float"
     if mode == "fixed":
@@ -33,7 +33,7 @@ def requantization(model: ir.Model) -> Requantization:
 
 def set_requantization(model: ir.Model, mode: Requantization) -> None:
     """State the requantization."""
-    model.metadata_props[_REQUANTIZATION] = mode
+    model.metadata_props[REQUANTIZATION_KEY] = mode
 
 
 def io_qparams(model: ir.Model, name: str) -> QParams | None:
@@ -50,12 +50,18 @@ def io_qparams(model: ir.Model, name: str) -> QParams | None:
 
 def set_io_qparams(model: ir.Model, name: str, qparams: QParams) -> None:
     """State what the integers of a graph input or output stand for (per tensor)."""
+    key, text = io_qparams_entry(name, qparams)
+    model.metadata_props[key] = text
+
+
+def io_qparams_entry(name: str, qparams: QParams) -> tuple[str, str]:
+    """The entry of the metadata that :func:`set_io_qparams` writes."""
     fields = {
         "scale": float(np.float32(qparams.scale)),
         "zero_point": int(qparams.zero_point),
         "dtype": qparams.dtype,
     }
-    model.metadata_props[_QPARAMS + name] = json.dumps(fields)
+    return _QPARAMS + name, json.dumps(fields)
 
 
 def keep_in_float(node: ir.Node) -> None:

@@ -43,31 +43,50 @@ def read_onnx(path: Path) -> Any:
         InputError: the file is missing, too large, no ONNX model, cut short, or its external data cannot be used.
         UnsupportedError: it holds sparse tensors or tensors of a type that cannot be loaded.
     """
+    return parse_onnx(read_file(path, "an .onnx file"), str(path), path.parent)
+
+
+def parse_onnx(data: bytes, origin: str, folder: Path | None = None) -> Any:
+    """The ModelProto of the bytes of a file; see :func:`read_onnx`.
+
+    Args:
+        data: the bytes.
+        origin: what they are called in errors.
+        folder: where external data may lie; None where there may be none.
+    """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    data = _read_file(path)
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
     except DecodeError as error:
-        raise InputError(f"{path} is not an ONNX model, or is cut short", hint=_ONNX_HINT) from error
+        raise InputError(f"{origin} is not an ONNX model, or is cut short", hint=_ONNX_HINT) from error
     _check_text(proto)
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
-        raise InputError(f"{path} holds no graph, expected an ONNX model", hint=_ONNX_HINT)
+        raise InputError(f"{origin} holds no graph, expected an ONNX model", hint=_ONNX_HINT)
     if not proto.opset_import:
-        raise InputError(f"{path} does not say which operator set it uses, expected opset_import", hint=_ONNX_HINT)
-    _load_tensors(proto, path.parent)
+        raise InputError(f"{origin} does not say which operator set it uses, expected opset_import", hint=_ONNX_HINT)
+    _load_tensors(proto, folder)
     return proto
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path, expected: str) -> bytes:
+    """The bytes of a regular file of bounded size.
+
+    Args:
+        path: the file.
+        expected: what it should be, for errors, such as "an .onnx file".
+
+    Raises:
+        InputError: it is missing, too large, empty or no regular file.
+    """
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path} is a directory, expected an .onnx file")
+            raise InputError(f"{path} is a directory, expected {expected}")
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path} is not a regular file, expected an .onnx file")
+            raise InputError(f"{path} is not a regular file, expected {expected}")
         if status.st_size > MAX_FILE_BYTES:
             raise InputError(
                 f"{path} is {format_bytes(status.st_size)}, and at most {format_bytes(MAX_FILE_BYTES)} are read"
@@ -78,7 +97,7 @@ def _read_file(path: Path) -> bytes:
     except ValueError as error:
         raise InputError(f"cannot read {str(path)!r}: {error}") from error
     if not data:
-        raise InputError(f"{path} is empty, expected an ONNX model")
+        raise InputError(f"{path} is empty, expected {expected}")
     return data
 
 
@@ -109,7 +128,7 @@ def _tensors(graph: Any) -> Iterator[tuple[str, Any]]:
                 raise UnsupportedError(f"{owner} is a sparse tensor", hint="Export the model with dense tensors.")
 
 
-def _load_tensors(proto: Any, folder: Path) -> None:
+def _load_tensors(proto: Any, folder: Path | None) -> None:
     if proto.graph.sparse_initializer:
         raise UnsupportedError("the model has sparse constants", hint="Export the model with dense tensors.")
     total = 0
@@ -119,6 +138,8 @@ def _load_tensors(proto: Any, folder: Path) -> None:
         if total > MAX_TENSOR_BYTES:
             raise InputError(f"the constants of the model exceed {format_bytes(MAX_TENSOR_BYTES)}")
         if tensor.data_location == tensor.EXTERNAL:
+            if folder is None:
+                raise InputError(f"{owner} keeps its data in another file, and there is none")
             _load_external(owner, tensor, size, folder)
         else:
             _check_complete(owner, tensor, field, size)

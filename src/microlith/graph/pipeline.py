@@ -10,18 +10,28 @@ import onnx_ir as ir
 from microlith.core.details import PassRow
 from microlith.core.errors import UnsupportedError, VerificationError
 from microlith.graph.pass_base import Pass
+from microlith.graph.size import GraphSize, graph_size
 from microlith.graph.verifier import verify as verify_model
 
 _MAX_ROUNDS = 50
 
 
-def run_passes(model: ir.Model, passes: Sequence[Pass], verify: bool = False) -> tuple[PassRow, ...]:
+def run_passes(
+    model: ir.Model,
+    passes: Sequence[Pass],
+    verify: bool = False,
+    *,
+    measure: bool = False,
+    rounds: int | None = None,
+) -> tuple[PassRow, ...]:
     """Apply the passes in order, in place, round after round until none changes anything.
 
     Args:
         model: changed in place.
         passes: in order.
         verify: check the model, and what each pass ensures, after every application.
+        measure: let the rows tell MACs, weights and activations before and after.
+        rounds: stop after this many, whether or not something would still change.
 
     Returns:
         One row a pass for the first round, and one for every later application that changed something.
@@ -31,8 +41,17 @@ def run_passes(model: ir.Model, passes: Sequence[Pass], verify: bool = False) ->
         VerificationError: a pass broke the model, does not keep its word, or the rounds do not end: a bug.
     """
     rows: list[PassRow] = []
+    size = graph_size(model) if measure else None
     for number in range(_MAX_ROUNDS):
-        applied = [_apply(model, item, verify) for item in passes]
+        if number == rounds:
+            return tuple(rows)
+        applied: list[PassRow] = []
+        for item in passes:
+            row = _apply(model, item, verify)
+            if size is not None:
+                before, size = size, graph_size(model) if row.changes else size
+                row = row.model_copy(update=_measured(before, size))
+            applied.append(row)
         rows += [row for row in applied if number == 0 or row.changes]
         if not any(row.changes for row in applied):
             return tuple(rows)
@@ -56,6 +75,15 @@ def _apply(model: ir.Model, item: Pass, verify: bool) -> PassRow:
         nodes_after=after.total(),
         note=result.note or _difference(before, after),
     )
+
+
+def _measured(before: GraphSize, after: GraphSize) -> dict[str, int | None]:
+    fields = ("macs", "weight_bytes", "peak_activation_bytes")
+    return {
+        f"{name}_{when}": getattr(size, name)
+        for name in fields
+        for when, size in (("before", before), ("after", after))
+    }
 
 
 def _difference(before: Counter[str], after: Counter[str]) -> str:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from microlith.core.errors import MicrolithError
 from microlith.graph.qdq_qparams import layer_axis, layer_constants
 from microlith.graph.qdq_rules import data_inputs
-from microlith.graph.values import Array, add_initializer, constant, describe, static_shape, unique_name
+from microlith.graph.values import Array, Names, constant, describe, static_shape
 from microlith.quant.schemes import Grid, Scheme, qparams_from_range, quantize_array
 from microlith.quant.types import QArray, QParams
 from microlith.quant.weights import layer_integers
@@ -19,11 +19,13 @@ class Constants:
 
     Args:
         graph: changed in place.
+        names: that are taken in the graph.
         scheme: of weights.
     """
 
-    def __init__(self, graph: ir.Graph, scheme: Scheme) -> None:
+    def __init__(self, graph: ir.Graph, names: Names, scheme: Scheme) -> None:
         self._graph = graph
+        self._names = names
         self._scheme = scheme
         self._made: dict[tuple[object, ...], ir.Value] = {}
 
@@ -84,9 +86,9 @@ class Constants:
         qparams, name = integers.qparams, str(value.name)
         key = (name, qparams.dtype, qparams.axis, qparams.scale.tobytes(), integers.values.tobytes())
         if key not in self._made:
-            stored = add_initializer(self._graph, f"{name}_quantized", integers.values)
-            scale, zero = add_qparams(self._graph, name, qparams)
-            result = dequantize(self._graph, stored, scale, zero, unique_name(self._graph, f"{name}_dequantized"))
+            stored = self._names.initializer(f"{name}_quantized", integers.values)
+            scale, zero = add_qparams(self._names, name, qparams)
+            result = dequantize(self._names, stored, scale, zero, self._names.value(f"{name}_dequantized"))
             producer = result.producer()
             assert producer is not None
             if qparams.axis is not None:
@@ -107,13 +109,13 @@ def _constant_at(node: ir.Node, index: int) -> Array:
     return array
 
 
-def add_qparams(graph: ir.Graph, name: str, qparams: QParams) -> tuple[ir.Value, ir.Value]:
+def add_qparams(names: Names, name: str, qparams: QParams) -> tuple[ir.Value, ir.Value]:
     """Initializers ``<name>_scale`` and ``<name>_zero_point``."""
-    scale = add_initializer(graph, f"{name}_scale", qparams.scale)
-    return scale, add_initializer(graph, f"{name}_zero_point", qparams.zero_point.astype(qparams.dtype))
+    scale = names.initializer(f"{name}_scale", qparams.scale)
+    return scale, names.initializer(f"{name}_zero_point", qparams.zero_point.astype(qparams.dtype))
 
 
-def dequantize(graph: ir.Graph, integers: ir.Value, scale: ir.Value, zero: ir.Value, name: str) -> ir.Value:
+def dequantize(names: Names, integers: ir.Value, scale: ir.Value, zero: ir.Value, name: str) -> ir.Value:
     """The result of a new DequantizeLinear, not yet placed in the graph."""
     value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(static_shape(integers)))
     ir.Node(
@@ -121,7 +123,7 @@ def dequantize(graph: ir.Graph, integers: ir.Value, scale: ir.Value, zero: ir.Va
         "DequantizeLinear",
         [integers, scale, zero],
         outputs=[value],
-        name=unique_node_name(graph, f"{integers.name}_DequantizeLinear"),
+        name=names.node(f"{integers.name}_DequantizeLinear"),
     )
     return value
 
@@ -129,13 +131,3 @@ def dequantize(graph: ir.Graph, integers: ir.Value, scale: ir.Value, zero: ir.Va
 def prepend(graph: ir.Graph, node: ir.Node) -> None:
     """Put a node at the start of the graph."""
     graph.insert_before(graph[0], node)
-
-
-def unique_node_name(graph: ir.Graph, base: str) -> str:
-    """``base``, or the first of ``base_1``, ``base_2`` ... that no node has."""
-    taken = {node.name for node in graph}
-    name, count = base, 0
-    while name in taken:
-        count += 1
-        name = f"{base}_{count}"
-    return name

@@ -103,7 +103,8 @@ class Reference:
         parts: dict[str, list[Array]] = {name: [] for name in kept}
         # One thread: how a product is split among threads changes float sums, and so calibrated scales; and on products
         # as small as these, threads mostly wait for each other.
-        with _blas().limit(limits=1):
+        # Floats beyond their range become infinity or NaN, as in C, and whoever takes the results judges them.
+        with _blas().limit(limits=1), np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, samples, turn):
                 values = {value: array[start : start + turn] for value, array in arrays.items()}
                 for name, array in self._run_turn(values, kept).items():
@@ -227,7 +228,7 @@ def required_output(unit: Unit, mode: Requantization) -> Output | None:
     qparams = unit.output.qparams
     if unit.kind != "integer" or qparams is None:
         return None
-    low, high = clamp_limits(activation_bounds(unit.activation), qparams)
+    low, high = clamp_limits(activation_bounds(unit.activation), qparams, mode)
     return Output(qparams, mode, low, high)
 
 

@@ -17,7 +17,8 @@ import onnx_ir as ir
 from microlith.core.errors import UnsupportedError
 from microlith.graph.metadata import is_kept_in_float
 from microlith.ops import op_of
-from microlith.quant.types import QParams
+from microlith.quant.fixed_curves import quantized_bounds
+from microlith.quant.types import QParams, Requantization
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +98,15 @@ def activation_bounds(activation: ir.Node | None) -> tuple[float, float]:
     return -np.inf if low is None else low, np.inf if high is None else high
 
 
-def clamp_limits(bounds: tuple[float, float], out: QParams) -> tuple[int, int]:
+def clamp_limits(bounds: tuple[float, float], out: QParams, mode: Requantization = "float") -> tuple[int, int]:
     """Integers between which a result stays that lies between ``bounds`` in real values.
 
-    Quantization is monotonic, so clamping the integers equals quantizing the clamped values.
+    Quantization is monotonic, so clamping the integers equals quantizing the clamped values. ``fixed`` rounds the
+    bounds half away from zero.
     """
+    if mode == "fixed":
+        limits = [item + int(out.zero_point) for item in quantized_bounds(bounds, out)]
+        return int(np.clip(limits[0], out.low, out.high)), int(np.clip(limits[1], out.low, out.high))
     low, high = (
         limit
         if np.isinf(bound)

@@ -93,7 +93,47 @@ def value_names(graph: ir.Graph) -> set[str]:
 
 def unique_name(graph: ir.Graph, base: str) -> str:
     """``base``, or the first of ``base_1``, ``base_2`` ... that no value has."""
-    taken = value_names(graph)
+    return _free(base, value_names(graph))
+
+
+def add_initializer(graph: ir.Graph, base: str, array: Array) -> ir.Value:
+    """A new initializer whose name starts with ``base``."""
+    return _initializer(graph, unique_name(graph, base), array)
+
+
+class Names:
+    """The names that are taken in a graph, for whoever adds so many that looking through the graph for each is slow.
+
+    Names given here count as taken from then on; names that others give do not.
+    """
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._graph = graph
+        self._values = value_names(graph)
+        self._nodes = {str(node.name) for node in graph}
+
+    def value(self, base: str) -> str:
+        """Like :func:`unique_name`."""
+        name = _free(base, self._values)
+        self._values.add(name)
+        return name
+
+    def node(self, base: str) -> str:
+        """``base``, or the first of ``base_1``, ``base_2`` ... that no node has."""
+        name = _free(base, self._nodes)
+        self._nodes.add(name)
+        return name
+
+    def release(self, name: str) -> None:
+        """No value has this name any more."""
+        self._values.discard(name)
+
+    def initializer(self, base: str, array: Array) -> ir.Value:
+        """Like :func:`add_initializer`."""
+        return _initializer(self._graph, self.value(base), array)
+
+
+def _free(base: str, taken: set[str]) -> str:
     name, count = base, 0
     while name in taken:
         count += 1
@@ -101,9 +141,7 @@ def unique_name(graph: ir.Graph, base: str) -> str:
     return name
 
 
-def add_initializer(graph: ir.Graph, base: str, array: Array) -> ir.Value:
-    """A new initializer whose name starts with ``base``."""
-    name = unique_name(graph, base)
+def _initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     tensor = ir.tensor(np.asarray(array, order="C"), name=name)
     value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)

@@ -119,8 +119,18 @@ def _conv_shapes(node: ir.Node, data: Shape, weights: Shape) -> tuple[Shape | No
 
 
 def _gemm_shapes(node: ir.Node, data: Shape, weights: Shape) -> tuple[Shape | None, ...]:
-    depth = data[0 if integer(node, "transA", 0) else 1]
-    return (None, (weights[0], depth) if integer(node, "transB", 0) else (depth, weights[1]), None)
+    rows, depth = data[::-1] if integer(node, "transA", 0) else data
+    transposed = integer(node, "transB", 0)
+    columns = weights[0 if transposed else 1]
+    bias = known_shape(input_at(node, 2))
+    fits = bias is None or _broadcasts(bias, (rows, columns))
+    return (None, (columns, depth) if transposed else (depth, columns), None if fits else (columns,))
+
+
+def _broadcasts(shape: Shape, to: Shape) -> bool:
+    """Whether a tensor broadcasts to a shape, without changing it."""
+    trailing = zip(shape[::-1], to[::-1], strict=False)
+    return len(shape) <= len(to) and all(size in (1, wanted) for size, wanted in trailing)
 
 
 def _norm_shapes(node: ir.Node, data: Shape, weights: Shape) -> tuple[Shape | None, ...]:

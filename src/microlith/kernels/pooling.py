@@ -12,11 +12,18 @@ from microlith.kernels.arguments import (
     written,
     zero_point,
 )
-from microlith.kernels.base import Argument, CallContext, RowRange
+from microlith.kernels.base import Argument, CallContext, Literal, RowRange
 from microlith.kernels.descriptor import DIFFERENCE, BaseKernel, accumulator_refusal, requant_refusal
 from microlith.kernels.windowed import window_geometry, window_refusal, window_rows, window_sizes
 from microlith.program.attrs import Pool2d, ReduceMean
 from microlith.program.types import RowMap
+
+_DIVISION: tuple[Argument, ...] = (
+    literal("kind", 2),
+    Literal("scale", "const float *", "0"),
+    Literal("multiplier", "const int32_t *", "0"),
+    Literal("shift", "const int8_t *", "0"),
+)
 
 
 def pool_attrs(ctx: CallContext) -> Pool2d:
@@ -79,6 +86,10 @@ class S8AveragePool2d(_Pool2d):
         """Shapes and requantization, which has one factor for each number of values."""
         kernel = pool_attrs(ctx).window.kernel
         count = kernel[0] * kernel[1]
+        if ctx.call.requant is None:
+            x, y = ctx.reads[0].qparams, ctx.writes[0].qparams
+            same = x is not None and y is not None and x.same(y)
+            return self.shape_refusal(ctx) or ("" if same else "a division needs equal parameters of input and output")
         refusal = self.shape_refusal(ctx) or requant_refusal(ctx, count)
         return refusal or accumulator_refusal(ctx, count * DIFFERENCE)
 
@@ -88,7 +99,7 @@ class S8AveragePool2d(_Pool2d):
         return (
             written("y", "int8_t"),
             read("x", "int8_t"),
-            *requant_arguments(ctx),
+            *(_DIVISION if ctx.call.requant is None else requant_arguments(ctx)),
             RowRange(),
             *window_sizes(ctx),
             *window_geometry(ctx, attrs.window),

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from microlith.kernels.arguments import bounds, literal, read, requant_arguments, runtime, written, zero_point
-from microlith.kernels.base import Argument, CallContext, Pointer
+from microlith.kernels.arguments import (
+    bounds,
+    float_text,
+    literal,
+    read,
+    requant_arguments,
+    runtime,
+    written,
+    zero_point,
+)
+from microlith.kernels.base import Argument, CallContext, Pointer, Runtime
 from microlith.kernels.descriptor import BaseKernel, requant_refusal
 from microlith.program.attrs import Softmax
 
@@ -34,13 +43,22 @@ class _Softmax(BaseKernel):
         return runtime("outer", attrs.outer), runtime("count", attrs.count), inner
 
 
+def table_refusal(ctx: CallContext, dtype: str) -> str:
+    """Why the call has no table of 256 exponentials of that type; empty where it has."""
+    table = ctx.consts.get("table")
+    if table is None or table.size != 256:
+        return "the call needs a table of 256 exponentials"
+    return "" if table.dtype == dtype else f"the exponentials are {table.dtype}, the kernel takes {dtype}"
+
+
 class S8Softmax(_Softmax):
     """``s8_softmax__portable``."""
 
     def refusal(self, ctx: CallContext) -> str:
         """Table, length of the axis and requantization."""
-        if "table" not in ctx.consts or ctx.consts["table"].size != 256:
-            return "the call needs a table of 256 exponentials"
+        refusal = table_refusal(ctx, "int32")
+        if refusal:
+            return refusal
         if softmax_attrs(ctx).count > 65535:
             return f"an axis of {softmax_attrs(ctx).count:,} values; the sum of at most 65,535 fits in 32 bits"
         return self.shape_refusal(ctx) or requant_refusal(ctx, 1)
@@ -62,6 +80,30 @@ class S8Softmax(_Softmax):
         return 1 << 14
 
 
+class S8SoftmaxFloat(_Softmax):
+    """``s8_softmax_float__portable``: a model of ``fixed`` requantization."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """Table and shapes; there is nothing to requantize."""
+        if ctx.call.requant is not None:
+            return "the kernel has no requantization"
+        return table_refusal(ctx, "float32") or self.shape_refusal(ctx)
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``s8_softmax_float.h``."""
+        qparams = ctx.writes[0].qparams
+        assert qparams is not None, "an integer view has quantization parameters"
+        return (
+            written("y", "int8_t"),
+            read("x", "int8_t"),
+            Pointer("table", "const float *", "const", "table"),
+            *self.sizes(ctx),
+            Runtime("y_scale", "float", float_text(float(qparams.scale))),
+            runtime("y_zero", zero_point(ctx.writes[0])),
+            *bounds(ctx),
+        )
+
+
 class F32Softmax(_Softmax):
     """``f32_softmax__portable``."""
 
@@ -79,6 +121,13 @@ class F32Softmax(_Softmax):
 
 SOFTMAX = (
     S8Softmax("s8_softmax__portable", "softmax", "s8_softmax.h", instructions_per_mac=12, instructions_per_output=5),
+    S8SoftmaxFloat(
+        "s8_softmax_float__portable",
+        "softmax",
+        "s8_softmax_float.h",
+        instructions_per_mac=10,
+        instructions_per_output=5,
+    ),
     F32Softmax(
         "f32_softmax__portable",
         "softmax",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from microlith.ops import nodes
 from microlith.ops.unary import unary
+from microlith.quant import fixed_curves
 from microlith.quant.lut import Curve
 
 
@@ -47,4 +48,10 @@ def _curve(attrs: ClipAttrs) -> Curve:
     return lambda x: np.minimum(np.maximum(x, attrs.low), attrs.high)
 
 
-CLIP = unary("Clip", parse, _compute, _curve)
+CLIP = unary(
+    "Clip",
+    parse,
+    _compute,
+    _curve,
+    lambda attrs, x, out: fixed_curves.clamp(x, out.qparams, (attrs.low, attrs.high), out.low, out.high),
+)

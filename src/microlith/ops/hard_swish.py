@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microlith.ops.unary import NoAttrs, no_attributes, unary
+from microlith.quant import fixed_curves
 
 
 def _compute(attrs: NoAttrs, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -17,4 +18,10 @@ def _hard_swish(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(x * np.clip(x / 6.0 + 0.5, 0.0, 1.0))
 
 
-HARD_SWISH = unary("HardSwish", no_attributes, _compute, lambda attrs: _hard_swish)
+HARD_SWISH = unary(
+    "HardSwish",
+    no_attributes,
+    _compute,
+    lambda attrs: _hard_swish,
+    lambda attrs, x, out: fixed_curves.hard_swish(x, out.qparams, out.low, out.high),
+)

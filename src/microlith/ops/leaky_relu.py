@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from microlith.ops import nodes
 from microlith.ops.unary import unary
+from microlith.quant import fixed_curves
 
 
 @dataclass(frozen=True)
@@ -28,4 +29,5 @@ LEAKY_RELU = unary(
     parse,
     lambda attrs, x: np.where(x < 0, np.float32(attrs.alpha) * x, x),
     lambda attrs: lambda x: np.where(x < 0, attrs.alpha * x, x),
+    lambda attrs, x, out: fixed_curves.leaky_relu(x, out.qparams, attrs.alpha, out.low, out.high),
 )

@@ -12,8 +12,9 @@ from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Output
 from microlith.ops.qparams import LinearAttrs, parse_linear
 from microlith.ops.unary import always, same_shape
-from microlith.quant.integer_move import quantize, requantize
-from microlith.quant.lut import identity_table
+from microlith.quant import fixed_curves
+from microlith.quant.integer_move import quantize
+from microlith.quant.lut import identity_table, lookup
 from microlith.quant.types import QArray, QParams
 
 
@@ -29,14 +30,15 @@ def reference(attrs: LinearAttrs, inputs: Sequence[Array | None]) -> Array:
 
 def tables(attrs: LinearAttrs, x: QParams, output: Output) -> NDArray[np.integer]:
     """The change of parameters, where integers are read."""
-    return identity_table(x, output.qparams, output.low, output.high)[None]
+    how = fixed_curves.change_of_parameters if output.requantization == "fixed" else identity_table
+    return how(x, output.qparams, output.low, output.high)[None]
 
 
 def quantized(attrs: LinearAttrs, inputs: Sequence[QArray | None], output: Output) -> Array:
     """The change of parameters, where integers are read."""
     x = inputs[0]
     assert x is not None, "an operand that is never absent"
-    return requantize(x, output.qparams, output.low, output.high)
+    return lookup(x, tables(attrs, x.qparams, output))
 
 
 QUANTIZE_LINEAR = Op(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from microlith.ops.unary import no_attributes, unary
+from microlith.quant import fixed_curves
 
 RELU = unary(
     "Relu",
     no_attributes,
     lambda attrs, x: np.maximum(x, np.float32(0.0)),
     lambda attrs: lambda x: np.maximum(x, 0.0),
+    lambda attrs, x, out: fixed_curves.clamp(x, out.qparams, (0.0, np.inf), out.low, out.high),
 )

@@ -16,6 +16,7 @@ from microlith.quant.lut import Curve, lookup, unary_table
 from microlith.quant.types import QArray, QParams
 
 A = TypeVar("A")
+FixedTable = Callable[[A, QParams, Output], NDArray[np.integer]]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def unary(
     parse: Callable[[ir.Node], A],
     compute: Callable[[A, NDArray[np.float32]], NDArray[np.float32]],
     curve: Callable[[A], Curve],
+    fixed: FixedTable[A] | None = None,
 ) -> Op[A]:
     """An op of one function of each element.
 
@@ -51,9 +53,12 @@ def unary(
         parse: attributes of a node.
         compute: float32 meaning.
         curve: float64 meaning, from which the tables of integer calls are made.
+        fixed: the table under ``fixed`` requantization, where that is another one.
     """
 
     def tables(attrs: A, x: QParams, output: Output) -> NDArray[np.integer]:
+        if fixed is not None and output.requantization == "fixed":
+            return fixed(attrs, x, output)[None]
         return unary_table(curve(attrs), x, output.qparams, output.low, output.high)[None]
 
     def reference(attrs: A, inputs: Sequence[Array | None]) -> Array:

@@ -38,7 +38,7 @@ def sum_requant(a: QParams, b: QParams, y: QParams, mode: Requantization) -> Req
         shape (3,), where the operands were shifted left by ``SUM_HEADROOM_BITS`` first.
     """
     if mode == "float":
-        return FloatRequant(np.stack([scale_factor(item.scale, over=y.scale) for item in (a, b)]).astype(np.float32))
+        return requant(np.stack([scale_factor(item.scale, over=y.scale) for item in (a, b)]), mode)
     twice = 2.0 * max(float(a.scale), float(b.scale))
     return requant(
         np.array([float(a.scale) / twice, float(b.scale) / twice, twice / (2.0**SUM_HEADROOM_BITS * float(y.scale))]),
@@ -47,13 +47,30 @@ def sum_requant(a: QParams, b: QParams, y: QParams, mode: Requantization) -> Req
 
 
 def mean_requant(x: QParams, y: QParams, count: int, mode: Requantization) -> Requant:
-    """Mean of ``count`` elements: ``sx / (sy * count)``, shape (1,)."""
+    """Mean of ``count`` elements: ``sx / (sy * count)``, shape (1,).
+
+    For ``fixed`` the multiplier of ``sx / sy`` is divided by the count, with as many more bits as the count has.
+    """
+    if mode == "fixed":
+        whole = requant(scale_factor(x.scale, over=y.scale), mode)
+        assert isinstance(whole, FixedRequant), "asked for"
+        bits = min(count.bit_length() - 1, 32, 31 + int(whole.shift))
+        multiplier = (int(whole.multiplier) << bits) // count
+        return FixedRequant(np.array([multiplier], np.int32), np.array([int(whole.shift) - bits], np.int8))
     return requant(_mean_factor(x, y, np.array([count])), mode)
 
 
 def average_pool_requant(x: QParams, y: QParams, window: int, mode: Requantization) -> Requant:
     """Mean of 1 to ``window`` elements, shape (window,): the parameters for a count stand at index count - 1."""
     return requant(_mean_factor(x, y, np.arange(1, window + 1)), mode)
+
+
+def mean_is_division(x: QParams, y: QParams, mode: Requantization) -> bool:
+    """Whether an average pool divides the sum of the integers themselves, without a requantization.
+
+    So it does for ``fixed`` where the result means its integers as the input does.
+    """
+    return mode == "fixed" and x.same(y)
 
 
 def softmax_requant(y: QParams, mode: Requantization) -> Requant:

@@ -6,11 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microlith.quant.accumulator import check_accumulator, magnitude
-from microlith.quant.factors import average_pool_requant, mean_requant, part
+from microlith.quant.factors import average_pool_requant, mean_is_division, mean_requant, part
 from microlith.quant.integer_move import requantize
 from microlith.quant.requantize import scale_accumulator
 from microlith.quant.types import QArray, QParams, Requantization
 from microlith.quant.windows import Geometry, padded, taps
+
+# uint8 is stored less this much.
+_STORED_OFFSET = 128
 
 
 def max_pool2d(x: QArray, geometry: Geometry, y: QParams, low: int, high: int) -> NDArray[np.integer]:
@@ -26,12 +29,21 @@ def max_pool2d(x: QArray, geometry: Geometry, y: QParams, low: int, high: int) -
 def average_pool2d(
     x: QArray, geometry: Geometry, count_include_pad: bool, y: QParams, mode: Requantization
 ) -> NDArray[np.int64]:
-    """Scaled means of the windows of ``x`` (N, C, H, W), neither offset nor saturated."""
+    """Scaled means of the windows of ``x`` (N, C, H, W), neither offset nor saturated.
+
+    Where the parameters stay (``fixed``): the sum of the integers as they are stored (int8), padding that counts being
+    the zero point, divided by the count, ties away from zero.
+    """
     sums = sum(seen.astype(np.int64) for _, _, seen in taps(padded(x.centered(), geometry, 0), geometry))
     window = geometry.kernel[0] * geometry.kernel[1]
+    counts = geometry.counts(count_include_pad)
+    if mean_is_division(x.qparams, y, mode):
+        zero = int(x.qparams.zero_point) - (_STORED_OFFSET if x.qparams.dtype == "uint8" else 0)
+        raw = np.asarray(sums) + zero * counts
+        return np.asarray(np.sign(raw) * ((np.abs(raw) + counts // 2) // counts) - zero)
     requant = average_pool_requant(x.qparams, y, window, mode)
     check_accumulator(window * magnitude(x.qparams), requant)
-    return scale_accumulator(np.asarray(sums), part(requant, geometry.counts(count_include_pad) - 1))
+    return scale_accumulator(np.asarray(sums), part(requant, counts - 1))
 
 
 def reduce_mean(
@@ -41,4 +53,4 @@ def reduce_mean(
     count = int(np.prod([x.values.shape[axis] for axis in axes], dtype=np.int64))
     requant = part(mean_requant(x.qparams, y, count, mode), 0)
     check_accumulator(count * magnitude(x.qparams), requant)
-    return scale_accumulator(x.centered().sum(axis=axes, keepdims=keepdims, dtype=np.int64), requant)
+    return scale_accumulator(x.centered().sum(axis=axes, keepdims=keepdims, dtype=np.int64), requant, "away")

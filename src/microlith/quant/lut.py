@@ -52,6 +52,12 @@ def exp_table(x: QParams) -> NDArray[np.int32]:
     return np.asarray(np.rint(np.exp(-distance * float(x.scale)) * EXP_ONE), np.int32)
 
 
+def float_exp_table(x: QParams) -> NDArray[np.float32]:
+    """``exp(-d * sx)`` for d = 0 ... 255 as float32, from a product rounded to float32."""
+    exponent = -x.scale.astype(np.float32) * np.arange(ENTRIES, dtype=np.float32)
+    return np.exp(exponent.astype(np.float64)).astype(np.float32)
+
+
 def lookup(x: QArray, table: NDArray[np.integer]) -> NDArray[np.integer]:
     """``table`` of shape (256,) or (1, 256) applied to every element, or one of shape (C, 256) along axis 1."""
     index = x.values.view(np.uint8)

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from microlith.core.errors import UnsupportedError
 from microlith.quant.types import QParams, Requantization
 
 
@@ -27,6 +28,10 @@ class FloatRequant:
     """``scale`` is float32 of shape () or (C,)."""
 
     scale: NDArray[np.float32]
+
+
+# Shifts end there; and int32 accumulators times less than this stay finite in float32.
+_FACTOR_BOUND = 2.0**30
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,16 @@ Requant = FloatRequant | FixedRequant
 
 
 def requant(factor: NDArray[np.float64], mode: Requantization) -> Requant:
-    """Parameters that multiply an accumulator by the real ``factor`` (positive, shape () or (C,))."""
+    """Parameters that multiply an accumulator by the real ``factor`` (positive, shape () or (C,)).
+
+    Raises:
+        UnsupportedError: a factor is not below 2**30, where neither form of requantization can follow.
+    """
+    if not (np.asarray(factor) < _FACTOR_BOUND).all():
+        raise UnsupportedError(
+            f"the quantization scales combine to a factor of {np.max(factor):.3g}, expected less than 2**30",
+            hint="Quantize the model again: a scale is far from the range of what it stands for.",
+        )
     if mode == "float":
         return FloatRequant(np.asarray(factor, np.float32))
     mantissa, exponent = np.frexp(np.asarray(factor, np.float64))

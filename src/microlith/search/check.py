@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from microlith.compile.context import call_context
+from microlith.compile.fusions import fusion_rows
 from microlith.compile.lower import HANDLERS, lower
 from microlith.compile.pipeline import float_nodes
 from microlith.compile.plan import Planned, plan
-from microlith.core.details import PassRow
+from microlith.core.details import FusionRow, PassRow
 from microlith.core.errors import MicrolithError, UnsupportedError
 from microlith.device.profile import Device
 from microlith.graph.macs import node_macs
@@ -32,6 +33,7 @@ class Form:
         estimated_cycles: from the kernels' formulas; for comparison only.
         peak_layer: where the most bytes are alive.
         obstacles: why it cannot be compiled; empty where it can.
+        fusions: what lowering joined.
         fits: whether weights and arena stay below the device's flash and RAM; code and stack come on top.
     """
 
@@ -42,6 +44,7 @@ class Form:
     peak_layer: str
     obstacles: tuple[str, ...]
     fits: bool | None
+    fusions: tuple[FusionRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,9 @@ def _form(arithmetic: str, model: ir.Model, device: Device, unknown: tuple[str, 
     arena = sum(planned.program.spaces.values())
     flash, ram = device.capacity("flash"), device.capacity("ram")
     fits = (flash is None or weights < flash) and (ram is None or arena < ram)
-    return Form(arithmetic, weights, arena, _cycles(planned, device), planned.peak_layer()[0], obstacles, fits)
+    fusions = fusion_rows(model, planned.program)
+    cycles = _cycles(planned, device)
+    return Form(arithmetic, weights, arena, cycles, planned.peak_layer()[0], obstacles, fits, fusions)
 
 
 def _cycles(planned: Planned, device: Device) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.compile.fusions import fusion_rows
 from microlith.core.budget import Budget, Verdict, judge
 from microlith.core.details import CandidateRow, CheckRow, LayerRow, RunDetails
 from microlith.core.errors import InputError
@@ -218,6 +219,7 @@ class _Search:
                 "notes": self._notes() + figures.notes,
                 "layer_remainder_instructions": None if counts is None else counts.remainder_instructions,
                 "arena_bound_bytes": sum(package.planned.bounds.values()),
+                "fusions": fusion_rows(model, package.planned.program),
             }
         )
         return Artifact(model, package, EvidenceSet(figures.evidence), details, Recipe((settings,)).to_yaml())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -72,7 +73,23 @@ class Prepared:
 def optimize_graph(model: ir.Model) -> tuple[ir.Model, tuple[PassRow, ...]]:
     """A copy of the model after the graph passes, and what they did."""
     copy = ir.from_proto(ir.to_proto(model))
-    return copy, run_passes(copy, DEFAULT_PASSES)
+    return copy, run_passes(copy, DEFAULT_PASSES, measure=True)
+
+
+def graph_after(model: ir.Model, pass_name: str) -> ir.Model:
+    """A copy of the model after the first application of one pass, and of all that stand before it.
+
+    Raises:
+        InputError: no pass has this name.
+    """
+    names = [item.name for item in DEFAULT_PASSES]
+    if pass_name not in names:
+        near = difflib.get_close_matches(pass_name, names, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"The passes are {', '.join(names)}."
+        raise InputError(f"there is no pass {pass_name!r}", hint=hint)
+    copy: ir.Model = ir.from_proto(ir.to_proto(model))
+    run_passes(copy, DEFAULT_PASSES[: names.index(pass_name) + 1], rounds=1)
+    return copy
 
 
 def prepare(

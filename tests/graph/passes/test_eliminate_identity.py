@@ -13,6 +13,7 @@ CASES = {
     "Identity": ({}, {}),
     "Dropout": ({}, {"ratio": np.float32(0.5), "training": np.array(False)}),
     "Cast": ({"to": TensorProto.FLOAT}, {}),
+    "CastLike": ({}, {"like": np.float32(0)}),
     "Reshape": ({}, {"shape": np.array([0, 2, -1, 4])}),
     "Flatten": ({"axis": 1}, {}),
     "Expand": ({}, {"shape": np.array([3, 4])}),
@@ -28,6 +29,10 @@ CASES = {
     "Mul": ({}, {"one": np.float32([1])}),
     "Div": ({}, {"one": np.ones((2, 1, 1), np.float32)}),
     "Sub": ({}, {"zero": np.float32(0)}),
+    "Pow": ({}, {"one": np.float32(1)}),
+    "Split": ({"axis": 1}, {"sizes": np.array([2])}),
+    "ReduceMax": ({}, {"axes": np.array([0])}),
+    "ReduceMean": ({"keepdims": 1}, {"axes": np.array([-4])}),
 }
 
 
@@ -123,3 +128,22 @@ def test_one_value_under_two_output_names_keeps_one_identity(rewrite, rng):
     proto = models.make_model(nodes, {"x": [1, 2]}, {"y": [1, 2], "z": [1, 2]})
     assert rewrite(proto, EliminateIdentity(), x=rng.random((1, 2), np.float32)) == ["Neg", "Identity"]
     assert [value.name for value in rewrite.model.graph.outputs] == ["y", "z"]
+
+
+@pytest.mark.parametrize(
+    ("op", "low", "goes"), [("Sigmoid", None, True), ("Clip", 0, True), ("Clip", -1, False), ("Tanh", None, False)]
+)
+def test_a_relu_of_what_is_never_negative(rewrite, rng, op, low, goes):
+    weights = {} if low is None else {"low": np.float32(low)}
+    nodes = [helper.make_node(op, ["x", *weights], ["a"]), helper.make_node("Relu", ["a"], ["y"])]
+    proto = models.make_model(nodes, {"x": SHAPE}, {"y": SHAPE}, weights)
+    left = rewrite(proto, EliminateIdentity(), x=rng.standard_normal(SHAPE).astype(np.float32))
+    assert left == ([op] if goes else [op, "Relu"])
+
+
+def test_an_operand_without_elements(rewrite, rng):
+    nodes = [helper.make_node("Abs", ["x"], ["a"]), helper.make_node("Concat", ["e", "a", "a"], ["y"], axis=1)]
+    weights = {"e": np.zeros((1, 0, 3, 4), np.float32)}
+    proto = models.make_model(nodes, {"x": SHAPE}, {"y": [1, 4, 3, 4]}, weights)
+    assert rewrite(proto, EliminateIdentity(), x=rng.standard_normal(SHAPE).astype(np.float32)) == ["Abs", "Concat"]
+    assert len(rewrite.model.graph[1].inputs) == 2

@@ -12,11 +12,20 @@ from microlith.graph.passes.fold_batch_norm_into_conv import FoldBatchNormIntoCo
 from microlith.graph.passes.fold_constants import FoldConstants
 from microlith.graph.passes.fold_pad_into_conv import FoldPadIntoConv
 from microlith.graph.passes.fold_pad_into_max_pool import FoldPadIntoMaxPool
+from microlith.graph.passes.fuse_depth_to_space import FuseDepthToSpace
+from microlith.graph.passes.fuse_gelu import FuseGelu
 from microlith.graph.passes.fuse_hard_swish import FuseHardSwish
 from microlith.graph.passes.fuse_mat_mul_add import FuseMatMulAdd
+from microlith.graph.passes.fuse_normalization import FuseNormalization
+from microlith.graph.passes.fuse_softmax import FuseSoftmax
+from microlith.graph.passes.fuse_swish import FuseSwish
 from microlith.graph.passes.infer_shapes import InferShapes
+from microlith.graph.passes.merge_convs import MergeConvs
 from microlith.graph.passes.merge_reshapes import MergeReshapes
+from microlith.graph.passes.move_qdq import MoveQdq
+from microlith.graph.passes.rewrite_mean_as_pool import RewriteMeanAsPool
 from microlith.graph.passes.rewrite_transpose_as_reshape import RewriteTransposeAsReshape
+from microlith.graph.passes.simplify_arithmetic import SimplifyArithmetic
 
 DEFAULT_PASSES: tuple[Pass, ...] = (
     InferShapes(),
@@ -27,10 +36,19 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     FoldPadIntoConv(),
     FoldPadIntoMaxPool(),
     FuseHardSwish(),
+    FuseSwish(),
+    FuseGelu(),
+    FuseSoftmax(),
+    FuseNormalization(),
+    FuseDepthToSpace(),
+    SimplifyArithmetic(),
     FuseMatMulAdd(),
     FoldBatchNormIntoConv(),
     FoldAffineIntoConv(),
+    MergeConvs(),
     CancelTransposes(),
+    MoveQdq(),
+    RewriteMeanAsPool(),
     RewriteTransposeAsReshape(),
     MergeReshapes(),
 )

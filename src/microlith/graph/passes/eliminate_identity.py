@@ -23,6 +23,8 @@ from microlith.graph.values import (
 class EliminateIdentity:
     """Bypasses Identity, Dropout in inference, and Cast, Reshape, Transpose, Pad, Slice ... that change nothing.
 
+    Also operands of Concat that hold no element, and Relu of what is never negative.
+
     A node between a graph input and a graph output stays: both keep their names.
     """
 
@@ -37,6 +39,8 @@ class EliminateIdentity:
         for node in list(model.graph):
             if node.op_type == "Clip":
                 changes += _drop_infinite_bounds(node)
+            elif node.op_type == "Concat":
+                changes += _drop_empty_operands(node)
             rule = _RULES.get(node.op_type)
             if rule is None or not rule(node):
                 continue
@@ -64,12 +68,27 @@ def _drop_infinite_bounds(node: ir.Node) -> int:
     return dropped
 
 
+def _drop_empty_operands(node: ir.Node) -> int:
+    kept = [value for value in node.inputs if 0 not in (known_shape(value) or ())]
+    dropped = len(node.inputs) - len(kept)
+    if not kept or not dropped:
+        return 0
+    for index, value in enumerate(kept):
+        node.replace_input_with(index, value)
+    node.resize_inputs(len(kept))
+    return dropped
+
+
 def _always(node: ir.Node) -> bool:
     return True
 
 
 def _single_output(node: ir.Node) -> bool:
     return not any(value.uses() or value.is_graph_output() for value in node.outputs[1:])
+
+
+def _single_output_of_split(node: ir.Node) -> bool:
+    return len(node.outputs) == 1
 
 
 def _single_input(node: ir.Node) -> bool:
@@ -105,10 +124,19 @@ def _no_bounds(node: ir.Node) -> bool:
     return input_at(node, 1) is None and input_at(node, 2) is None
 
 
-def _after_relu(node: ir.Node) -> bool:
+def _never_negative(node: ir.Node) -> bool:
     source = node.inputs[0]
     producer = None if source is None else source.producer()
-    return producer is not None and producer.op_type == "Relu"
+    if producer is None:
+        return False
+    if producer.op_type == "Clip":
+        low = constant_scalar(input_at(producer, 1))
+        return low is not None and low >= 0
+    return producer.op_type in ("Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax")
+
+
+def _reduces_nothing(node: ir.Node) -> bool:
+    return _same_shape(node) and bool(constant_ints(input_at(node, 1)))
 
 
 def _unit_window(node: ir.Node) -> bool:
@@ -137,6 +165,7 @@ _RULES: Mapping[str, Callable[[ir.Node], bool]] = {
     "Identity": _always,
     "Dropout": _single_output,
     "Cast": _same_type,
+    "CastLike": _same_type,
     "Reshape": _same_shape,
     "Flatten": _same_shape,
     "Expand": _same_shape,
@@ -150,7 +179,16 @@ _RULES: Mapping[str, Callable[[ir.Node], bool]] = {
     "Min": _single_input,
     "Mean": _single_input,
     "Clip": _no_bounds,
-    "Relu": _after_relu,
+    "Relu": _never_negative,
+    "ReduceMax": _reduces_nothing,
+    "ReduceMean": _reduces_nothing,
+    "ReduceMin": _reduces_nothing,
+    "ReduceProd": _reduces_nothing,
+    "ReduceSum": _reduces_nothing,
+    "GlobalAveragePool": _same_shape,
+    "GlobalMaxPool": _same_shape,
+    "Split": _single_output_of_split,
+    "Pow": _scalar_at(1, 1),
     "MaxPool": _unit_window,
     "AveragePool": _unit_window,
     "Mul": _times_one,

@@ -13,6 +13,7 @@ import math
 import onnx_ir as ir
 
 from microlith.graph.pass_base import SHAPES_KNOWN, PassResult, Property, tolerance
+from microlith.graph.patterns import remove_unused
 from microlith.graph.values import constant_scalar, input_at, real, replace_node, sole_consumer
 
 _RELATIVE = 1e-6
@@ -34,7 +35,7 @@ class FuseHardSwish:
                 gates = [value.producer() for value in node.inputs if value is not None and value is not source]
                 replace_node(node, "HardSwish", [source])
                 for gate in gates:
-                    _remove_unused(gate)
+                    remove_unused(gate)
                 changes += 1
         return PassResult(changes)
 
@@ -86,13 +87,3 @@ def _is_plus_three(clip: ir.Node, source: ir.Value) -> bool:
 
 def _near(number: float, wanted: float) -> bool:
     return math.isclose(number, wanted, rel_tol=_RELATIVE)
-
-
-def _remove_unused(node: ir.Node | None) -> None:
-    """Remove a node that nothing reads, and then what only it read."""
-    if node is None or node.graph is None or any(value.uses() or value.is_graph_output() for value in node.outputs):
-        return
-    producers = [value.producer() for value in node.inputs if value is not None]
-    node.graph.remove(node, safe=True)
-    for producer in producers:
-        _remove_unused(producer)

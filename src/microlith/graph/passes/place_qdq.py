@@ -21,12 +21,11 @@ from microlith.graph.qdq_constants import (
     constant_operands,
     dequantize,
     prepend,
-    unique_node_name,
 )
 from microlith.graph.qdq_plan import Plan, make_plan
 from microlith.graph.qdq_qparams import Ranges, assign_qparams, observed_values
 from microlith.graph.qdq_rules import data_inputs, rule_of
-from microlith.graph.values import static_shape, unique_name
+from microlith.graph.values import Names, static_shape
 from microlith.quant.schemes import Scheme
 from microlith.quant.types import QParams, Requantization
 
@@ -78,8 +77,9 @@ def place_qdq(
     qparams = assign_qparams(plan, ranges, scheme.grid)
     for node in (node for node, kind in plan.kinds.items() if kind == "float"):
         keep_in_float(node)
-    _quantize_constants(result.graph, plan, qparams, scheme)
-    placer = _Placer(result, io)
+    names = Names(result.graph)
+    _quantize_constants(Constants(result.graph, names, scheme), plan, qparams)
+    placer = _Placer(result, names, io)
     inputs = [value for value in plan.values if value.producer() is None]
     for value in reversed(inputs):
         placer.graph_input(value, qparams[value])
@@ -92,8 +92,7 @@ def place_qdq(
     return result
 
 
-def _quantize_constants(graph: ir.Graph, plan: Plan, qparams: dict[ir.Value, QParams], scheme: Scheme) -> None:
-    constants = Constants(graph, scheme)
+def _quantize_constants(constants: Constants, plan: Plan, qparams: dict[ir.Value, QParams]) -> None:
     for node in plan.integer_nodes():
         rule = rule_of(node)
         assert rule is not None
@@ -108,15 +107,16 @@ def _quantize_constants(graph: ir.Graph, plan: Plan, qparams: dict[ir.Value, QPa
 
 
 class _Placer:
-    def __init__(self, model: ir.Model, io: Interface) -> None:
+    def __init__(self, model: ir.Model, names: Names, io: Interface) -> None:
         self._model = model
+        self._names = names
         self._graph = model.graph
         self._io = io
 
     def graph_input(self, value: ir.Value, qparams: QParams) -> None:
         """Quantize a graph input, or make it an integer tensor."""
         name = str(value.name)
-        scale, zero = add_qparams(self._graph, name, qparams)
+        scale, zero = add_qparams(self._names, name, qparams)
         if self._io == "float":
             quantized = self._quantized(value, f"{name}_quantized", qparams)
             result = self._dequantized(quantized, scale, zero, f"{name}_dequantized")
@@ -138,9 +138,10 @@ class _Placer:
     def produced(self, value: ir.Value, qparams: QParams) -> None:
         """Quantize the result of a node for all its readers and, where it is one, for the graph output."""
         name, producer, is_output = str(value.name), _producer(value), value.is_graph_output()
-        scale, zero = add_qparams(self._graph, name, qparams)
+        scale, zero = add_qparams(self._names, name, qparams)
         if is_output:
-            value.name = unique_name(self._graph, f"{name}_float")
+            value.name = self._names.value(f"{name}_float")
+            self._names.release(name)
         as_integers = is_output and self._io == "int"
         quantized = self._quantized(value, name if as_integers else f"{name}_quantized", qparams)
         if as_integers:
@@ -160,15 +161,15 @@ class _Placer:
 
     def _quantized(self, value: ir.Value, name: str, qparams: QParams) -> ir.Value:
         if name != value.name:
-            name = unique_name(self._graph, name)
+            name = self._names.value(name)
         return ir.Value(name=name, type=ir.TensorType(_DTYPES[qparams.dtype]), shape=ir.Shape(static_shape(value)))
 
     def _quantize_node(self, value: ir.Value, scale: ir.Value, zero: ir.Value, quantized: ir.Value) -> ir.Node:
-        name = unique_node_name(self._graph, f"{value.name}_QuantizeLinear")
+        name = self._names.node(f"{value.name}_QuantizeLinear")
         return ir.Node("", "QuantizeLinear", [value, scale, zero], outputs=[quantized], name=name)
 
     def _dequantized(self, integers: ir.Value, scale: ir.Value, zero: ir.Value, name: str) -> ir.Value:
-        return dequantize(self._graph, integers, scale, zero, unique_name(self._graph, name))
+        return dequantize(self._names, integers, scale, zero, self._names.value(name))
 
     def _redirect(self, value: ir.Value, result: ir.Value) -> None:
         for use in tuple(value.uses()):

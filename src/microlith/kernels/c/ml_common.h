@@ -5,6 +5,7 @@
  * Requantization turns an int32 accumulator into a narrow integer in one of two ways (`kind`):
  *   ML_FLOAT  clamp(round_half_even((float)acc * scale) + zero, low, high), the product rounded to float first;
  *   ML_FIXED  clamp(multiply_by_quantized_multiplier(acc, multiplier, shift) + zero, low, high).
+ *   ML_DIVIDE the kernel divides instead (average pooling that keeps its parameters).
  * `kind` and `per_channel` are compile-time constants at every call that matters, so that one branch is left.
  */
 #ifndef ML_COMMON_H
@@ -199,7 +200,7 @@ ML_INLINE int32_t ml_multiply_by_quantized_multiplier_away(int32_t acc, int32_t 
 
 /* ---- requantization ---------------------------------------------------------------------------------------------- */
 
-enum { ML_FLOAT = 0, ML_FIXED = 1 };
+enum { ML_FLOAT = 0, ML_FIXED = 1, ML_DIVIDE = 2 };
 
 /* How accumulators become integers: `scale` is read where kind is ML_FLOAT, `multiplier` and `shift` where it is
  * ML_FIXED. The arrays have one element, or one for each channel where per_channel is not 0. */
@@ -233,6 +234,22 @@ ML_INLINE int32_t ml_requantize(
     }
     acc = ml_multiply_by_quantized_multiplier(acc, how.multiplier[index], how.shift[index]);
     return ml_clamp(acc, low - zero, high - zero) + zero;
+}
+
+/* The same of one factor, the second rounding of ML_FIXED with ties away from zero. */
+ML_INLINE int32_t ml_requantize_away(int32_t acc, ml_requant how, int32_t zero, int32_t low, int32_t high)
+{
+    if (how.kind == ML_FLOAT) {
+        return ml_round_clamp((float)acc * how.scale[0], zero, low, high);
+    }
+    acc = ml_multiply_by_quantized_multiplier_away(acc, how.multiplier[0], how.shift[0]);
+    return ml_clamp(acc, low - zero, high - zero) + zero;
+}
+
+/* sum / count for a positive count, ties away from zero. */
+ML_INLINE int32_t ml_rounding_divide(int32_t sum, int32_t count)
+{
+    return sum < 0 ? -((count / 2 - sum) / count) : (sum + count / 2) / count;
 }
 
 #endif

@@ -37,7 +37,8 @@ ML_INLINE void s8_max_pool2d__portable(int8_t *ML_RESTRICT y, const int8_t *ML_R
 /*
  * y[row, column, c] = requantize(sum of x[., ., c] - x_zero of the taps inside the input).
  *
- * The requantization divides: its arrays are indexed by the number of values counted less 1, which is that of the taps
+ * Where kind is ML_DIVIDE, y is the mean of the integers themselves, ties away from zero, and x_zero is y_zero.
+ * Else the requantization divides: its arrays are indexed by the number of values counted less 1, that of the taps
  * inside, or of all taps where count_include_pad is not 0.
  */
 ML_INLINE void s8_average_pool2d__portable(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x, int32_t kind,
@@ -67,7 +68,9 @@ ML_INLINE void s8_average_pool2d__portable(int8_t *ML_RESTRICT y, const int8_t *
                         acc += x[in];
                     }
                 }
-                *out++ = (int8_t)ml_requantize(acc, how, counted - 1, y_zero, low, high);
+                *out++ = (int8_t)(kind == ML_DIVIDE
+                        ? ml_clamp(ml_rounding_divide(acc + x_zero * counted, counted), low, high)
+                        : ml_requantize(acc, how, counted - 1, y_zero, low, high));
             }
         }
     }

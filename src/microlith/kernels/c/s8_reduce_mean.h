@@ -17,7 +17,7 @@ ML_INLINE void s8_reduce_mean__portable(int8_t *ML_RESTRICT y, const int8_t *ML_
             for (int32_t k = 0; k < count; ++k) {
                 acc += x[k * inner + i];
             }
-            *y++ = (int8_t)ml_requantize(acc, how, 0, y_zero, low, high);
+            *y++ = (int8_t)ml_requantize_away(acc, how, y_zero, low, high);
         }
     }
 }

@@ -1,0 +1,58 @@
+"""A mean over all of an image is a global average pool.
+
+``ReduceMean(x, all axes after N and C) = GlobalAveragePool(x)``, followed by a Flatten where the axes are dropped.
+Tensors of three axes are left alone: what is (N, C, L) in a convolutional network is (N, tokens, features) in others.
+Between DequantizeLinear and QuantizeLinear a ReduceMean stays: it is one operation on integers already.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from microlith.graph.pass_base import SHAPES_KNOWN, PassResult, Property, tolerance
+from microlith.graph.patterns import made_by
+from microlith.graph.values import (
+    constant_ints,
+    input_at,
+    insert_node,
+    integer,
+    new_value,
+    replace_node,
+    static_shape,
+    unique_name,
+)
+
+
+class RewriteMeanAsPool:
+    """Replaces a ReduceMean over all spatial axes by GlobalAveragePool, and by Flatten behind it without keepdims."""
+
+    name = "RewriteMeanAsPool"
+    requires = (SHAPES_KNOWN,)
+    ensures: tuple[Property, ...] = ()
+    preserves = tolerance(1e-6, "the mean may be summed in another order")
+
+    def apply(self, model: ir.Model) -> PassResult:
+        """Changes: means replaced."""
+        changes = 0
+        for node in list(model.graph):
+            if node.op_type == "ReduceMean" and made_by(node.inputs[0], "DequantizeLinear") is None:
+                changes += _rewrite(node)
+        return PassResult(changes)
+
+
+def _rewrite(node: ir.Node) -> int:
+    source, axes = node.inputs[0], constant_ints(input_at(node, 1))
+    if source is None or axes is None:
+        return 0
+    shape = static_shape(source)
+    if len(shape) < 4 or sorted(axis % len(shape) for axis in axes) != list(range(2, len(shape))):
+        return 0
+    if integer(node, "keepdims", 1):
+        replace_node(node, "GlobalAveragePool", [source])
+        return 1
+    assert node.graph is not None
+    name = unique_name(node.graph, f"{node.outputs[0].name}_pooled")
+    pooled = new_value(name, node.outputs[0], (*shape[:2], *(1,) * (len(shape) - 2)))
+    insert_node(node, "GlobalAveragePool", [source], pooled)
+    replace_node(node, "Flatten", [pooled])
+    return 1

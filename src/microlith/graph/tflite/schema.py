@@ -1,0 +1,154 @@
+"""Where the fields of a ``.tflite`` file lie: the part of TensorFlow Lite's schema that the reader uses.
+
+Source: tensorflow/lite/schema/schema.fbs, version 3 (Apache-2.0). Slots are the positions of fields in their tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+IDENTIFIER = b"TFL3"
+
+OPERATORS: tuple[str, ...] = (
+    "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE", "DEQUANTIZE",
+    "EMBEDDING_LOOKUP", "FLOOR", "FULLY_CONNECTED", "HASHTABLE_LOOKUP", "L2_NORMALIZATION", "L2_POOL_2D",
+    "LOCAL_RESPONSE_NORMALIZATION", "LOGISTIC", "LSH_PROJECTION", "LSTM", "MAX_POOL_2D", "MUL", "RELU",
+    "RELU_N1_TO_1", "RELU6", "RESHAPE", "RESIZE_BILINEAR", "RNN", "SOFTMAX", "SPACE_TO_DEPTH", "SVDF", "TANH",
+    "CONCAT_EMBEDDINGS", "SKIP_GRAM", "CALL", "CUSTOM", "EMBEDDING_LOOKUP_SPARSE", "PAD",
+    "UNIDIRECTIONAL_SEQUENCE_RNN", "GATHER", "BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND", "TRANSPOSE", "MEAN", "SUB",
+    "DIV", "SQUEEZE", "UNIDIRECTIONAL_SEQUENCE_LSTM", "STRIDED_SLICE", "BIDIRECTIONAL_SEQUENCE_RNN", "EXP",
+    "TOPK_V2", "SPLIT", "LOG_SOFTMAX", "DELEGATE", "BIDIRECTIONAL_SEQUENCE_LSTM", "CAST", "PRELU", "MAXIMUM",
+    "ARG_MAX", "MINIMUM", "LESS", "NEG", "PADV2", "GREATER", "GREATER_EQUAL", "LESS_EQUAL", "SELECT", "SLICE",
+    "SIN", "TRANSPOSE_CONV", "SPARSE_TO_DENSE", "TILE", "EXPAND_DIMS", "EQUAL", "NOT_EQUAL", "LOG", "SUM", "SQRT",
+    "RSQRT", "SHAPE", "POW", "ARG_MIN", "FAKE_QUANT", "REDUCE_PROD", "REDUCE_MAX", "PACK", "LOGICAL_OR", "ONE_HOT",
+    "LOGICAL_AND", "LOGICAL_NOT", "UNPACK", "REDUCE_MIN", "FLOOR_DIV", "REDUCE_ANY", "SQUARE", "ZEROS_LIKE",
+    "FILL", "FLOOR_MOD", "RANGE", "RESIZE_NEAREST_NEIGHBOR", "LEAKY_RELU", "SQUARED_DIFFERENCE", "MIRROR_PAD",
+    "ABS", "SPLIT_V", "UNIQUE", "CEIL", "REVERSE_V2", "ADD_N", "GATHER_ND", "COS", "WHERE", "RANK", "ELU",
+    "REVERSE_SEQUENCE", "MATRIX_DIAG", "QUANTIZE", "MATRIX_SET_DIAG", "ROUND", "HARD_SWISH", "IF", "WHILE",
+    "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "SCATTER_ND", "SELECT_V2", "DENSIFY", "SEGMENT_SUM",
+    "BATCH_MATMUL", "PLACEHOLDER_FOR_GREATER_OP_CODES", "CUMSUM", "CALL_ONCE", "BROADCAST_TO", "RFFT2D", "CONV_3D",
+    "IMAG", "REAL", "COMPLEX_ABS", "HASHTABLE", "HASHTABLE_FIND", "HASHTABLE_IMPORT", "HASHTABLE_SIZE",
+    "REDUCE_ALL", "CONV_3D_TRANSPOSE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "BROADCAST_ARGS",
+    "RANDOM_STANDARD_NORMAL", "BUCKETIZE", "RANDOM_UNIFORM", "MULTINOMIAL", "GELU", "DYNAMIC_UPDATE_SLICE",
+    "RELU_0_TO_1", "UNSORTED_SEGMENT_PROD", "UNSORTED_SEGMENT_MAX", "UNSORTED_SEGMENT_SUM", "ATAN2",
+    "UNSORTED_SEGMENT_MIN", "SIGN", "BITCAST", "BITWISE_XOR", "RIGHT_SHIFT",
+)  # fmt: skip
+"""Names of the built-in operators by number; later ones exist and are unknown here."""
+
+# Greatest number that fits in the field that files had before there were more than 127 operators.
+LAST_DEPRECATED_CODE = 127
+
+# TensorType by number: NumPy name, and bits of one element.
+TENSOR_TYPES: dict[int, tuple[str, int]] = {
+    0: ("float32", 32),
+    1: ("float16", 16),
+    2: ("int32", 32),
+    3: ("uint8", 8),
+    4: ("int64", 64),
+    6: ("bool", 8),
+    7: ("int16", 16),
+    9: ("int8", 8),
+    10: ("float64", 64),
+    15: ("uint32", 32),
+    16: ("uint16", 16),
+    17: ("int4", 4),
+}
+OTHER_TENSOR_TYPES = {
+    5: "string", 8: "complex64", 11: "complex128", 12: "uint64", 13: "resource", 14: "variant", 18: "bfloat16",
+    19: "int2", 20: "uint4",
+}  # fmt: skip
+
+PADDINGS = ("SAME", "VALID")
+ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
+
+
+class Slots:
+    """Positions of the fields that are read, by table."""
+
+    MODEL_VERSION, MODEL_CODES, MODEL_SUBGRAPHS, MODEL_BUFFERS = 0, 1, 2, 4
+    GRAPH_TENSORS, GRAPH_INPUTS, GRAPH_OUTPUTS, GRAPH_OPERATORS = 0, 1, 2, 3
+    TENSOR_SHAPE, TENSOR_TYPE, TENSOR_BUFFER, TENSOR_NAME, TENSOR_QUANTIZATION = 0, 1, 2, 3, 4
+    TENSOR_IS_VARIABLE, TENSOR_SPARSITY, TENSOR_SIGNATURE = 5, 6, 7
+    QUANT_SCALE, QUANT_ZERO, QUANT_DETAILS, QUANT_AXIS = 2, 3, 4, 6
+    BUFFER_DATA, BUFFER_OFFSET, BUFFER_SIZE = 0, 1, 2
+    CODE_DEPRECATED, CODE_CUSTOM, CODE_BUILTIN = 0, 1, 3
+    OP_CODE, OP_INPUTS, OP_OUTPUTS, OP_OPTIONS = 0, 1, 2, 4
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of an options table: its slot, its :mod:`struct` code (``i*`` for a list of int32) and its default."""
+
+    slot: int
+    code: str
+    default: Any = 0
+
+
+def _fields(**codes: str) -> dict[str, Field]:
+    """Fields in the order of their slots; a default other than 0 follows the code after a colon."""
+    found = {}
+    for slot, (name, text) in enumerate(codes.items()):
+        code, _, default = text.partition(":")
+        found[name] = Field(slot, code, int(default or 0))
+    return found
+
+
+_ARITHMETIC = _fields(activation="b")
+_POOL = _fields(padding="b", stride_w="i", stride_h="i", filter_w="i", filter_h="i", activation="b")
+_REDUCER = _fields(keep_dims="?")
+
+OPTIONS: dict[str, dict[str, Field]] = {
+    "ADD": _ARITHMETIC,
+    "SUB": _ARITHMETIC,
+    "MUL": _ARITHMETIC,
+    "DIV": _ARITHMETIC,
+    "L2_NORMALIZATION": _ARITHMETIC,
+    "CONV_2D": _fields(padding="b", stride_w="i", stride_h="i", activation="b", dilation_w="i:1", dilation_h="i:1"),
+    "CONV_3D": _fields(
+        padding="b",
+        stride_d="i",
+        stride_w="i",
+        stride_h="i",
+        activation="b",
+        dilation_d="i:1",
+        dilation_w="i:1",
+        dilation_h="i:1",
+    ),
+    "DEPTHWISE_CONV_2D": _fields(
+        padding="b", stride_w="i", stride_h="i", multiplier="i", activation="b", dilation_w="i:1", dilation_h="i:1"
+    ),
+    "TRANSPOSE_CONV": _fields(padding="b", stride_w="i", stride_h="i", activation="b"),
+    "FULLY_CONNECTED": _fields(activation="b", weights_format="b", keep_num_dims="?"),
+    "BATCH_MATMUL": _fields(adj_x="?", adj_y="?"),
+    "AVERAGE_POOL_2D": _POOL,
+    "MAX_POOL_2D": _POOL,
+    "L2_POOL_2D": _POOL,
+    "SOFTMAX": _fields(beta="f"),
+    "LEAKY_RELU": _fields(alpha="f"),
+    "GELU": _fields(approximate="?"),
+    "CONCATENATION": _fields(axis="i", activation="b"),
+    "MEAN": _REDUCER,
+    "SUM": _REDUCER,
+    "REDUCE_MAX": _REDUCER,
+    "REDUCE_MIN": _REDUCER,
+    "REDUCE_PROD": _REDUCER,
+    "REDUCE_ANY": _REDUCER,
+    "REDUCE_ALL": _REDUCER,
+    "CUMSUM": _fields(exclusive="?", reverse="?"),
+    "GATHER": _fields(axis="i", batch_dims="i"),
+    "PACK": _fields(values_count="i", axis="i"),
+    "UNPACK": _fields(num="i", axis="i"),
+    "MIRROR_PAD": _fields(mode="b"),
+    "SQUEEZE": _fields(axes="i*"),
+    "STRIDED_SLICE": _fields(
+        begin_mask="i", end_mask="i", ellipsis_mask="i", new_axis_mask="i", shrink_axis_mask="i", offset="?"
+    ),
+    "SPACE_TO_DEPTH": _fields(block="i"),
+    "DEPTH_TO_SPACE": _fields(block="i"),
+    "ONE_HOT": _fields(axis="i"),
+    "LOCAL_RESPONSE_NORMALIZATION": _fields(radius="i", bias="f", alpha="f", beta="f"),
+    "RESIZE_BILINEAR": {"align_corners": Field(2, "?"), "half_pixel_centers": Field(3, "?")},
+    "RESIZE_NEAREST_NEIGHBOR": _fields(align_corners="?", half_pixel_centers="?"),
+}
+"""Options of the operators that have any and are imported, by the operator's name."""

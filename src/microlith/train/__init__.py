@@ -1,0 +1,1 @@
+"""What needs torch: modules and exported programs into the one graph."""

@@ -1,0 +1,76 @@
+"""What is fuzzed: a file through loading, passes, check, quantization and code generation; no C is compiled."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import onnx_ir as ir
+
+from microlith.api import check, load
+from microlith.compile.c_text import identifier
+from microlith.compile.package import Package
+from microlith.compile.pipeline import compile_graph, refuse_float_nodes
+from microlith.core import files
+from microlith.core.errors import MicrolithError
+from microlith.device.load import device
+from microlith.device.profile import Device
+from microlith.graph.passes.place_qdq import place_qdq, values_to_observe
+from microlith.quant.schemes import Scheme
+from microlith.search.prepare import optimize_graph
+
+
+@functools.cache
+def host() -> Device:
+    """The host without extensions, so that results do not depend on the machine."""
+    return device("host").model_copy(update={"isas": ("portable",)})
+
+
+def accepted(path: Path, out: Path) -> dict[str, Package]:
+    """Everything that is done with a model, up to the C text, written to ``out`` like an artifact.
+
+    Returns:
+        The package by form: ``given`` and, for a float model that can be quantized, ``int8``.
+
+    Raises:
+        MicrolithError: the model is refused.
+    """
+    model = load(path)
+    check(model, host())
+    found = {"given": _package(_optimized(model))}
+    if not any(node.op_type == "QuantizeLinear" for node in model.graph):
+        try:
+            found["int8"] = _package(_quantized(model))
+        except MicrolithError as error:
+            refusal(error)
+    for form, package in found.items():
+        files.write_tree(out / form, package.files)
+    return found
+
+
+def refusal(error: MicrolithError) -> str:
+    """The text of a refusal, which must be one that a user can read.
+
+    Raises:
+        AssertionError: it says nothing, is no fault of the user, or is longer than a screen.
+    """
+    text = str(error)
+    assert error.exit_code == 2, f"exit code {error.exit_code}: {text[:300]}"
+    assert len(error.what.split()) >= 3, f"a refusal that says nothing: {text!r}"
+    return text
+
+
+def _optimized(model: ir.Model) -> ir.Model:
+    optimized, _ = optimize_graph(model)
+    refuse_float_nodes(optimized, ())
+    return optimized
+
+
+def _quantized(model: ir.Model) -> ir.Model:
+    optimized, _ = optimize_graph(model)
+    ranges = dict.fromkeys(values_to_observe(optimized), (-1.0, 1.0))
+    return place_qdq(optimized, ranges, Scheme(), "float")
+
+
+def _package(graph: ir.Model) -> Package:
+    return compile_graph(graph, host(), name=identifier(graph.graph.name or "model"))
