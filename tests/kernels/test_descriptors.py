@@ -133,7 +133,7 @@ def test_descriptors_are_complete(case: Case) -> None:
 
 def test_every_kernel_has_a_name_that_says_types_op_and_variant() -> None:
     for item in ALL:
-        assert re.fullmatch(r"(s8|f32|x8|x32)_[a-z0-9_]+__[a-z0-9_]+", item.name)
+        assert re.fullmatch(r"([su](8|16|32|64)|f32|bool|x(8|16|32|64)?)_[a-z0-9_]+__[a-z0-9_]+", item.name)
         assert re.search(rf"\b{item.name}\b", header_text(item.header)), f"{item.header} does not define {item.name}"
         assert kernel(item.name) is item
     with pytest.raises(KeyError):

@@ -66,7 +66,25 @@ HANDLERS: Mapping[str, Handler] = {
     "Unsqueeze": lower_reshape,
 }
 
-_MOVEMENT = frozenset({"Concat", "Flatten", "Pad", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+_NOT_RAW = frozenset(
+    {
+        "AveragePool",
+        "BatchNormalization",
+        "Conv",
+        "Gemm",
+        "GlobalAveragePool",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "MatMul",
+        "MaxPool",
+        "ReduceMean",
+        "Sigmoid",
+        "Softmax",
+        "Tanh",
+    }
+)
+"""Ops whose handlers know floats and quantized integers, and not integers that stand for themselves."""
 
 
 def lower(model: ir.Model, name: str) -> Program:
@@ -83,7 +101,7 @@ def lower(model: ir.Model, name: str) -> Program:
     for value in model.graph.inputs:
         low.add_input(value)
     for unit in units(model):
-        if unit.kind == "raw" and unit.node.op_type not in _MOVEMENT:
+        if unit.kind == "raw" and unit.node.op_type in _NOT_RAW:
             raise UnsupportedError(f"{unit.node.op_type} of integers cannot be compiled", node=low.where(unit))
         handler = lower_requantize if _is_requantize(unit) else _handler(low, unit)
         handler(low, unit)

@@ -112,7 +112,8 @@ def _fully_connected(low: Lowering, unit: Unit, weights: NDArray[np.generic]) ->
         weights = weights[:, order]
         del low.flattened[operand.value]
         qparams = None if operand.qparams is None else stored(operand.qparams)
-        x = low.builder.alias(waiting.view, waiting.shape, (0, 1), waiting.view.source, qparams)
+        view = waiting.view if qparams is None else low.as_stored(waiting.view, low.names(unit))
+        x = low.builder.alias(view, waiting.shape, (0, 1), waiting.view.source, qparams)
     else:
         x = low.read(unit, 0, identity(len(shape_of(operand.value))))
     consts = _linear_consts(low, unit, np.ascontiguousarray(weights), weights.shape[0])

@@ -29,6 +29,8 @@ _TYPES = (
     ir.DataType.UINT16,
     ir.DataType.INT32,
     ir.DataType.INT64,
+    ir.DataType.UINT32,
+    ir.DataType.UINT64,
     ir.DataType.BOOL,
 )
 
@@ -36,13 +38,13 @@ _INFINITE = (("Clip", 1), ("Clip", 2), ("Pad", 2))
 
 
 def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
-    """A checked model in the internal opset with a batch of 1, every type and shape known, no Constant nodes.
+    """A checked model in the internal opset, every type and shape known, no Constant nodes.
 
     The file is taken as untrusted: sizes are bounded, external data lies in the model's own folder. Constants are
     lifted to initializers, shape arithmetic is folded, nodes without effect on the outputs are dropped.
 
     Args:
-        path: an ``.onnx`` file of opset 11 or later.
+        path: an ``.onnx`` file.
         shapes: full shapes, the batch included, of inputs with dynamic dimensions, by input name.
 
     Raises:

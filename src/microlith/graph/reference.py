@@ -250,7 +250,7 @@ def _integers(
 ) -> Array:
     assert op.quantized is not None, "checked when the step was made ready"
     operands = [
-        None if array is None or q is None else QArray(array, q)  # type: ignore[arg-type]
+        None if array is None else QArray.itself(array) if q is None else QArray(array, q)  # type: ignore[arg-type]
         for array, q in zip(arrays, qparams, strict=True)
     ]
     return op.quantized(attrs, operands, output)

@@ -145,7 +145,7 @@ class Copy:
 class Fill:
     """``fill``: every element of the written view becomes ``value`` (an integer as stored, or a float)."""
 
-    value: float
+    value: float | int
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,15 @@ ML_INLINE float ml_rounded(float value)
     return value;
 }
 
+/* Usable in initializers. */
+#if defined(__GNUC__) || defined(__clang__)
+#define ML_INFINITY __builtin_inff()
+#define ML_NAN __builtin_nanf("")
+#else
+#define ML_INFINITY ((float)(1e300 * 1e300))
+#define ML_NAN (ML_INFINITY * 0.0f)
+#endif
+
 #if defined(__arm__) && defined(__ARM_FP) && (__ARM_FP & 4) && !defined(__SOFTFP__)
 #define ML_ARM_FPU 1
 #else
