@@ -47,6 +47,7 @@ class Unit:
         inputs: data inputs of the op in order; None for an absent one.
         output: the result.
         activation: the fused Relu or Clip.
+        others: further outputs of the op, never quantized; None for those that nothing reads.
     """
 
     kind: Literal["integer", "float", "quantize", "dequantize", "raw"]
@@ -55,11 +56,13 @@ class Unit:
     inputs: tuple[Operand | None, ...]
     output: Operand
     activation: ir.Node | None
+    others: tuple[Operand | None, ...] = ()
 
 
 FUSING_OPS = frozenset(
     {
         "Conv",
+        "ConvTranspose",
         "Gemm",
         "MatMul",
         "Add",
@@ -250,10 +253,17 @@ def _computed(node: ir.Node) -> Unit:
     if quantize is not None and _is_integer(node):
         nodes = tuple(item for item in (node, activation, quantize) if item is not None)
         output = Operand(quantize.outputs[0], node_qparams(quantize))
-        return Unit("integer", node, nodes, tuple(_operand(value) for value in data), output, activation)
+        return Unit("integer", node, nodes, tuple(_operand(value) for value in data), output, activation, _others(node))
     last = activation or node
     inputs = tuple(None if value is None else Operand(value, None) for value in data)
     nodes = (node,) if activation is None else (node, activation)
     values = [value for value in (*data, last.outputs[0]) if value is not None]
     kind: Literal["raw", "float"] = "float" if any(_is_float(value) for value in values) else "raw"
-    return Unit(kind, node, nodes, inputs, Operand(last.outputs[0], None), activation)
+    return Unit(kind, node, nodes, inputs, Operand(last.outputs[0], None), activation, _others(node))
+
+
+def _others(node: ir.Node) -> tuple[Operand | None, ...]:
+    return tuple(
+        Operand(value, None) if value.name and (value.uses() or value.is_graph_output()) else None
+        for value in node.outputs[1:]
+    )

@@ -54,6 +54,8 @@ class Op(Generic[A]):
         batches: whether evaluating samples that are stacked along axis 0 of the data inputs equals evaluating them one
             by one, given that axis 0 of each and of the output is 1; from attributes, shapes of the data inputs (None
             for absent and constant ones) and the output shape.
+        results: of an op with several outputs: all of them, of which ``reference`` is the first. An integer unit
+            delivers the further ones, which no QuantizeLinear takes up, as this gives them for the integers read.
     """
 
     op_type: str
@@ -65,3 +67,4 @@ class Op(Generic[A]):
     data_inputs: tuple[int, ...] | None = None
     tables: Callable[[A, QParams, Output], NDArray[np.integer]] | None = None
     batches: Callable[[A, Sequence[Shape | None], Shape], bool] = lambda attrs, inputs, output: False
+    results: Callable[[A, Sequence[Array | None]], tuple[Array, ...]] | None = None
