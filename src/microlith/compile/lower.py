@@ -25,9 +25,10 @@ from microlith.compile.lower_pool import (
     lower_average_pool,
     lower_global_average_pool,
     lower_max_pool,
-    lower_reduce_mean,
     lower_softmax,
 )
+from microlith.compile.lower_reduce import lower_reduce, lower_reduce_mean, lower_reduce_sum
+from microlith.compile.lower_volume import lower_conv_transpose
 from microlith.compile.lowering import Lowering
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.graph.units import Unit, units
@@ -42,6 +43,7 @@ HANDLERS: Mapping[str, Handler] = {
     "Clip": lower_unary,
     "Concat": lower_concat,
     "Conv": lower_conv,
+    "ConvTranspose": lower_conv_transpose,
     "DequantizeLinear": lower_border,
     "Flatten": lower_reshape,
     "Gemm": lower_gemm,
@@ -53,7 +55,16 @@ HANDLERS: Mapping[str, Handler] = {
     "MaxPool": lower_max_pool,
     "Mul": lower_binary,
     "Pad": lower_pad,
+    "ReduceL1": lower_reduce,
+    "ReduceL2": lower_reduce,
+    "ReduceLogSum": lower_reduce,
+    "ReduceLogSumExp": lower_reduce,
+    "ReduceMax": lower_reduce,
     "ReduceMean": lower_reduce_mean,
+    "ReduceMin": lower_reduce,
+    "ReduceProd": lower_reduce,
+    "ReduceSum": lower_reduce_sum,
+    "ReduceSumSquare": lower_reduce,
     "Relu": lower_unary,
     "Reshape": lower_reshape,
     "Sigmoid": lower_unary,
@@ -71,6 +82,7 @@ _NOT_RAW = frozenset(
         "AveragePool",
         "BatchNormalization",
         "Conv",
+        "ConvTranspose",
         "Gemm",
         "GlobalAveragePool",
         "HardSigmoid",

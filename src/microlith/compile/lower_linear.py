@@ -21,14 +21,14 @@ def lower_conv(low: Lowering, unit: Unit) -> None:
     """Conv: ``depthwise_conv2d`` where every filter sees one of several channels, else ``conv2d``."""
     attrs = low.attrs(unit)
     x = low.image(unit, 0)
-    weights = _weights(low, unit, 1)
+    weights = weights_of(low, unit, 1)
     if weights.ndim == 3:
         weights = weights[:, :, None]
     geometry = attrs.spatial.geometry(shape_of(low.operand(unit, 0).value))
     pad = whole_windows(geometry)
     window = Window(geometry.kernel, geometry.stride, geometry.dilation, pad)
     packed = np.ascontiguousarray(weights.transpose(0, 2, 3, 1))
-    consts = _linear_consts(low, unit, packed, attrs.filters)
+    consts = linear_consts(low, unit, packed, attrs.filters)
     y = low.result(unit, channels_last(len(shape_of(unit.output.value))))
     low.builder.call(
         "depthwise_conv2d" if attrs.is_depthwise else "conv2d",
@@ -38,7 +38,7 @@ def lower_conv(low: Lowering, unit: Unit) -> None:
         low.names(unit),
         consts=consts,
         epilogue=low.epilogue(unit),
-        requant=_requant(low, unit),
+        requant=linear_requantization(low, unit),
     )
 
 
@@ -67,7 +67,7 @@ def lower_gemm(low: Lowering, unit: Unit) -> None:
             node=low.where(unit),
             hint="Fold the factors into the weights and the bias, and transpose the input before.",
         )
-    weights = _weights(low, unit, 1)
+    weights = weights_of(low, unit, 1)
     _fully_connected(low, unit, weights if attrs.trans_b else weights.T)
 
 
@@ -75,7 +75,7 @@ def lower_matmul(low: Lowering, unit: Unit) -> None:
     """MatMul: ``fully_connected`` where the right operand is a constant matrix, else ``matmul``."""
     right = low.operand(unit, 1)
     if low.constant(right) is not None and len(shape_of(right.value)) == 2:
-        _fully_connected(low, unit, _weights(low, unit, 1).T)
+        _fully_connected(low, unit, weights_of(low, unit, 1).T)
         return
     a_shape, b_shape = (shape_of(low.operand(unit, index).value) for index in (0, 1))
     if (
@@ -98,7 +98,13 @@ def lower_matmul(low: Lowering, unit: Unit) -> None:
     attrs = MatMul(batch, a_shape[-2], a_shape[-1], b_shape[-1], a_batch < batch, b_batch < batch)
     y = low.result(unit)
     low.builder.call(
-        "matmul", attrs, [a, b], y, low.names(unit), epilogue=low.epilogue(unit), requant=_requant(low, unit)
+        "matmul",
+        attrs,
+        [a, b],
+        y,
+        low.names(unit),
+        epilogue=low.epilogue(unit),
+        requant=linear_requantization(low, unit),
     )
 
 
@@ -116,7 +122,7 @@ def _fully_connected(low: Lowering, unit: Unit, weights: NDArray[np.generic]) ->
         x = low.builder.alias(view, waiting.shape, (0, 1), waiting.view.source, qparams)
     else:
         x = low.read(unit, 0, identity(len(shape_of(operand.value))))
-    consts = _linear_consts(low, unit, np.ascontiguousarray(weights), weights.shape[0])
+    consts = linear_consts(low, unit, np.ascontiguousarray(weights), weights.shape[0])
     y = low.result(unit)
     low.builder.call(
         "fully_connected",
@@ -126,18 +132,19 @@ def _fully_connected(low: Lowering, unit: Unit, weights: NDArray[np.generic]) ->
         low.names(unit),
         consts=consts,
         epilogue=low.epilogue(unit),
-        requant=_requant(low, unit),
+        requant=linear_requantization(low, unit),
     )
 
 
-def _weights(low: Lowering, unit: Unit, index: int) -> Array:
+def weights_of(low: Lowering, unit: Unit, index: int) -> Array:
+    """The values of constant weights, as stored."""
     values = low.constant(low.operand(unit, index))
     if values is None:
         raise UnsupportedError("weights that are computed and not constant cannot be compiled", node=low.where(unit))
     return values
 
 
-def _linear_consts(low: Lowering, unit: Unit, weights: Array, outputs: int) -> dict[str, ConstRef]:
+def linear_consts(low: Lowering, unit: Unit, weights: Array, outputs: int) -> dict[str, ConstRef]:
     """Weights, a bias of (O,), and the zero points of the weights where one is not 0."""
     name = "w"
     consts = {"weights": low.builder.const(name, weights)}
@@ -165,7 +172,8 @@ def _weight_qparams(low: Lowering, unit: Unit) -> QParams:
     return stored(qparams)
 
 
-def _requant(low: Lowering, unit: Unit) -> Requant | None:
+def linear_requantization(low: Lowering, unit: Unit) -> Requant | None:
+    """How sums of products become integers; None in a float unit."""
     if unit.kind != "integer":
         return None
     x = low.operand(unit, 0).qparams

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from microlith.compile.layout import Layout, channels_last, identity, physical_shape
+from microlith.compile.layout import channels_last, identity, physical_shape
 from microlith.compile.lower_linear import whole_windows
+from microlith.compile.lower_reduce import add_up
 from microlith.compile.lowering import Lowering, shape_of, stored
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Operand, Unit
 from microlith.program.attrs import Pool2d, ReduceMean, Softmax, Window
-from microlith.program.types import View
-from microlith.quant.factors import average_pool_requant, mean_requant, softmax_requant
+from microlith.quant.factors import average_pool_requant, softmax_requant
 from microlith.quant.lut import exp_table
-from microlith.quant.requantize import Requant
 from microlith.quant.types import QParams
 
 
@@ -72,47 +71,8 @@ def _mean_over_image(low: Lowering, unit: Unit) -> None:
     layout = channels_last(len(shape))
     x = low.read(unit, 0, layout)
     count = int(np.prod(shape[2:], dtype=np.int64))
-    _reduce(low, unit, x, ReduceMean(shape[0], count, shape[1]), channels_last(len(shape_of(unit.output.value))))
-
-
-def lower_reduce_mean(low: Lowering, unit: Unit) -> None:
-    """ReduceMean over axes that are neighbours in some layout; others are brought together by a copy."""
-    shape = shape_of(low.operand(unit, 0).value)
-    axes = low.attrs(unit).reduced(len(shape))
-    current = low.read(unit, 0).layout
-    layout = current if _neighbours(shape, current, axes) else identity(len(shape))
-    if not _neighbours(shape, layout, axes):
-        layout = tuple(axis for axis in range(len(shape)) if axis not in axes) + axes
-    x = low.read(unit, 0, layout)
-    moving = [axis for axis in layout if shape[axis] != 1]
-    reduced = [axis for axis in moving if axis in axes]
-    at = moving.index(reduced[0]) if reduced else 0
-    outer, count, inner = (
-        int(np.prod([shape[axis] for axis in part], dtype=np.int64))
-        for part in (moving[:at], reduced, moving[at + len(reduced) :])
-    )
-    out_shape = shape_of(unit.output.value)
-    kept = [axis for axis in layout if axis not in axes]
-    if len(out_shape) == len(shape):
-        out_layout: Layout = layout
-    else:
-        ranks = {axis: index for index, axis in enumerate(sorted(kept))}
-        out_layout = tuple(ranks[axis] for axis in kept)
-    _reduce(low, unit, x, ReduceMean(outer, count, inner), out_layout)
-
-
-def _neighbours(shape: tuple[int, ...], layout: Layout, axes: tuple[int, ...]) -> bool:
-    moving = [axis in axes for axis in layout if shape[axis] != 1]
-    return sum(1 for first, second in zip([False, *moving], [*moving, False], strict=True) if first != second) <= 2
-
-
-def _reduce(low: Lowering, unit: Unit, x: View, attrs: ReduceMean, layout: Layout) -> None:
-    y = low.result(unit, layout)
-    requant: Requant | None = None
-    if unit.kind == "integer":
-        out = low.quantized_output(unit).qparams
-        requant = mean_requant(_qparams(low.operand(unit, 0)), out, attrs.count, low.mode)
-    low.builder.call("reduce_mean", attrs, [x], y, low.names(unit), epilogue=low.epilogue(unit), requant=requant)
+    out_layout = channels_last(len(shape_of(unit.output.value)))
+    add_up(low, unit, x, ReduceMean(shape[0], count, shape[1]), out_layout, count)
 
 
 def lower_softmax(low: Lowering, unit: Unit) -> None:

@@ -143,6 +143,8 @@ def _check_operands(node: ir.Node) -> None:
             value = input_at(node, index)
             if value is not None and constant(value) is None:
                 raise _refusal(node, f"the {what} {value.name!r} are not constant")
+    if node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) != 1:
+        raise _refusal(node, "ConvTranspose with groups has no integer form")
     if node.op_type == "Gemm" and node.attributes.get_int("transA", 0) != 0:
         raise _refusal(node, "Gemm with transA has no integer form")
     operands = data_inputs(node)

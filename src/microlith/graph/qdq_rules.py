@@ -40,6 +40,7 @@ _BINARY = Rule("binary", data=2)
 
 RULES: Mapping[str, Rule] = {
     "Conv": _LAYER,
+    "ConvTranspose": _LAYER,
     "Gemm": _LAYER,
     "MatMul": Rule("matmul", data=2),
     "Add": _BINARY,
@@ -48,6 +49,9 @@ RULES: Mapping[str, Rule] = {
     "AveragePool": _POOL,
     "GlobalAveragePool": _POOL,
     "ReduceMean": _POOL,
+    "ReduceSum": _POOL,
+    "ReduceMax": _MOVEMENT,
+    "ReduceMin": _MOVEMENT,
     "BatchNormalization": _TABLE,
     "Relu": _TABLE,
     "Clip": _TABLE,

@@ -13,13 +13,17 @@ from microlith.kernels.headers import header_text, headers_needed
 from microlith.kernels.movement import MOVEMENT
 from microlith.kernels.pooling import POOLING
 from microlith.kernels.products import PRODUCTS
+from microlith.kernels.reductions import REDUCTIONS
 from microlith.kernels.softmax import SOFTMAX
+from microlith.kernels.volumes import VOLUMES
 
 PORTABLE: tuple[Kernel, ...] = (
     *CONVOLUTIONS,
     *PRODUCTS,
     *ELEMENTWISE,
     *POOLING,
+    *REDUCTIONS,
+    *VOLUMES,
     *SOFTMAX,
     *MOVEMENT,
     *CONVERSIONS,

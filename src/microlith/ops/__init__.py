@@ -14,6 +14,7 @@ from microlith.ops.batch_normalization import BATCH_NORMALIZATION
 from microlith.ops.clip import CLIP
 from microlith.ops.concat import CONCAT
 from microlith.ops.conv import CONV
+from microlith.ops.conv_transpose import CONV_TRANSPOSE
 from microlith.ops.dequantize_linear import DEQUANTIZE_LINEAR
 from microlith.ops.elementwise import ADD, MUL, SUB
 from microlith.ops.flatten import FLATTEN
@@ -27,7 +28,7 @@ from microlith.ops.max_pool import MAX_POOL
 from microlith.ops.nodes import where
 from microlith.ops.pad import PAD
 from microlith.ops.quantize_linear import QUANTIZE_LINEAR
-from microlith.ops.reduce_mean import REDUCE_MEAN
+from microlith.ops.reduce import REDUCTIONS
 from microlith.ops.relu import RELU
 from microlith.ops.reshape import RESHAPE
 from microlith.ops.sigmoid import SIGMOID
@@ -45,6 +46,7 @@ ALL: tuple[Op[Any], ...] = (
     CLIP,
     CONCAT,
     CONV,
+    CONV_TRANSPOSE,
     DEQUANTIZE_LINEAR,
     FLATTEN,
     GEMM,
@@ -57,7 +59,7 @@ ALL: tuple[Op[Any], ...] = (
     MUL,
     PAD,
     QUANTIZE_LINEAR,
-    REDUCE_MEAN,
+    *REDUCTIONS,
     RELU,
     RESHAPE,
     SIGMOID,

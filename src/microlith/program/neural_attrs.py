@@ -1,0 +1,83 @@
+"""Typed attributes of reductions, volumes, normalizations and recurrent layers of a Program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """``reduce``: over the middle axis of (outer, count, inner).
+
+    Attributes:
+        function: ``sum``, ``max``, ``min``, ``prod``, ``l1``, ``sum_square``; of floats also ``l2``, ``log_sum``,
+            ``log_sum_exp``.
+        outer: lanes before the axis.
+        count: elements of the axis.
+        inner: lanes after the axis.
+    """
+
+    function: str
+    outer: int
+    count: int
+    inner: int
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A window over depth, height and width; one or two spatial axes are the last ones.
+
+    Attributes:
+        kernel: taps.
+        stride: steps between windows.
+        dilation: steps between taps.
+        before: padding before the input; of a transposed convolution what is cut off in front of the result.
+        after: padding after the input.
+    """
+
+    kernel: Triple
+    stride: Triple
+    dilation: Triple
+    before: Triple
+    after: Triple = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class ConvNd:
+    """``conv_nd``: over up to three spatial axes, with operands that may be constants or read.
+
+    Weights are KD,KH,KW,I/groups,O, of a transposed convolution KD,KH,KW,I,O/groups. ``conv_transpose2d``, the integer
+    form, has consts weights O,KH,KW,I/groups and bias O.
+
+    Attributes:
+        volume: the window.
+        groups: number of groups.
+        transposed: whether it is a transposed convolution.
+        operands: ``x``, ``weights`` and, where there is one, ``bias``; those that are no consts are read in this order.
+    """
+
+    volume: Volume
+    groups: int
+    transposed: bool
+    operands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PoolNd:
+    """``pool_nd``: over up to three spatial axes.
+
+    Attributes:
+        volume: the window.
+        function: ``max``, ``average`` or ``lp``.
+        p: of ``lp``.
+        count_include_pad: whether padding counts in the divisor of an average.
+        column_major: whether the indices, a second result of ``max``, count along the spatial axes in reverse order.
+    """
+
+    volume: Volume
+    function: str
+    p: int = 2
+    count_include_pad: bool = False
+    column_major: bool = False

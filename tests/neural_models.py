@@ -1,0 +1,95 @@
+"""Models of the ops of neural networks beyond the first ones: convolutions, reductions, normalizations, recurrence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import helper
+
+import models
+
+RNG = np.random.default_rng(11)
+Shape = Sequence[int]
+IMAGE = (1, 6, 7, 9)
+
+
+def _w(*shape: int) -> np.ndarray:
+    return RNG.normal(0, 0.4, shape).astype(np.float32)
+
+
+def _ints(*items: int) -> np.ndarray:
+    return np.array(items, np.int64)
+
+
+def _one(
+    op: str,
+    shapes: Sequence[Shape],
+    out: Shape,
+    weights: Mapping[str, np.ndarray] | None = None,
+    **attributes: object,
+) -> onnx.ModelProto:
+    """One node on inputs ``x0``, ``x1`` ... and then on the weights; a weight named ``-`` is an absent input."""
+    weights = weights or {}
+    inputs = {f"x{index}": shape for index, shape in enumerate(shapes)}
+    names = [*inputs, *("" if name.startswith("-") else name for name in weights)]
+    node = helper.make_node(op, names, ["y"], name="y", **attributes)
+    kept = {name: values for name, values in weights.items() if not name.startswith("-")}
+    return models.make_model([node], inputs, {"y": out}, kept)
+
+
+def _reduce(op: str, axes: Sequence[int], out: Shape, keepdims: int = 1, shape: Shape = IMAGE) -> onnx.ModelProto:
+    if op == "ReduceSum":
+        return _one(op, [shape], out, {"axes": _ints(*axes)}, keepdims=keepdims)
+    return _one(op, [shape], out, axes=list(axes), keepdims=keepdims)
+
+
+def quantizable_models() -> dict[str, onnx.ModelProto]:
+    """Models with a float and an integer form, by name, which is a C identifier."""
+    return {
+        "sum_channels": _reduce("ReduceSum", [1], (1, 1, 7, 9)),
+        "sum_apart": _reduce("ReduceSum", [1, 3], (1, 7), 0),
+        "max_image": _reduce("ReduceMax", [2, 3], (1, 6), 0),
+        "min_rows": _reduce("ReduceMin", [2], (1, 6, 1, 9)),
+        "conv_transpose": _one(
+            "ConvTranspose", [IMAGE], (1, 5, 15, 19), {"w": _w(6, 5, 3, 3), "b": _w(5)}, strides=[2, 2]
+        ),
+        "conv_transpose_padded": _one(
+            "ConvTranspose", [IMAGE], (1, 9, 14, 10), {"w": _w(6, 9, 3, 2)}, strides=[2, 1], pads=[1, 0, 1, 0],
+            output_padding=[1, 0],
+        ),
+        "conv_transpose_dilated": _one(
+            "ConvTranspose", [IMAGE], (1, 2, 9, 27), {"w": _w(6, 2, 2, 3)}, strides=[1, 3], dilations=[2, 1],
+        ),
+        "conv_transpose_same": _one(
+            "ConvTranspose", [IMAGE], (1, 3, 14, 18), {"w": _w(6, 3, 3, 3)}, strides=[2, 2], auto_pad="SAME_UPPER"
+        ),
+        "conv_transpose_row": _one(
+            "ConvTranspose", [(1, 4, 11)], (1, 5, 24), {"w": _w(4, 5, 4), "b": _w(5)}, strides=[2], pads=[0, 0]
+        ),
+    }  # fmt: skip
+
+
+def float_models() -> dict[str, onnx.ModelProto]:
+    """Models with a float form only."""
+    found = {
+        f"{op.lower()}_{name}": _reduce(op, axes, out, keep)
+        for op in ("ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare")
+        for name, axes, out, keep in (("rows", [3], (1, 6, 7, 1), 1), ("planes", [1, 2], (1, 9), 0))
+    }
+    log_sum = [
+        helper.make_node("Sigmoid", ["x"], ["s"], name="s"),
+        helper.make_node("ReduceLogSum", ["s"], ["y"], name="y", axes=[2]),
+    ]
+    found |= {
+        "log_sum": models.make_model(log_sum, {"x": IMAGE}, {"y": (1, 6, 1, 9)}, {}),
+        "conv_transpose_grouped": _one(
+            "ConvTranspose", [IMAGE], (1, 8, 15, 19), {"w": _w(6, 4, 3, 3), "b": _w(8)}, strides=[2, 2], group=2
+        ),
+        "conv_transpose_volume": _one(
+            "ConvTranspose", [(2, 4, 3, 4, 5)], (2, 9, 5, 9, 5), {"w": _w(4, 9, 3, 3, 1)}, strides=[1, 2, 1]
+        ),
+        "conv_transpose_computed": _one("ConvTranspose", [(1, 4, 5, 5), (4, 3, 3, 3), (3,)], (1, 3, 7, 7)),
+    }
+    return found
