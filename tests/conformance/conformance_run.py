@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-
 from conformance_cases import Array, Case
+
 from microlith.compile.package import Package
 from microlith.compile.pipeline import compile_graph
 from microlith.core.errors import MicrolithError

@@ -9,18 +9,16 @@ from typing import Any
 
 from microlith.core.errors import InputError, UnsupportedError
 
-OLDEST_OPSET = 11
-
+_TYPES = ("FLOAT", "INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64", "BOOL")
 _DEFAULT_DOMAINS = ("", "ai.onnx")
-_OPSET_HINT = "Export it again with a newer opset, such as 17, or convert it with onnx.version_converter."
 
 
 def admit(proto: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Check and normalize a ModelProto in place, and return its opset.
 
     Afterwards: only the default domain; no subgraphs, functions or sequences; value names unique; nodes named and in
-    topological order; no initializer is also an input; every input has a type and a known shape with a batch of 1; no
-    documentation strings and no metadata but this project's.
+    topological order; no initializer is also an input; every input has a type and a known shape, with a
+    batch of 1 where the first dimension was left open; no documentation strings and no metadata but this project's.
 
     Args:
         proto: of an ONNX file.
@@ -49,13 +47,11 @@ def _opset(proto: Any) -> int:
     newest = onnx.defs.onnx_opset_version()
     if len(versions) != 1:
         raise InputError(f"the model imports the default operator set {len(versions)} times, expected once")
-    if versions[0] < OLDEST_OPSET:
-        raise UnsupportedError(
-            f"the model uses opset {versions[0]}, expected {OLDEST_OPSET} to {newest}", hint=_OPSET_HINT
-        )
+    if versions[0] < 1:
+        raise InputError(f"the model uses opset {versions[0]}, expected 1 to {newest}")
     if versions[0] > newest:
         raise UnsupportedError(
-            f"the model uses opset {versions[0]}, and the installed onnx knows {OLDEST_OPSET} to {newest}",
+            f"the model uses opset {versions[0]}, and the installed onnx knows 1 to {newest}",
             hint="Update the onnx package, or export the model with an older opset.",
         )
     return int(versions[0])
@@ -183,9 +179,9 @@ def _check_input_type(value: Any) -> None:
     number = value.type.tensor_type.elem_type
     names = onnx.TensorProto.DataType.DESCRIPTOR.values_by_number
     name = names[number].name if number in names else f"number {number}"
-    if name not in ("FLOAT", "UINT8", "INT8"):
+    if name not in _TYPES:
         raise UnsupportedError(
-            f"the input {value.name!r} has type {name}, expected FLOAT, UINT8 or INT8",
+            f"the input {value.name!r} has type {name}, expected one of {', '.join(_TYPES)}",
             hint="Export the model with a float32 input.",
         )
 
@@ -201,11 +197,6 @@ def _fix_shape(value: Any, given: tuple[int, ...] | None) -> None:
     dims = tensor.shape.dim
     if dims and not (dims[0].HasField("dim_value") and dims[0].dim_value > 0):
         dims[0].dim_value = 1
-    if dims and dims[0].dim_value != 1:
-        raise UnsupportedError(
-            f"the input {value.name!r} has a batch (first dimension) of {dims[0].dim_value}, expected 1",
-            hint="Export the model with a batch of 1 or a dynamic batch.",
-        )
     for index, dim in enumerate(dims):
         if not dim.HasField("dim_value") or dim.dim_value <= 0:
             what = repr(dim.dim_param) if dim.HasField("dim_param") else str(dim.dim_value or "not given")

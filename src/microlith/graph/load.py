@@ -11,10 +11,12 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError, UnsupportedError, VerificationError
 from microlith.graph.admission import admit
+from microlith.graph.functions import inline_functions
 from microlith.graph.inference import infer_types
 from microlith.graph.onnx_file import read_onnx
 from microlith.graph.opset import to_internal_opset
 from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
+from microlith.graph.passes.expand_functions import ExpandFunctions, expand_newer
 from microlith.graph.passes.fold_constants import FoldConstants, lift_constants
 from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.pipeline import run_passes
@@ -34,7 +36,14 @@ _TYPES = (
     ir.DataType.BOOL,
 )
 
-_INFINITE = (("Clip", 1), ("Clip", 2), ("Pad", 2))
+_WEIGHTED = frozenset(
+    (
+        *("BatchNormalization", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "GRU", "Gemm"),
+        *("GroupNormalization", "InstanceNormalization", "LSTM", "LayerNormalization", "MatMul", "Mul", "PRelu"),
+        *("RMSNormalization", "RNN", "QuantizeLinear", "DequantizeLinear"),
+    )
+)
+"""Operators whose constants are multiplied: infinity there is no bound or mask, but a training that diverged."""
 
 
 def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
@@ -53,14 +62,16 @@ def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = 
     """
     path = Path(path)
     proto = read_onnx(path)
+    inline_functions(proto)
     admit(proto, shapes or {})
     declared = {value.name: _declared(value) for value in proto.graph.output}
     _check_standard(proto, path)
     model = _deserialize(proto, path)
     lift_constants(model.graph)
     _check_finite(model)
+    expand_newer(model)
     to_internal_opset(model, infer_types(model))
-    run_passes(model, (InferShapes(), FoldConstants(), EliminateDeadNodes()))
+    run_passes(model, (InferShapes(), FoldConstants(), ExpandFunctions(), EliminateDeadNodes()))
     _check_finite(model)
     _check_types(model)
     _check_outputs(model, declared)
@@ -114,13 +125,12 @@ def _deserialize(proto: Any, path: Path) -> ir.Model:
 
 
 def _check_finite(model: ir.Model) -> None:
-    """Refuse NaN everywhere, and infinity but as a bound of Clip or a value of Pad."""
+    """Refuse NaN everywhere, and infinity among weights; elsewhere it is a bound, a mask or a fill value."""
     for name, value in model.graph.initializers.items():
         array = constant(value)
         if array is None or not np.issubdtype(array.dtype, np.floating) or np.isfinite(array).all():
             continue
-        bounds = all((use.node.op_type, use.idx) in _INFINITE for use in value.uses())
-        if np.isnan(array).any() or not bounds:
+        if np.isnan(array).any() or any(use.node.op_type in _WEIGHTED for use in value.uses()):
             kind = "NaN" if np.isnan(array).any() else "infinity"
             readers = ", ".join(describe(use.node) for use in value.uses())
             raise InputError(
