@@ -10,7 +10,9 @@ from microlith.kernels.convolution import CONVOLUTIONS
 from microlith.kernels.dsp import DSP
 from microlith.kernels.elementwise import ELEMENTWISE
 from microlith.kernels.headers import header_text, headers_needed
+from microlith.kernels.indexing import INDEXING
 from microlith.kernels.movement import MOVEMENT
+from microlith.kernels.plain import PLAIN
 from microlith.kernels.pooling import POOLING
 from microlith.kernels.products import PRODUCTS
 from microlith.kernels.reductions import REDUCTIONS
@@ -21,11 +23,13 @@ PORTABLE: tuple[Kernel, ...] = (
     *CONVOLUTIONS,
     *PRODUCTS,
     *ELEMENTWISE,
+    *PLAIN,
     *POOLING,
     *REDUCTIONS,
     *VOLUMES,
     *SOFTMAX,
     *MOVEMENT,
+    *INDEXING,
     *CONVERSIONS,
 )
 

@@ -116,6 +116,12 @@ ML_INLINE float ml_clamp_f32(float value, float low, float high)
     return value < high ? value : high;
 }
 
+/* For code that is written once for signed and unsigned types: a comparison by itself draws a warning in the latter. */
+ML_INLINE int ml_is_negative(int64_t value)
+{
+    return value < 0;
+}
+
 /* Place of row `row` in a buffer that holds `ring` rows; 0 where the buffer holds the whole tensor. */
 ML_INLINE int32_t ml_ring_row(int32_t row, int32_t ring)
 {
