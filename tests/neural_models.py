@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper
 
 import models
 
@@ -68,7 +68,18 @@ def quantizable_models() -> dict[str, onnx.ModelProto]:
         "conv_transpose_row": _one(
             "ConvTranspose", [(1, 4, 11)], (1, 5, 24), {"w": _w(4, 5, 4), "b": _w(5)}, strides=[2], pads=[0, 0]
         ),
+        "matmul_left": _left_matmul(),
+        "matmul_stack": _one("MatMul", [(1, 3, 4, 5)], (1, 3, 4, 2), {"w": _w(3, 5, 2)}),
+        "matmul_broadcast": _one("MatMul", [(2, 1, 3, 4), (1, 3, 4, 5)], (2, 3, 3, 5)),
+        "matmul_vector": _one("MatMul", [(5,), (5, 3)], (3,)),
+        "matmul_by_vector": _one("MatMul", [(2, 5)], (2,), {"w": _w(5)}),
+        "global_max_pool": _one("GlobalMaxPool", [IMAGE], (1, 6, 1, 1)),
     }  # fmt: skip
+
+
+def _left_matmul() -> onnx.ModelProto:
+    node = helper.make_node("MatMul", ["w", "x"], ["y"], name="y")
+    return models.make_model([node], {"x": (2, 5, 7)}, {"y": (2, 4, 7)}, {"w": _w(4, 5)})
 
 
 def float_models() -> dict[str, onnx.ModelProto]:
@@ -92,4 +103,56 @@ def float_models() -> dict[str, onnx.ModelProto]:
         ),
         "conv_transpose_computed": _one("ConvTranspose", [(1, 4, 5, 5), (4, 3, 3, 3), (3,)], (1, 3, 7, 7)),
     }
+    found |= _convolutions() | _pools()
     return found
+
+
+def _convolutions() -> dict[str, onnx.ModelProto]:
+    volume = (1, 4, 5, 6, 7)
+    return {
+        "conv_volume": _one(
+            "Conv", [volume], (1, 9, 3, 6, 3), {"w": _w(9, 4, 3, 3, 2), "b": _w(9)},
+            pads=[0, 1, 0, 0, 1, 0], strides=[1, 1, 2],
+        ),
+        "conv_volume_grouped": _one("Conv", [volume], (1, 6, 5, 2, 7), {"w": _w(6, 2, 1, 3, 1)}, group=2,
+                                    dilations=[1, 2, 1]),
+        "conv_computed": _one("Conv", [IMAGE, (5, 6, 3, 3), (5,)], (1, 5, 7, 9), pads=[1] * 4),
+        "conv_batch": _one("Conv", [(2, 4, 8)], (2, 9, 7), {"w": _w(9, 4, 2)}),
+    }  # fmt: skip
+
+
+def _pools() -> dict[str, onnx.ModelProto]:
+    volume = (2, 3, 5, 6, 7)
+    return {
+        "max_pool_volume": _one("MaxPool", [volume], (2, 3, 2, 3, 3), kernel_shape=[2, 3, 2], strides=[2, 2, 2],
+                                pads=[0, 1, 0, 0, 0, 0], dilations=[1, 1, 2]),
+        "max_pool_batch": _one("MaxPool", [(2, 3, 6, 5)], (2, 3, 5, 4), kernel_shape=[2, 2]),
+        "max_pool_indices": _indices((2, 3, 6, 5), (2, 3, 4, 3), kernel_shape=[2, 2], strides=[2, 2], pads=[1] * 4),
+        "max_pool_indices_columns": _indices((1, 3, 6, 5), (1, 3, 5, 4), kernel_shape=[2, 2], storage_order=1),
+        "average_pool_volume": _one("AveragePool", [volume], (2, 3, 3, 4, 6), kernel_shape=[2, 3, 2],
+                                    strides=[2, 2, 1], pads=[0, 1, 0, 1, 1, 0], ceil_mode=1),
+        "average_pool_ceil": _one("AveragePool", [IMAGE], (1, 6, 4, 5), kernel_shape=[3, 3], strides=[2, 2],
+                                  pads=[1, 1, 0, 0], ceil_mode=1, count_include_pad=1),
+        "average_pool_batch": _one("AveragePool", [(2, 3, 6)], (2, 3, 5), kernel_shape=[2]),
+        "lp_pool": _one("LpPool", [IMAGE], (1, 6, 4, 5), kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4, p=3),
+        "lp_pool_row": _one("LpPool", [(1, 3, 9)], (1, 3, 7), kernel_shape=[3]),
+        "global_lp_pool": _one("GlobalLpPool", [IMAGE], (1, 6, 1, 1)),
+        "global_lp_pool_cubic": _one("GlobalLpPool", [IMAGE], (1, 6, 1, 1), p=3),
+    }  # fmt: skip
+
+
+def _indices(shape: Shape, out: Shape, **attributes: object) -> onnx.ModelProto:
+    node = helper.make_node("MaxPool", ["x"], ["y", "i"], name="y", **attributes)
+    graph = helper.make_graph(
+        [node],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, out),
+            helper.make_tensor_value_info("i", TensorProto.INT64, out),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.checker.check_model(model, full_check=True)
+    return model

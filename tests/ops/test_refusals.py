@@ -39,7 +39,7 @@ IMAGE = (1, 4, 8, 8)
 WEIGHTS = (4, 4, 3, 3)
 STATISTICS = {i: np.ones(4, np.float32) for i in (1, 2, 3)}
 PARSES = [
-    (_node("Conv", (1, 4, 8, 8, 8), (4, 4, 3, 3, 3)), "3 spatial axes"),
+    (_node("Conv", (1, 4, 8, 8, 8, 8), (4, 4, 3, 3, 3, 3)), "4 spatial axes"),
     (_node("Conv", IMAGE, WEIGHTS, kernel_shape=[3, 2]), "kernel_shape"),
     (_node("Conv", IMAGE, WEIGHTS, group=3), "3 groups"),
     (_node("Conv", IMAGE, WEIGHTS, pads=[1, 1]), "pads"),

@@ -6,11 +6,14 @@ import numpy as np
 
 from microlith.compile.layout import channels_last, identity, physical_shape
 from microlith.compile.lower_linear import whole_windows
-from microlith.compile.lower_reduce import add_up
+from microlith.compile.lower_reduce import Reduced, add_up, reduce_with
+from microlith.compile.lower_volume import lower_pool_nd, pool_nd, triple, volume_of_image
 from microlith.compile.lowering import Lowering, shape_of, stored
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Operand, Unit
+from microlith.ops.pool_nd import PoolNdAttrs
 from microlith.program.attrs import Pool2d, ReduceMean, Softmax, Window
+from microlith.program.neural_attrs import PoolNd, Volume
 from microlith.quant.factors import average_pool_requant, softmax_requant
 from microlith.quant.lut import exp_table
 from microlith.quant.types import QParams
@@ -19,8 +22,15 @@ from microlith.quant.types import QParams
 def lower_max_pool(low: Lowering, unit: Unit) -> None:
     """MaxPool; a change of parameters comes after the maximum."""
     attrs = low.attrs(unit)
+    if isinstance(attrs, PoolNdAttrs):
+        lower_pool_nd(low, unit)
+        return
+    in_shape = shape_of(low.operand(unit, 0).value)
+    geometry = attrs.spatial.geometry(in_shape)
+    if unit.kind != "integer" and in_shape[0] != 1:
+        pool_nd(low, unit, PoolNd(volume_of_image(geometry), "max"))
+        return
     x = low.image(unit, 0)
-    geometry = attrs.spatial.geometry(shape_of(low.operand(unit, 0).value))
     window = Window(geometry.kernel, geometry.stride, geometry.dilation, whole_windows(geometry))
     shape = shape_of(unit.output.value)
     layout = channels_last(len(shape))
@@ -32,14 +42,21 @@ def lower_max_pool(low: Lowering, unit: Unit) -> None:
 def lower_average_pool(low: Lowering, unit: Unit) -> None:
     """AveragePool: ``reduce_mean`` where one window is the whole image, else ``average_pool2d``."""
     attrs = low.attrs(unit)
+    if isinstance(attrs, PoolNdAttrs):
+        lower_pool_nd(low, unit)
+        return
     operand = low.operand(unit, 0)
     geometry = attrs.spatial.geometry(shape_of(operand.value))
     if geometry.output == (1, 1) and geometry.kernel == geometry.size and not any(geometry.pad):
         _mean_over_image(low, unit)
         return
-    x = low.image(unit, 0)
     window = Window(geometry.kernel, geometry.stride, geometry.dilation, whole_windows(geometry))
     beyond = any(have > stated for have, stated in zip(window.pad, geometry.pad, strict=True))
+    if unit.kind != "integer" and (shape_of(operand.value)[0] != 1 or (beyond and attrs.count_include_pad)):
+        volume = volume_of_image(geometry)
+        pool_nd(low, unit, PoolNd(volume, "average", count_include_pad=attrs.count_include_pad))
+        return
+    x = low.image(unit, 0)
     if beyond and attrs.count_include_pad:
         raise UnsupportedError(
             "windows that reach beyond the padding and count it cannot be compiled", node=low.where(unit),
@@ -64,6 +81,28 @@ def lower_average_pool(low: Lowering, unit: Unit) -> None:
 def lower_global_average_pool(low: Lowering, unit: Unit) -> None:
     """GlobalAveragePool: a mean over all rows and columns."""
     _mean_over_image(low, unit)
+
+
+def lower_global_max_pool(low: Lowering, unit: Unit) -> None:
+    """GlobalMaxPool."""
+    reduce_with(low, unit, _over_image(low, unit), "max")
+
+
+def lower_global_lp_pool(low: Lowering, unit: Unit) -> None:
+    """GlobalLpPool: a norm, or for a p beyond 2 a window as large as the image."""
+    p = low.attrs(unit).p
+    if p in (1, 2):
+        reduce_with(low, unit, _over_image(low, unit), f"l{p}")
+        return
+    kernel = triple(shape_of(low.operand(unit, 0).value)[2:], 1)
+    ones = (1, 1, 1)
+    pool_nd(low, unit, PoolNd(Volume(kernel, ones, ones, (0, 0, 0)), "lp", p))
+
+
+def _over_image(low: Lowering, unit: Unit) -> Reduced:
+    shape = shape_of(low.operand(unit, 0).value)
+    layout = channels_last(len(shape))
+    return Reduced(low.read(unit, 0, layout), shape[0], int(np.prod(shape[2:], dtype=np.int64)), shape[1], layout)
 
 
 def _mean_over_image(low: Lowering, unit: Unit) -> None:

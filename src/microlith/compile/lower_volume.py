@@ -8,14 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from microlith.compile.layout import Layout, channels_last, identity
-from microlith.compile.lower_linear import linear_consts, linear_requantization, weights_of
+from microlith.compile.lower_linear import conv2d, linear_consts, linear_requantization, weights_of
 from microlith.compile.lowering import Array, Lowering, shape_of
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Unit
-from microlith.program.neural_attrs import ConvNd, Triple, Volume
+from microlith.ops.conv import ConvAttrs
+from microlith.ops.conv3d import Conv3dAttrs
+from microlith.ops.pool_nd import PoolNdAttrs
+from microlith.program.neural_attrs import ConvNd, PoolNd, Triple, Volume
 from microlith.program.types import ConstRef, View
 from microlith.quant.integer_linear import output_rows
 from microlith.quant.volumes import VolumeGeometry
+from microlith.quant.windows import Geometry
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +78,30 @@ def volume_of(geometry: VolumeGeometry) -> Volume:
     )
 
 
+def lower_conv(low: Lowering, unit: Unit) -> None:
+    """Conv: the kernels of images where they serve, else ``conv_nd``."""
+    attrs = low.attrs(unit)
+    shape = shape_of(low.operand(unit, 0).value)
+    computed = any(item is not None and low.constant(item) is None for item in unit.inputs[1:])
+    if isinstance(attrs, ConvAttrs) and (unit.kind == "integer" or not (computed or shape[0] != 1)):
+        conv2d(low, unit)
+        return
+    volume = (
+        volume_of(attrs.volume.geometry(shape))
+        if isinstance(attrs, Conv3dAttrs)
+        else volume_of_image(attrs.spatial.geometry(shape))
+    )
+    conv_nd(low, unit, volume, attrs.groups, transposed=False)
+
+
+def volume_of_image(geometry: Geometry) -> Volume:
+    """The windows over rows and columns in Program terms."""
+    before, after = geometry.pad[:2], geometry.pad[2:]
+    planes = (geometry.kernel, geometry.stride, geometry.dilation)
+    kernel, stride, dilation = (triple(values, 1) for values in planes)
+    return Volume(kernel, stride, dilation, triple(before, 0), triple(after, 0))
+
+
 def lower_conv_transpose(low: Lowering, unit: Unit) -> None:
     """ConvTranspose: of floats ``conv_nd``, of integers ``conv_transpose2d``."""
     attrs = low.attrs(unit)
@@ -129,3 +157,26 @@ def _integers(low: Lowering, unit: Unit, volume: Volume, groups: int, filters: i
         epilogue=low.epilogue(unit),
         requant=linear_requantization(low, unit),
     )
+
+
+def lower_pool_nd(low: Lowering, unit: Unit) -> None:
+    """Pools over three spatial axes, those with indices, and LpPool."""
+    attrs: PoolNdAttrs = low.attrs(unit)
+    if unit.kind == "integer":
+        raise UnsupportedError(f"this {unit.node.op_type} has no integer form", node=low.where(unit))
+    volume = volume_of(attrs.volume.geometry(shape_of(low.operand(unit, 0).value)))
+    pool_nd(low, unit, PoolNd(volume, attrs.function, attrs.p, attrs.count_include_pad, attrs.column_major))
+
+
+def pool_nd(low: Lowering, unit: Unit, attrs: PoolNd) -> None:
+    """A float ``pool_nd``, with indices where they are used."""
+    rank = len(shape_of(low.operand(unit, 0).value))
+    y = low.result(unit, channels_last(rank))
+    other = unit.others[0] if unit.others else None
+    indices = []
+    if other is not None:
+        view = low.builder.tensor(shape_of(other.value), "s64", None, other.value.name or "", channels_last(rank))
+        low.views[other.value] = view
+        indices.append(view)
+    x = low.read(unit, 0, channels_last(rank))
+    low.builder.call("pool_nd", attrs, [x], y, low.names(unit), epilogue=low.epilogue(unit), others=indices)

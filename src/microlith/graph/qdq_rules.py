@@ -62,6 +62,7 @@ RULES: Mapping[str, Rule] = {
     "Tanh": Rule("table", scale=1 / 128, signed=True),
     "Softmax": Rule("softmax", scale=1 / 256),
     "MaxPool": _MOVEMENT,
+    "GlobalMaxPool": _MOVEMENT,
     "Reshape": _MOVEMENT,
     "Flatten": _MOVEMENT,
     "Squeeze": _MOVEMENT,

@@ -237,14 +237,15 @@ def required_output(unit: Unit, mode: Requantization) -> Output | None:
 def _computation(
     unit: Unit, op: Op[Any], attrs: Any, output: Output | None
 ) -> Callable[[Sequence[Array | None]], tuple[Array, ...]]:
-    results = op.results
-    if any(item is not None for item in unit.others) and results is None:
+    several = any(item is not None for item in unit.others)
+    results = op.results if several else None
+    if several and results is None:
         raise UnsupportedError(f"{op.op_type} has one result only", node=where(unit.node))
     if output is not None:
         if op.quantized is None:
             raise UnsupportedError("the op has no integer form", node=where(unit.node), hint="Leave it in float.")
         qparams = tuple(None if item is None else item.qparams for item in unit.inputs)
-        return partial(_integers, op, attrs, qparams, output)
+        return partial(_integers, op, attrs, qparams, output, results)
     if unit.activation is None and results is not None:
         return partial(results, attrs)
     if unit.activation is None:
@@ -254,14 +255,19 @@ def _computation(
 
 
 def _integers(
-    op: Op[Any], attrs: Any, qparams: Sequence[QParams | None], output: Output, arrays: Sequence[Array | None]
+    op: Op[Any],
+    attrs: Any,
+    qparams: Sequence[QParams | None],
+    output: Output,
+    results: Callable[[Any, Sequence[Array | None]], tuple[Array, ...]] | None,
+    arrays: Sequence[Array | None],
 ) -> tuple[Array, ...]:
     assert op.quantized is not None, "checked when the step was made ready"
     operands = [
         None if array is None else QArray.itself(array) if q is None else QArray(array, q)  # type: ignore[arg-type]
         for array, q in zip(arrays, qparams, strict=True)
     ]
-    others = () if op.results is None else op.results(attrs, arrays)[1:]
+    others = () if results is None else results(attrs, arrays)[1:]
     return op.quantized(attrs, operands, output), *others
 
 
