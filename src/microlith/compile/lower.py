@@ -13,7 +13,20 @@ from microlith.compile.lower_elementwise import (
     lower_requantize,
     lower_unary,
 )
-from microlith.compile.lower_linear import lower_conv, lower_gemm, lower_matmul
+from microlith.compile.lower_indexing import (
+    lower_arg_extreme,
+    lower_cum_sum,
+    lower_gather,
+    lower_gather_elements,
+    lower_gather_nd,
+    lower_grid_sample,
+    lower_max_unpool,
+    lower_one_hot,
+    lower_reverse_sequence,
+    lower_scatter,
+    lower_top_k,
+)
+from microlith.compile.lower_linear import lower_gemm, lower_matmul
 from microlith.compile.lower_movement import (
     lower_concat,
     lower_pad,
@@ -24,11 +37,21 @@ from microlith.compile.lower_movement import (
 from microlith.compile.lower_pool import (
     lower_average_pool,
     lower_global_average_pool,
+    lower_global_lp_pool,
+    lower_global_max_pool,
     lower_max_pool,
     lower_softmax,
 )
 from microlith.compile.lower_reduce import lower_reduce, lower_reduce_mean, lower_reduce_sum
-from microlith.compile.lower_volume import lower_conv_transpose
+from microlith.compile.lower_remap import (
+    lower_center_crop_pad,
+    lower_depth_space,
+    lower_expand,
+    lower_resize,
+    lower_tile,
+    lower_trilu,
+)
+from microlith.compile.lower_volume import lower_conv, lower_conv_transpose, lower_pool_nd
 from microlith.compile.lowering import Lowering
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.graph.units import Unit, units
@@ -38,22 +61,37 @@ Handler = Callable[[Lowering, Unit], None]
 
 HANDLERS: Mapping[str, Handler] = {
     "Add": lower_binary,
+    "ArgMax": lower_arg_extreme,
+    "ArgMin": lower_arg_extreme,
     "AveragePool": lower_average_pool,
     "BatchNormalization": lower_batch_norm,
+    "CenterCropPad": lower_center_crop_pad,
     "Clip": lower_unary,
     "Concat": lower_concat,
     "Conv": lower_conv,
     "ConvTranspose": lower_conv_transpose,
+    "CumSum": lower_cum_sum,
+    "DepthToSpace": lower_depth_space,
     "DequantizeLinear": lower_border,
+    "Expand": lower_expand,
     "Flatten": lower_reshape,
+    "Gather": lower_gather,
+    "GatherElements": lower_gather_elements,
+    "GatherND": lower_gather_nd,
     "Gemm": lower_gemm,
     "GlobalAveragePool": lower_global_average_pool,
+    "GlobalLpPool": lower_global_lp_pool,
+    "GlobalMaxPool": lower_global_max_pool,
+    "GridSample": lower_grid_sample,
     "HardSigmoid": lower_unary,
     "HardSwish": lower_unary,
     "LeakyRelu": lower_unary,
+    "LpPool": lower_pool_nd,
     "MatMul": lower_matmul,
     "MaxPool": lower_max_pool,
+    "MaxUnpool": lower_max_unpool,
     "Mul": lower_binary,
+    "OneHot": lower_one_hot,
     "Pad": lower_pad,
     "ReduceL1": lower_reduce,
     "ReduceL2": lower_reduce,
@@ -67,13 +105,21 @@ HANDLERS: Mapping[str, Handler] = {
     "ReduceSumSquare": lower_reduce,
     "Relu": lower_unary,
     "Reshape": lower_reshape,
+    "Resize": lower_resize,
+    "ReverseSequence": lower_reverse_sequence,
+    "ScatterElements": lower_scatter,
+    "ScatterND": lower_scatter,
     "Sigmoid": lower_unary,
     "Slice": lower_slice,
     "Softmax": lower_softmax,
+    "SpaceToDepth": lower_depth_space,
     "Squeeze": lower_reshape,
     "Sub": lower_binary,
     "Tanh": lower_unary,
+    "Tile": lower_tile,
+    "TopK": lower_top_k,
     "Transpose": lower_transpose,
+    "Trilu": lower_trilu,
     "Unsqueeze": lower_reshape,
 }
 
@@ -85,9 +131,12 @@ _NOT_RAW = frozenset(
         "ConvTranspose",
         "Gemm",
         "GlobalAveragePool",
+        "GlobalLpPool",
+        "GlobalMaxPool",
         "HardSigmoid",
         "HardSwish",
         "LeakyRelu",
+        "LpPool",
         "MatMul",
         "MaxPool",
         "ReduceMean",

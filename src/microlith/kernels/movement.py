@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from microlith.kernels.arguments import literal, read, runtime, written
-from microlith.kernels.base import Argument, CallContext, Runtime
-from microlith.kernels.descriptor import BaseKernel, is_contiguous
+from microlith.kernels.base import Argument, CallContext, Packed, Pointer, Runtime
+from microlith.kernels.descriptor import BaseKernel, is_contiguous, plain
 from microlith.program.attrs import Copy, Fill
 from microlith.program.types import ITEM_BYTES, DType
 
@@ -39,6 +41,9 @@ class _Movement(BaseKernel):
 
     def view_refusal(self, ctx: CallContext) -> str:
         """Width of the elements; views may have gaps, the strides are attributes."""
+        for values in ctx.consts.values():
+            if values.dtype.itemsize != self.item_bytes:
+                return f"the data is {values.dtype}, the kernel moves elements of {self.item_bytes} bytes"
         for view in (*ctx.reads, *ctx.writes):
             if ITEM_BYTES[view.dtype] != self.item_bytes:
                 return f"{view.id} is {view.dtype}, the kernel moves elements of {self.item_bytes} bytes"
@@ -55,9 +60,15 @@ class CopyElements(_Movement):
         axes = len(merged_axes(copy_attrs(ctx)))
         return f"{axes} axes that do not merge, the kernel has {AXES}" if axes > AXES else ""
 
+    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+        """The data as the bits that are copied."""
+        return {role: bits(values) for role, values in ctx.consts.items()}
+
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``x_copy.h``; axes that are not needed are literals, so that their loops vanish."""
         attrs, ctype = copy_attrs(ctx), CTYPES[self.item_bytes]
+        constant = "data" in ctx.call.consts
+        source = Pointer("x", f"const {ctype} *", "const", "data") if constant else read("x", ctype)
         axes = merged_axes(attrs)
         unused = AXES - len(axes)
         padded = ((1, 0, 0),) * unused + axes
@@ -72,7 +83,7 @@ class CopyElements(_Movement):
 
         return (
             written("y", ctype),
-            read("x", ctype),
+            source,
             *column("n", 0),
             runtime("x_offset", attrs.read_offset),
             *column("xs", 1),
@@ -104,6 +115,11 @@ def copy_attrs(ctx: CallContext) -> Copy:
     """The typed attributes of the call."""
     assert isinstance(ctx.call.attrs, Copy)
     return ctx.call.attrs
+
+
+def bits(values: np.ndarray) -> Packed:
+    """Values of any type as unsigned integers of the same width, for kernels that look at no more."""
+    return plain(np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}"), "bits")
 
 
 def bit_pattern(value: float | int, dtype: str) -> int:
