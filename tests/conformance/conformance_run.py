@@ -18,7 +18,7 @@ from conformance_cases import Array, Case
 
 from microlith.compile.package import Package
 from microlith.compile.pipeline import compile_graph
-from microlith.core.errors import MicrolithError
+from microlith.core.errors import MicrolithError, ToolchainError
 from microlith.device.load import device
 from microlith.device.toolchain import find_toolchain
 from microlith.graph.load import load_model
@@ -75,10 +75,23 @@ def _run_batch(cases: Sequence[Case], directory: Path) -> dict[str, Outcome]:
             found[case.name] = made
         else:
             ready.append(made)
-    if ready:
+    return found | _build_and_run(ready, directory / "all")
+
+
+def _build_and_run(ready: Sequence[_Compiled], directory: Path) -> dict[str, Outcome]:
+    """Outcomes of cases in C; where the C compiler refuses them together, the halves are tried by themselves."""
+    if not ready:
+        return {}
+    directory.mkdir()
+    try:
         library = _build(ready, directory)
-        found |= _run(ready, library, directory)
-    return found
+    except ToolchainError as error:
+        if len(ready) == 1:
+            return {ready[0].case.name: Outcome(ready[0].case.name, "crashed", _line(error.what))}
+        half = len(ready) // 2
+        first = _build_and_run(ready[:half], directory / "0")
+        return first | _build_and_run(ready[half:], directory / "1")
+    return _run(ready, library, directory)
 
 
 # ---- from a case to C
@@ -141,7 +154,7 @@ def _build(ready: Sequence[_Compiled], directory: Path) -> Path:
 
 
 def _run(ready: Sequence[_Compiled], library: Path, directory: Path) -> dict[str, Outcome]:
-    """Run what is left in a process of its own until every case has an outcome: a case that ends it is left out next."""
+    """Run what is left in a process of its own until every case has an outcome; a case that ends it is left out next."""
     found: dict[str, Outcome] = {}
     left = list(ready)
     while left:

@@ -150,15 +150,6 @@ def test_an_operator_that_does_not_exist(load):
         load(unchecked([helper.make_node("Rellu", ["x"], ["y"])], {"x": [1, 2]}, {"y": [1, 2]}))
 
 
-def test_subgraphs(load):
-    branch = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["z"])], "branch", [], [helper.make_tensor_value_info("z", 1, [1, 2])]
-    )
-    node = helper.make_node("If", ["c"], ["y"], name="choose", then_branch=branch, else_branch=branch)
-    with pytest.raises(UnsupportedError, match=r"subgraphs.*'choose' \(If\)"):
-        load(unchecked([node], {"x": [1, 2]}, {"y": [1, 2]}, {"c": np.array(True)}))
-
-
 @pytest.mark.parametrize("kind", [np.nan, np.inf, -np.inf])
 def test_weights_that_are_not_finite(load, kind):
     proto = models.tiny_mlp()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from microlith.core.errors import InputError, UnsupportedError
+from microlith.graph.functions import all_nodes
 
 _TYPES = ("FLOAT", "INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64", "BOOL")
 _DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -16,7 +17,7 @@ _DEFAULT_DOMAINS = ("", "ai.onnx")
 def admit(proto: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Check and normalize a ModelProto in place, and return its opset.
 
-    Afterwards: only the default domain; no subgraphs, functions or sequences; value names unique; nodes named and in
+    Afterwards: only the default domain; no functions or sequences; value names unique; nodes named and in
     topological order; no initializer is also an input; every input has a type and a known shape, with a
     batch of 1 where the first dimension was left open; no documentation strings and no metadata but this project's.
 
@@ -60,15 +61,8 @@ def _opset(proto: Any) -> int:
 def _refuse_nodes(proto: Any, opset: int) -> None:
     import onnx
 
-    functions = {(function.domain, function.name) for function in proto.functions}
-    for node in proto.graph.node:
+    for node in all_nodes(proto.graph.node):
         where = f"{node.name!r} ({node.op_type})"
-        if (node.domain, node.op_type) in functions:
-            raise UnsupportedError(
-                "a call of a function that the model defines is not supported",
-                node=where,
-                hint="Export the model with its functions inlined (onnx.inliner.inline_local_functions).",
-            )
         if node.domain not in _DEFAULT_DOMAINS:
             raise UnsupportedError(
                 f"operator domain {node.domain!r} is not supported, expected the default domain",
@@ -78,12 +72,6 @@ def _refuse_nodes(proto: Any, opset: int) -> None:
         if not onnx.defs.has(node.op_type, opset, ""):
             raise UnsupportedError(f"opset {opset} has no operator {node.op_type!r}", node=where)
         for attribute in node.attribute:
-            if attribute.HasField("g") or attribute.graphs:
-                raise UnsupportedError(
-                    "an operator with subgraphs (If, Loop, Scan) is not supported",
-                    node=where,
-                    hint="Export the model with constant control flow, for instance by tracing it.",
-                )
             if attribute.ref_attr_name:
                 raise InputError(f"attribute {attribute.name!r} refers to a function, outside of one", node=where)
 
@@ -113,17 +101,46 @@ def _check_names(graph: Any) -> None:
             raise InputError(f"the graph output {name!r} is not produced by any node")
         if outputs.count(name) > 1:
             raise InputError(f"the graph output {name!r} is listed twice")
-    known = frozenset(made)
+    _check_reads(graph, frozenset(made))
+
+
+def _check_reads(graph: Any, known: frozenset[str]) -> None:
+    """Every name that is read is one of ``known``; subgraphs may read these and give no name a second time."""
     for node in graph.node:
         for name in node.input:
             if name and name not in known:
                 raise InputError(f"{name!r} is read but never produced", node=f"{node.name!r} ({node.op_type})")
+        for inner in _subgraphs(node):
+            made = [value.name for value in inner.input] + [tensor.name for tensor in inner.initializer]
+            made += [name for item in inner.node for name in item.output if name]
+            repeated = [name for name, count in Counter(made).items() if count > 1 or name in known]
+            if repeated:
+                raise InputError(
+                    f"the name {repeated[0]!r} is given to more than one value, expected unique names",
+                    node=f"{node.name!r} ({node.op_type})",
+                )
+            _check_reads(inner, known | frozenset(made))
+
+
+def _subgraphs(node: Any) -> list[Any]:
+    return [
+        graph
+        for attribute in node.attribute
+        for graph in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs)
+    ]
+
+
+def _reads(node: Any) -> set[str]:
+    """Names that a node reads, those that only its subgraphs read included."""
+    return {name for item in all_nodes([node]) for name in item.input} | {
+        value.name for item in all_nodes([node]) for graph in _subgraphs(item) for value in graph.output
+    }
 
 
 def _sort(graph: Any) -> None:
     """Order nodes topologically; of those that are ready, the one that stood first comes first."""
     producer = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
-    waiting = [{producer[name] for name in node.input if name in producer} for node in graph.node]
+    waiting = [{producer[name] for name in _reads(node) if name in producer} for node in graph.node]
     readers: dict[int, list[int]] = {}
     for index, needs in enumerate(waiting):
         for need in needs:
@@ -237,10 +254,12 @@ def _strip(proto: Any, opset: int) -> None:
         proto.metadata_props.add(key=key, value=value)
     proto.opset_import.add(domain="", version=opset)
     graph = proto.graph
-    _clear(graph, "value_info", "doc_string", "metadata_props", "quantization_annotation")
-    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+    nodes = list(all_nodes(graph.node))
+    for item in (graph, *(inner for node in nodes for inner in _subgraphs(node))):
+        _clear(item, "value_info", "doc_string", "metadata_props", "quantization_annotation")
+    for item in (*nodes, *graph.input, *graph.output, *graph.initializer):
         _clear(item, "doc_string", "metadata_props", "device_configurations")
-    for node in graph.node:
+    for node in nodes:
         node.domain = ""
         for attribute in node.attribute:
             _clear(attribute, "doc_string")

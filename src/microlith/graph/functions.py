@@ -26,7 +26,7 @@ def inline_functions(proto: Any) -> None:
     if len(functions) != len(proto.functions):
         raise InputError("a function is defined twice in the model")
     sizes = _sizes(functions)
-    total = sum(sizes.get((node.domain, node.op_type), 1) for node in _nodes(proto.graph.node))
+    total = sum(sizes.get((node.domain, node.op_type), 1) for node in all_nodes(proto.graph.node))
     if total > MAX_NODES:
         raise UnsupportedError(
             f"the functions of the model come to {total} nodes, and at most {MAX_NODES} are taken",
@@ -40,7 +40,7 @@ def inline_functions(proto: Any) -> None:
         raise UnsupportedError(
             f"the functions of the model cannot be inlined: {' '.join(str(error).split())}"
         ) from error
-    left = [node for node in _nodes(inlined.graph.node) if (node.domain, node.op_type) in functions]
+    left = [node for node in all_nodes(inlined.graph.node) if (node.domain, node.op_type) in functions]
     if left:
         raise UnsupportedError(
             "a call of a function that the model defines cannot be inlined",
@@ -51,7 +51,7 @@ def inline_functions(proto: Any) -> None:
     del proto.functions[:]
 
 
-def _nodes(nodes: Any) -> Iterator[Any]:
+def all_nodes(nodes: Any) -> Iterator[Any]:
     """Nodes and, depth first, those of their subgraphs."""
     waiting = list(nodes)
     while waiting:
@@ -66,7 +66,7 @@ def _nodes(nodes: Any) -> Iterator[Any]:
 def _sizes(functions: Mapping[_Id, Any]) -> dict[_Id, int]:
     """How many nodes each function comes to when the calls within it are written out."""
     calls = {
-        key: [(node.domain, node.op_type) for node in _nodes(function.node)] for key, function in functions.items()
+        key: [(node.domain, node.op_type) for node in all_nodes(function.node)] for key, function in functions.items()
     }
     sizes: dict[_Id, int] = {}
     while len(sizes) < len(functions):

@@ -15,11 +15,15 @@ from microlith.graph.functions import inline_functions
 from microlith.graph.inference import infer_types
 from microlith.graph.onnx_file import read_onnx
 from microlith.graph.opset import to_internal_opset
+from microlith.graph.pass_base import Pass
 from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
 from microlith.graph.passes.expand_functions import ExpandFunctions, expand_newer
 from microlith.graph.passes.fold_constants import FoldConstants, lift_constants
 from microlith.graph.passes.infer_shapes import InferShapes
+from microlith.graph.passes.inline_constant_if import InlineConstantIf
+from microlith.graph.passes.unroll_loops import UnrollLoops
 from microlith.graph.pipeline import run_passes
+from microlith.graph.subgraphs import has_subgraph
 from microlith.graph.values import constant, describe, known_shape
 from microlith.graph.verifier import verify
 
@@ -44,6 +48,17 @@ _WEIGHTED = frozenset(
     )
 )
 """Operators whose constants are multiplied: infinity there is no bound or mask, but a training that diverged."""
+
+
+SIMPLIFY: tuple[Pass, ...] = (
+    ExpandFunctions(),
+    InferShapes(),
+    FoldConstants(),
+    InlineConstantIf(),
+    UnrollLoops(),
+    EliminateDeadNodes(),
+)
+"""What a model goes through before it is checked: afterwards shapes are known, and nothing is decided at run time."""
 
 
 def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
@@ -71,7 +86,8 @@ def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = 
     _check_finite(model)
     expand_newer(model)
     to_internal_opset(model, infer_types(model))
-    run_passes(model, (InferShapes(), FoldConstants(), ExpandFunctions(), EliminateDeadNodes()))
+    run_passes(model, SIMPLIFY)
+    _refuse_control_flow(model)
     _check_finite(model)
     _check_types(model)
     _check_outputs(model, declared)
@@ -80,6 +96,17 @@ def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = 
     except VerificationError as error:
         raise InputError(error.what, node=error.node) from error
     return model
+
+
+def _refuse_control_flow(model: ir.Model) -> None:
+    """Refuse what is still decided at run time."""
+    node = next((node for node in model.graph if has_subgraph(node)), None)
+    if node is not None:
+        raise UnsupportedError(
+            f"an {node.op_type} that depends on computed values, or runs too often to be written out, is not supported",
+            node=describe(node),
+            hint="Export the model with constant control flow, for instance by tracing it.",
+        )
 
 
 def check_supported(model: ir.Model, supported: Collection[str]) -> None:

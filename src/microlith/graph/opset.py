@@ -47,7 +47,7 @@ SAME_FORM = (
     *("LpNormalization", "LpPool", "MatMul", "Max", "MaxPool", "MaxUnpool", "Mean", "MeanVarianceNormalization"),
     *("Min", "Mish", "Mod", "Mul", "Neg", "NegativeLogLikelihoodLoss", "NonMaxSuppression", "NonZero", "Not"),
     *("OneHot", "Or", "PRelu", "Pad", "Pow", "QLinearMatMul", "QuantizeLinear", "RNN", "Range", "Reciprocal"),
-    *("Relu", "Reshape", "Resize", "ReverseSequence", "Round", "ScatterElements", "ScatterND", "Selu", "Shape"),
+    *("Relu", "Reshape", "Resize", "ReverseSequence", "Round", "Scan", "ScatterElements", "ScatterND", "Selu", "Shape"),
     *("Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Size", "Slice", "SoftmaxCrossEntropyLoss", "Softplus"),
     *("Softsign", "SpaceToDepth", "Sqrt", "Sub", "Sum", "Tan", "Tanh", "ThresholdedRelu", "Tile", "TopK"),
     *("Transpose", "Trilu", "Unique", "Where", "Xor"),
@@ -75,7 +75,7 @@ def to_internal_opset(model: ir.Model, types: Types) -> None:
         InputError: a node is malformed.
     """
     version = model.graph.opset_imports[""]
-    for node in list(model.graph):
+    for node in list(model.graph.all_nodes()):
         convert_node(node, version if node.version is None else node.version, types)
     model.graph.opset_imports.clear()
     model.graph.opset_imports[""] = OPSET

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
 
 from microlith.core.errors import UnsupportedError
+from microlith.graph.functions import all_nodes
 from microlith.graph.inference import TypeInfo, infer_types
 from microlith.graph.opset import OPSET, convert_node
 from microlith.graph.pass_base import PassResult, Property, tolerance
-from microlith.graph.values import constant, unique_name
+from microlith.graph.subgraphs import inline, replace_outputs
+from microlith.graph.values import constant
 from microlith.ops import OPS
 
 _MAX_ROUNDS = 16
@@ -41,8 +43,11 @@ class ExpandFunctions:
             waiting = [node for node in model.graph if _is_waiting(node)]
             if not waiting:
                 break
-            types = infer_types(model)
-            replaced = sum(expand(node, OPSET, types) for node in waiting)
+            # Bodies that depend on nothing go first: ONNX infers nothing through some of them.
+            replaced = sum(expand(node, OPSET, None) for node in waiting)
+            if not replaced:
+                types = infer_types(model)
+                replaced = sum(expand(node, OPSET, types) for node in waiting)
             changes += replaced
             if not replaced:
                 break
@@ -50,7 +55,7 @@ class ExpandFunctions:
 
 
 def expand_newer(model: ir.Model) -> int:
-    """Write out the ops that :data:`OPSET` does not have yet, and return their number; the model is of its own opset."""
+    """Write out the ops that :data:`OPSET` does not have yet, and return their number; the model has its own opset."""
     import onnx
 
     version = model.graph.opset_imports[""]
@@ -60,35 +65,42 @@ def expand_newer(model: ir.Model) -> int:
 
 
 def _is_waiting(node: ir.Node) -> bool:
-    if node.op_type in OPS or node.op_type in FOLDED or node.domain:
+    if node.op_type in FOLDED or node.domain:
+        return False
+    if node.op_type in OPS and not OPS[node.op_type].written_out(node):
         return False
     # What depends on constants alone is folded as one op.
     return any(constant(value) is None for value in node.inputs if value is not None)
 
 
-def expand(node: ir.Node, version: int, types: Mapping[str, TypeInfo], *, convert: bool = True) -> bool:
+def expand(node: ir.Node, version: int, types: Mapping[str, TypeInfo] | None, *, convert: bool = True) -> bool:
     """Put the body of the function that defines a node in its place; False where there is none that can be used.
 
     Args:
         node: of a graph in the opset ``version``.
         version: the body is the newest up to it.
-        types: of the inputs, by name; what the body is can depend on them.
+        types: of the inputs, by name, for bodies that depend on them; None to leave these alone.
         convert: bring the body to :data:`OPSET`; otherwise its nodes state the opset that they are written in.
     """
     body = _body(node, version, types)
     if body is None or any(item.domain not in ("", "ai.onnx") for item in body.opset_import):
         return False
-    if any(attribute.HasField("g") or attribute.graphs for item in body.node for attribute in item.attribute):
-        return False  # it stays a call, and is refused under its own name
-    written = next((item.version for item in body.opset_import), version)
-    for item in _insert(node, body, version):
+    graph, written = node.graph, next((item.version for item in body.opset_import), version)
+    assert graph is not None
+    used = [body.output[index] for index, value in enumerate(node.outputs) if value.name]
+    content = _as_graph(node, body, version, used)
+    for item in content.all_nodes():
         item.version = written
-        if convert:
-            convert_node(item, written, types)
+    results = inline(node, content, [value for value in node.inputs if value is not None], f"_{node.name}")
+    places = iter(results)
+    replace_outputs(node, [next(places) if value.name else None for value in node.outputs])
+    if convert:
+        for item in [item for item in graph.all_nodes() if item.version is not None]:
+            convert_node(item, written, types or {})
     return True
 
 
-def _body(node: ir.Node, version: int, types: Mapping[str, TypeInfo]) -> Any:
+def _body(node: ir.Node, version: int, types: Mapping[str, TypeInfo] | None) -> Any:
     import onnx
 
     try:
@@ -99,7 +111,7 @@ def _body(node: ir.Node, version: int, types: Mapping[str, TypeInfo]) -> Any:
     if plain:
         return onnx.FunctionProto.FromString(schema.get_function_with_opset_version(max(plain)))
     built = [item for item in schema.context_dependent_function_opset_versions if item <= version]
-    if not built:
+    if not built or types is None:
         return None
     kinds = [_type_proto(value, types).SerializeToString() for value in node.inputs]
     data = ir.serde.serialize_node(node).SerializeToString()
@@ -121,68 +133,58 @@ def _type_proto(value: ir.Value | None, types: Mapping[str, TypeInfo]) -> Any:
     return onnx.helper.make_tensor_type_proto(int(dtype), sizes)
 
 
-def _insert(node: ir.Node, body: Any, version: int) -> list[ir.Node]:
-    """The nodes of the body in front of ``node``, which is removed; its outputs keep their names."""
-    graph = node.graph
-    assert graph is not None
-    values: dict[str, ir.Value | None] = {"": None}
-    for index, name in enumerate(body.input):
-        values[name] = node.inputs[index] if index < len(node.inputs) else None
-    results = {name: node.outputs[i] for i, name in enumerate(body.output) if i < len(node.outputs)}
-    inserted = []
-    for number, item in enumerate(body.node):
-        outputs = []
-        for name in item.output:
-            base = f"{node.outputs[0].name}_{name}" if name else ""
-            made = ir.Value(name=unique_name(graph, base) if name else "")
-            values[name] = None if not name else made
-            outputs.append(made)
-        attributes = _attributes(item, node, body, version)
-        inputs = [values[name] for name in item.input]
-        new = ir.Node("", item.op_type, inputs, attributes=attributes, outputs=outputs, name=f"{node.name}/{number}")
-        graph.insert_before(node, new)
-        inserted.append(new)
-    for name, old in results.items():
-        if old.name:
-            _take_over(node, old, values.get(name), inserted)
-    graph.remove(node, safe=True)
-    return inserted
+def _as_graph(node: ir.Node, body: Any, version: int, outputs: Sequence[str]) -> ir.Graph:
+    """The body as a graph of the inputs that are there, with the attributes of the call in place.
 
-
-def _take_over(node: ir.Node, old: ir.Value, new: ir.Value | None, inserted: list[ir.Node]) -> None:
-    """Let the readers of an output read what the body computes; it takes the name over."""
-    graph = node.graph
-    assert graph is not None
-    if new is None:
-        raise UnsupportedError(f"{old.name!r} is not computed without an input that is absent", node=node.name)
-    if new.producer() is None or new.producer() not in inserted:
-        given, new = new, ir.Value(name=unique_name(graph, f"{old.name}_same"))
-        same = ir.Node("", "Identity", [given], outputs=[new], name=f"{node.name}/{old.name}")
-        graph.insert_before(node, same)
-        inserted.append(same)
-    name, old.name = old.name, None
-    old.replace_all_uses_with(new, replace_graph_outputs=True)
-    new.name, new.type, new.shape = name, old.type, old.shape
-
-
-def _attributes(item: Any, node: ir.Node, body: Any, version: int) -> list[ir.Attr]:
-    """The attributes of a node of the body; those that refer to the call take its value, or the default, or go."""
+    Raises:
+        UnsupportedError: an output that is used is not computed without an input that is absent.
+    """
     import onnx
 
-    schema = onnx.defs.get_schema(node.op_type, version, "")
-    defaults = {attribute.name: attribute for attribute in body.attribute_proto}
-    for name, attribute in schema.attributes.items():
-        if attribute.default_value.name:
-            defaults.setdefault(name, attribute.default_value)
-    found = []
-    for attribute in item.attribute:
-        source = attribute.ref_attr_name
-        if not source:
-            found.append(ir.serde.deserialize_attribute(attribute))
-        elif source in node.attributes:
-            given = node.attributes[source]
-            found.append(ir.Attr(attribute.name, given.type, given.value))
-        elif source in defaults:
-            given = ir.serde.deserialize_attribute(defaults[source])
-            found.append(ir.Attr(attribute.name, given.type, given.value))
-    return found
+    present = [name for name, value in zip(body.input, node.inputs, strict=False) if value is not None]
+    absent = set(body.input) - set(present)
+    made = {name for item in body.node for name in item.output} | set(present)
+    for name in outputs:
+        if name not in made:
+            raise UnsupportedError(
+                f"its output {name!r} is not computed without an input that is absent", node=node.name
+            )
+    graph = onnx.GraphProto(name=node.op_type)
+    graph.input.extend(onnx.ValueInfoProto(name=name) for name in present)
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    graph.node.extend(body.node)
+    values = _values(node, body, version)
+    for item in all_nodes(graph.node):
+        kept = [_resolved(attribute, values) for attribute in item.attribute]
+        del item.attribute[:]
+        item.attribute.extend(attribute for attribute in kept if attribute is not None)
+        names = ["" if name in absent else name for name in item.input]
+        del item.input[:]
+        item.input.extend(names)
+    return ir.serde.deserialize_graph(graph)
+
+
+def _values(node: ir.Node, body: Any, version: int) -> dict[str, Any]:
+    """What the attributes of a call are: given, or the default of the function or of the op."""
+    import onnx
+
+    values = {
+        name: attribute.default_value
+        for name, attribute in onnx.defs.get_schema(node.op_type, version, "").attributes.items()
+        if attribute.default_value.name
+    }
+    values |= {attribute.name: attribute for attribute in body.attribute_proto}
+    return values | {name: ir.serde.serialize_attribute(attribute) for name, attribute in node.attributes.items()}
+
+
+def _resolved(attribute: Any, values: Mapping[str, Any]) -> Any:
+    """An attribute of a node of the body; one that refers to the call takes its value, or goes where it has none."""
+    if not attribute.ref_attr_name:
+        return attribute
+    given = values.get(attribute.ref_attr_name)
+    if given is None:
+        return None
+    copy = type(attribute)()
+    copy.CopyFrom(given)
+    copy.name = attribute.name
+    return copy
