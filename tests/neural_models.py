@@ -73,6 +73,13 @@ def quantizable_models() -> dict[str, onnx.ModelProto]:
         "matmul_broadcast": _one("MatMul", [(2, 1, 3, 4), (1, 3, 4, 5)], (2, 3, 3, 5)),
         "matmul_vector": _one("MatMul", [(5,), (5, 3)], (3,)),
         "matmul_by_vector": _one("MatMul", [(2, 5)], (2,), {"w": _w(5)}),
+        "gemm_factors": _one(
+            "Gemm", [(3, 4)], (3, 5), {"w": _w(5, 4), "b": _w(1, 5)}, transB=1, alpha=0.5, beta=-2.0
+        ),
+        "gemm_transposed": _one("Gemm", [(4, 3)], (3, 5), {"w": _w(4, 5)}, transA=1),
+        "gemm_column": _one("Gemm", [(3, 4)], (3, 5), {"w": _w(4, 5), "c": _w(3, 1)}, beta=0.5),
+        "gemm_computed": _one("Gemm", [(4, 3), (5, 4), (3, 5)], (3, 5), transA=1, transB=1, alpha=0.25, beta=0.75),
+        "gemm_product": _one("Gemm", [(3, 4), (4, 5)], (3, 5), alpha=2.0),
         "global_max_pool": _one("GlobalMaxPool", [IMAGE], (1, 6, 1, 1)),
     }  # fmt: skip
 

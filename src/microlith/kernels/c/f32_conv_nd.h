@@ -40,8 +40,8 @@ ML_INLINE void f32_conv_nd__portable(float *ML_RESTRICT y, const float *ML_RESTR
     int32_t dilation_d, int32_t dilation_h, int32_t dilation_w, int32_t pad_d, int32_t pad_h, int32_t pad_w,
     int32_t transposed, int32_t clamped, float low, float high)
 {
-    const ml_axis axes[3] = {{in_d, kernel_d, stride_d, dilation_d, pad_d}, {in_h, kernel_h, stride_h, dilation_h, pad_h},
-        {in_w, kernel_w, stride_w, dilation_w, pad_w}};
+    const ml_axis axes[3] = {{in_d, kernel_d, stride_d, dilation_d, pad_d},
+        {in_h, kernel_h, stride_h, dilation_h, pad_h}, {in_w, kernel_w, stride_w, dilation_w, pad_w}};
     const int32_t depth = channels / groups;
     const int32_t filters = out_channels / groups;
     const int32_t rows = transposed ? channels : depth;

@@ -60,8 +60,8 @@ ML_INLINE void f32_pool_nd__portable(float *ML_RESTRICT y, int64_t *ML_RESTRICT 
     int32_t pad_d, int32_t pad_h, int32_t pad_w, int32_t after_d, int32_t after_h, int32_t after_w,
     int32_t count_include_pad, int32_t column_major, int32_t clamped, float low, float high)
 {
-    const ml_axis axes[3] = {{in_d, kernel_d, stride_d, dilation_d, pad_d}, {in_h, kernel_h, stride_h, dilation_h, pad_h},
-        {in_w, kernel_w, stride_w, dilation_w, pad_w}};
+    const ml_axis axes[3] = {{in_d, kernel_d, stride_d, dilation_d, pad_d},
+        {in_h, kernel_h, stride_h, dilation_h, pad_h}, {in_w, kernel_w, stride_w, dilation_w, pad_w}};
     const int32_t volume = in_d * in_h * in_w;
     for (int32_t n = 0; n < batch; ++n, x += volume * channels) {
         for (int32_t at = 0; at < out_d * out_h * out_w; ++at, y += channels) {
