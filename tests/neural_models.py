@@ -28,6 +28,7 @@ def _one(
     shapes: Sequence[Shape],
     out: Shape,
     weights: Mapping[str, np.ndarray] | None = None,
+    opset: int = 17,
     **attributes: object,
 ) -> onnx.ModelProto:
     """One node on inputs ``x0``, ``x1`` ... and then on the weights; a weight named ``-`` is an absent input."""
@@ -36,7 +37,7 @@ def _one(
     names = [*inputs, *("" if name.startswith("-") else name for name in weights)]
     node = helper.make_node(op, names, ["y"], name="y", **attributes)
     kept = {name: values for name, values in weights.items() if not name.startswith("-")}
-    return models.make_model([node], inputs, {"y": out}, kept)
+    return models.make_model([node], inputs, {"y": out}, kept, opset=opset)
 
 
 def _reduce(op: str, axes: Sequence[int], out: Shape, keepdims: int = 1, shape: Shape = IMAGE) -> onnx.ModelProto:
@@ -110,7 +111,7 @@ def float_models() -> dict[str, onnx.ModelProto]:
         ),
         "conv_transpose_computed": _one("ConvTranspose", [(1, 4, 5, 5), (4, 3, 3, 3), (3,)], (1, 3, 7, 7)),
     }
-    found |= _convolutions() | _pools()
+    found |= _convolutions() | _pools() | _normalizations()
     return found
 
 
@@ -146,6 +147,34 @@ def _pools() -> dict[str, onnx.ModelProto]:
         "global_lp_pool": _one("GlobalLpPool", [IMAGE], (1, 6, 1, 1)),
         "global_lp_pool_cubic": _one("GlobalLpPool", [IMAGE], (1, 6, 1, 1), p=3),
     }  # fmt: skip
+
+
+def _normalizations() -> dict[str, onnx.ModelProto]:
+    rows = (2, 5, 8)
+    return {
+        "layer_norm": _one("LayerNormalization", [rows], rows, {"s": _w(8), "b": _w(8)}, epsilon=1e-3),
+        "layer_norm_axes": _one("LayerNormalization", [rows], rows, {"s": _w(5, 8)}, axis=1),
+        "layer_norm_computed": _one("LayerNormalization", [rows, (8,), (8,)], rows),
+        "layer_norm_statistics": _layer_norm_statistics(),
+        "rms_norm": _one("RMSNormalization", [rows], rows, {"s": _w(8)}, opset=23),
+        "instance_norm": _one("InstanceNormalization", [IMAGE], IMAGE, {"s": _w(6), "b": _w(6)}),
+        "instance_norm_row": _one("InstanceNormalization", [(2, 3, 9), (3,), (3,)], (2, 3, 9)),
+        "group_norm": _one("GroupNormalization", [IMAGE], IMAGE, {"s": _w(6), "b": _w(6)}, opset=21, num_groups=2),
+        "lp_norm": _one("LpNormalization", [IMAGE], IMAGE, axis=1),
+        "lp_norm_sum": _one("LpNormalization", [rows], rows, p=1),
+        "mean_variance_norm": _one("MeanVarianceNormalization", [(2, 3, 4, 5)], (2, 3, 4, 5), axes=[0, 2, 3]),
+        "mean_variance_norm_axes": _one("MeanVarianceNormalization", [IMAGE], IMAGE, axes=[1, 3]),
+        "lrn": _one("LRN", [IMAGE], IMAGE, size=5, alpha=0.5, beta=0.6, bias=1.5),
+        "log_softmax": _one("LogSoftmax", [rows], rows),
+        "log_softmax_channels": _one("LogSoftmax", [IMAGE], IMAGE, axis=1),
+        "hardmax": _one("Hardmax", [rows], rows, axis=1),
+    }
+
+
+def _layer_norm_statistics() -> onnx.ModelProto:
+    node = helper.make_node("LayerNormalization", ["x", "s"], ["y", "m", "i"], name="y", axis=1)
+    outputs = {"y": (2, 5, 8), "m": (2, 1, 1), "i": (2, 1, 1)}
+    return models.make_model([node], {"x": (2, 5, 8)}, outputs, {"s": _w(5, 8)})
 
 
 def _indices(shape: Shape, out: Shape, **attributes: object) -> onnx.ModelProto:

@@ -114,8 +114,11 @@ def _mean_over_image(low: Lowering, unit: Unit) -> None:
     add_up(low, unit, x, ReduceMean(shape[0], count, shape[1]), out_layout, count)
 
 
+_SOFTMAX = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Hardmax": "hardmax"}
+
+
 def lower_softmax(low: Lowering, unit: Unit) -> None:
-    """Softmax along one axis of the layout that the operand has, or over all axes from one on."""
+    """Softmax, LogSoftmax and Hardmax along an axis of the layout that the operand has, or over all from one on."""
     operand = low.operand(unit, 0)
     shape = shape_of(operand.value)
     seen, axis = low.attrs(unit).view(shape)
@@ -131,7 +134,10 @@ def lower_softmax(low: Lowering, unit: Unit) -> None:
         consts["table"] = low.builder.const("table", exp_table(stored(_qparams(operand))))
     attrs = Softmax(outer, physical[place], inner)
     epilogue = low.epilogue(unit)
-    low.builder.call("softmax", attrs, [x], y, low.names(unit), consts=consts, epilogue=epilogue, requant=requant)
+    op = _SOFTMAX[unit.node.op_type]
+    if unit.kind == "integer" and op != "softmax":
+        raise UnsupportedError(f"{unit.node.op_type} has no integer form", node=low.where(unit))
+    low.builder.call(op, attrs, [x], y, low.names(unit), consts=consts, epilogue=epilogue, requant=requant)
 
 
 def _qparams(operand: Operand) -> QParams:

@@ -12,6 +12,9 @@ from microlith.core.errors import InputError
 _PROPAGATED_BYTES = 8192
 """Constants up to this size take part in inference by value (shapes, axes, pads); larger ones by type only."""
 
+_SHAPED_LIKE_INPUT = frozenset({"GroupNormalization"})
+"""Ops whose definitions in ONNX do not say that their result has the type and shape of their first input."""
+
 
 @dataclass(frozen=True)
 class TypeInfo:
@@ -32,16 +35,40 @@ def infer_types(model: ir.Model) -> dict[str, TypeInfo]:
     Raises:
         InputError: the operators contradict each other, such as a Conv on the wrong number of channels.
     """
+    proto = _skeleton(model)
+    found = _infer(proto)
+    while _supply(proto, found):
+        found = _infer(proto)
+    return found
+
+
+def _infer(proto: Any) -> dict[str, TypeInfo]:
     import onnx
     import onnx.shape_inference
 
-    proto = _skeleton(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise InputError(f"the types and shapes of the model do not fit together: {_one_line(error)}") from error
-    values = (*inferred.graph.value_info, *inferred.graph.output)
+    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
     return {value.name: info for value in values if (info := _type_info(value.type)) is not None}
+
+
+def _supply(proto: Any, found: dict[str, TypeInfo]) -> bool:
+    """State the results of ops whose definitions do not; whether there was a new one."""
+    import onnx
+
+    stated = {value.name for value in proto.graph.value_info}
+    new = False
+    for node in proto.graph.node:
+        if node.op_type not in _SHAPED_LIKE_INPUT or node.output[0] in stated or node.input[0] not in found:
+            continue
+        source = found[node.input[0]]
+        if source.static and (node.output[0] not in found or not found[node.output[0]].static):
+            info = onnx.helper.make_tensor_value_info(node.output[0], int(source.dtype), source.shape)
+            proto.graph.value_info.append(info)
+            new = True
+    return new
 
 
 def _skeleton(model: ir.Model) -> Any:
@@ -65,7 +92,23 @@ def _skeleton(model: ir.Model) -> Any:
         proto.graph.node.append(ir.serde.serialize_node(node))
     for value in model.graph.outputs:
         proto.graph.output.add(name=value.name)
+    for node in model.graph:
+        _state_unpooled(node, proto)
     return proto
+
+
+def _state_unpooled(node: ir.Node, proto: Any) -> None:
+    """The shape of a MaxUnpool whose third input gives it, which ONNX does not infer."""
+    import onnx
+
+    given = node.inputs[2] if node.op_type == "MaxUnpool" and len(node.inputs) > 2 else None
+    source = node.inputs[0] if node.inputs else None
+    if given is None or given.const_value is None or source is None or source.dtype is None:
+        return
+    shape = [int(size) for size in given.const_value.numpy().reshape(-1)]
+    stated = onnx.helper.make_tensor_value_info(node.outputs[0].name or "", int(source.dtype), shape)
+    places = [item for item in proto.graph.output if item.name == stated.name]
+    (places[0] if places else proto.graph.value_info.add()).CopyFrom(stated)
 
 
 def _typed(name: str, tensor: ir.TensorProtocol) -> Any:

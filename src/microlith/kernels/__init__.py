@@ -12,6 +12,7 @@ from microlith.kernels.elementwise import ELEMENTWISE
 from microlith.kernels.headers import header_text, headers_needed
 from microlith.kernels.indexing import INDEXING
 from microlith.kernels.movement import MOVEMENT
+from microlith.kernels.normalization import NORMALIZATIONS
 from microlith.kernels.plain import PLAIN
 from microlith.kernels.pooling import POOLING
 from microlith.kernels.products import PRODUCTS
@@ -28,6 +29,7 @@ PORTABLE: tuple[Kernel, ...] = (
     *REDUCTIONS,
     *VOLUMES,
     *SOFTMAX,
+    *NORMALIZATIONS,
     *MOVEMENT,
     *INDEXING,
     *CONVERSIONS,

@@ -63,7 +63,7 @@ class S8Softmax(_Softmax):
 
 
 class F32Softmax(_Softmax):
-    """``f32_softmax__portable``."""
+    """``f32_softmax__portable``, ``f32_log_softmax__portable`` and ``f32_hardmax__portable``."""
 
     def refusal(self, ctx: CallContext) -> str:
         """Shapes; a clamp of probabilities has no use."""
@@ -73,7 +73,7 @@ class F32Softmax(_Softmax):
         return self.shape_refusal(ctx)
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
-        """See ``f32_softmax.h``."""
+        """See ``f32_softmax.h`` and ``f32_softmax_family.h``."""
         return written("y", "float"), read("x", "float"), *self.sizes(ctx)
 
 

@@ -36,10 +36,14 @@ from microlith.ops.gemm import GEMM
 from microlith.ops.global_average_pool import GLOBAL_AVERAGE_POOL
 from microlith.ops.global_pool import GLOBAL_LP_POOL, GLOBAL_MAX_POOL
 from microlith.ops.grid_sample import GRID_SAMPLE
+from microlith.ops.group_normalization import GROUP_NORMALIZATION, INSTANCE_NORMALIZATION
 from microlith.ops.hard_sigmoid import HARD_SIGMOID
 from microlith.ops.hard_swish import HARD_SWISH
 from microlith.ops.identity import IDENTITY
+from microlith.ops.layer_normalization import LAYER_NORMALIZATION, RMS_NORMALIZATION
 from microlith.ops.leaky_relu import LEAKY_RELU
+from microlith.ops.lp_normalization import LP_NORMALIZATION, MEAN_VARIANCE_NORMALIZATION
+from microlith.ops.lrn import LRN
 from microlith.ops.math_functions import MATH
 from microlith.ops.matmul import MATMUL
 from microlith.ops.max_pool import MAX_POOL
@@ -61,6 +65,7 @@ from microlith.ops.shrink import SHRINK
 from microlith.ops.sigmoid import SIGMOID
 from microlith.ops.slice import SLICE
 from microlith.ops.softmax import SOFTMAX
+from microlith.ops.softmax_family import HARDMAX, LOG_SOFTMAX
 from microlith.ops.split import SPLIT
 from microlith.ops.squeeze import SQUEEZE
 from microlith.ops.swish import SWISH
@@ -118,6 +123,15 @@ ALL: tuple[Op[Any], ...] = (
     HARD_SWISH,
     LEAKY_RELU,
     LP_POOL,
+    LOG_SOFTMAX,
+    HARDMAX,
+    LRN,
+    MEAN_VARIANCE_NORMALIZATION,
+    LP_NORMALIZATION,
+    INSTANCE_NORMALIZATION,
+    GROUP_NORMALIZATION,
+    RMS_NORMALIZATION,
+    LAYER_NORMALIZATION,
     MATMUL,
     MAX_POOL,
     MAX_UNPOOL,

@@ -81,3 +81,47 @@ class PoolNd:
     p: int = 2
     count_include_pad: bool = False
     column_major: bool = False
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """``normalize``: lanes along the middle axis of (outer, count, inner) are divided by their size.
+
+    Element k of lane l, counted over outer and inner, has scale and bias ``(l % groups) * per_group + k / span``. Further
+    results are the means of the lanes, and one divided by their sizes.
+
+    Attributes:
+        size: ``deviation``, ``root_mean_square``, ``l2`` or ``l1``; only the first subtracts the mean.
+        outer: lanes before the axis.
+        count: elements of a lane.
+        inner: lanes after the axis.
+        groups: see above.
+        per_group: see above.
+        span: see above; divides ``count``.
+        epsilon: added to the mean square.
+        offset: added to the deviation.
+        operands: ``x``, and ``scale`` and ``bias`` where there are such; those that are no consts are read in this
+            order.
+    """
+
+    size: str
+    outer: int
+    count: int
+    inner: int
+    groups: int = 1
+    per_group: int = 0
+    span: int = 1
+    epsilon: float = 0.0
+    offset: float = 0.0
+    operands: tuple[str, ...] = ("x",)
+
+
+@dataclass(frozen=True)
+class Lrn:
+    """``lrn``: over the last axis; ``share`` is alpha / size, ``before`` and ``after`` are numbers of channels."""
+
+    before: int
+    after: int
+    share: float
+    beta: float
+    bias: float

@@ -67,10 +67,10 @@ def _fold(graph: ir.Graph, node: ir.Node, weights: Array, row: Array | None) -> 
     if alpha == 1.0 and (row is None or beta == 1.0) and not transposed:
         return False
     if alpha != 1.0:
-        scaled = (np.float32(alpha) * weights).astype(np.float32)
+        scaled = np.asarray(weights, np.float32) * np.float32(alpha)
         node.replace_input_with(1, add_initializer(graph, f"{node.inputs[1].name}_scaled", scaled))  # type: ignore[union-attr]
     if row is not None and beta != 1.0:
-        scaled = (np.float32(beta) * row).astype(np.float32)
+        scaled = np.asarray(row, np.float32) * np.float32(beta)
         node.replace_input_with(2, add_initializer(graph, f"{node.inputs[2].name}_scaled", scaled))  # type: ignore[union-attr]
     if transposed:
         node.replace_input_with(0, _transposed(graph, node, node.inputs[0]))
@@ -95,7 +95,9 @@ def _write_out(graph: ir.Graph, node: ir.Node) -> None:
     product = new_value(unique_name(graph, f"{node.name}_product"), node.outputs[0])
     insert_node(node, "MatMul", operands, product)
     if added is None:
-        replace_node(node, "Mul", [product, add_initializer(graph, f"{node.name}_alpha", np.float32(alpha))])
+        replace_node(
+            node, "Mul", [product, add_initializer(graph, f"{node.name}_alpha", np.asarray(alpha, np.float32))]
+        )
         return
     if alpha != 1.0:
         product = _times(graph, node, product, alpha, "alpha")
@@ -106,7 +108,9 @@ def _write_out(graph: ir.Graph, node: ir.Node) -> None:
 
 def _times(graph: ir.Graph, node: ir.Node, value: ir.Value, factor: float, name: str) -> ir.Value:
     scaled = new_value(unique_name(graph, f"{node.name}_{name}_scaled"), node.outputs[0], static_shape(value))
-    insert_node(node, "Mul", [value, add_initializer(graph, f"{node.name}_{name}", np.float32(factor))], scaled)
+    insert_node(
+        node, "Mul", [value, add_initializer(graph, f"{node.name}_{name}", np.asarray(factor, np.float32))], scaled
+    )
     return scaled
 
 

@@ -5,8 +5,7 @@
 
 #include "ml_reduce.h"
 
-/* y[o, i] = function over k of x[o, k, i]; `unsigned_type` has the width of `type`, but at least that of int, so that no
- * sum overflows. */
+/* y[o, i] = function over k of x[o, k, i]. No sum overflows: `unsigned_type` is at least as wide as `type` and int. */
 #define ML_INT_REDUCE(name, type, unsigned_type)                                                                       \
     ML_INLINE void name(type *ML_RESTRICT y, const type *ML_RESTRICT x, int32_t function, int32_t outer,               \
         int32_t count, int32_t inner)                                                                                  \
