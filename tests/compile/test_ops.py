@@ -15,6 +15,7 @@ from microlith.device.load import device
 from microlith.graph.metadata import io_qparams
 from microlith.quant.integer_move import quantize
 from microlith.quant.schemes import Scheme
+from movement_models import op_types
 from neural_models import float_models, quantizable_models
 from op_models import all_models
 
@@ -88,4 +89,4 @@ def test_nothing_is_left_in_float(library: compiled.Library) -> None:
 def test_every_handler_is_exercised() -> None:
     every = [*MODELS.values(), *quantizable_models().values(), *float_models().values()]
     used = {node.op_type for model in every for node in model.graph.node}
-    assert used | {"DequantizeLinear"} == set(HANDLERS)
+    assert used | op_types() | {"DequantizeLinear"} == set(HANDLERS)

@@ -477,7 +477,8 @@ def test_fixed_requantization_stays_within_32_bits_for_any_ranges(
 
 def test_every_op_with_a_rule_has_an_integer_form() -> None:
     for op, rule in RULES.items():
-        assert OPS[op].quantized is not None, op
+        # What depends on the order of integers only is the same function of them as of floats.
+        assert OPS[op].quantized is not None or rule.role == "order", op
         if rule.role not in ("layer", "concat"):
             assert OPS[op].data_inputs is not None or rule.data == 1 or op in ("Add", "Sub", "Mul", "MatMul")
     missing = {op for op, item in OPS.items() if item.quantized is not None} - set(RULES)

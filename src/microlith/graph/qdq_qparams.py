@@ -102,7 +102,7 @@ def assign_qparams(plan: Plan, ranges: Ranges, grid: Grid) -> dict[ir.Value, QPa
         groups.of[value] = Group([value], fixed=plan.given.get(value))
     for value in plan.values:
         _start(groups.of[value], value, plan, ranges, grid)
-    nodes = plan.integer_nodes()
+    nodes = tuple(node for node in plan.integer_nodes() if _role(node) != "order")
     for node in nodes:
         if _role(node) == "movement":
             groups.join(data_inputs(node)[0], node.outputs[0])
@@ -150,7 +150,7 @@ def _cover_padding(node: ir.Node, group: Group) -> None:
 
 def _join_concat(node: ir.Node, groups: _Groups) -> None:
     output = node.outputs[0]
-    inputs = [value for value in node.inputs if value is not None]
+    inputs = list(data_inputs(node))
     members = [value for value in inputs if constant(value) is None]
     parameters = [groups.of[value].fixed for value in members]
     first = parameters[0]

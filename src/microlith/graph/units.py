@@ -41,7 +41,8 @@ class Unit:
     Attributes:
         kind: ``integer`` (quantized in and out), ``float`` (floats in or out, perhaps beside integers that stand for
             themselves), ``quantize`` or ``dequantize`` (a node at the border between the two), or ``raw`` (integers and
-            booleans alone, computed as they are, such as a Transpose of an uint8 input or a sum of int64).
+            booleans alone, computed as they are, such as a Transpose of an uint8 input or a sum of int64; quantized
+            ones where their order alone matters).
         node: the op itself.
         nodes: every node computed, in order: the op, a fused activation, the closing QuantizeLinear.
         inputs: data inputs of the op in order; None for an absent one.
@@ -78,6 +79,7 @@ FUSING_OPS = frozenset(
 """Ops whose result can be clamped before it is stored; they absorb a Relu or Clip that follows."""
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
+_ORDER = frozenset({"ArgMax", "ArgMin"})
 
 
 def fused_activation(node: ir.Node) -> ir.Node | None:
@@ -89,6 +91,11 @@ def fused_activation(node: ir.Node) -> ir.Node | None:
         return None
     bounds = follower.inputs[1:]
     return follower if all(bound is None or bound.const_value is not None for bound in bounds) else None
+
+
+def delivers_order(node: ir.Node) -> bool:
+    """Whether the result depends on the order of elements only, which integers share with what they stand for."""
+    return node.op_type in _ORDER
 
 
 def activation_bounds(activation: ir.Node | None) -> tuple[float, float]:
@@ -216,7 +223,7 @@ def _is_integer(node: ir.Node) -> bool:
     return (
         bool(operands)
         and all(item is not None and item.qparams is not None for item in operands)
-        and _closing(node)[1] is not None
+        and (delivers_order(node) or _closing(node)[1] is not None)
     )
 
 
@@ -255,6 +262,9 @@ def _computed(node: ir.Node) -> Unit:
         output = Operand(quantize.outputs[0], node_qparams(quantize))
         return Unit("integer", node, nodes, tuple(_operand(value) for value in data), output, activation, _others(node))
     last = activation or node
+    if delivers_order(node) and _is_integer(node):
+        operands = tuple(_operand(value) for value in data)
+        return Unit("raw", node, (node,), operands, Operand(node.outputs[0], None), None)
     inputs = tuple(None if value is None else Operand(value, None) for value in data)
     nodes = (node,) if activation is None else (node, activation)
     values = [value for value in (*data, last.outputs[0]) if value is not None]

@@ -122,8 +122,8 @@ def _top_k_batches(attrs: TopKAttrs, inputs: Sequence[Shape | None], output: Sha
     return attrs.axis % len(output) != 0
 
 
-ARG_MAX = Op("ArgMax", parse_arg, infer_arg, reference_arg, batches=_arg_batches)
-ARG_MIN = Op("ArgMin", parse_arg, infer_arg, reference_arg, batches=_arg_batches)
+ARG_MAX = Op("ArgMax", parse_arg, infer_arg, reference_arg, data_inputs=(0,), batches=_arg_batches)
+ARG_MIN = Op("ArgMin", parse_arg, infer_arg, reference_arg, data_inputs=(0,), batches=_arg_batches)
 TOP_K = Op(
     "TopK",
     parse_top_k,
