@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 import onnx_ir as ir
 
 from microlith.compile.lower_elementwise import (
+    UNARY_HANDLERS,
     lower_batch_norm,
     lower_binary,
     lower_border,
+    lower_prelu,
     lower_requantize,
-    lower_unary,
 )
 from microlith.compile.lower_indexing import (
     lower_arg_extreme,
@@ -34,6 +35,13 @@ from microlith.compile.lower_movement import (
     lower_slice,
     lower_transpose,
 )
+from microlith.compile.lower_normalization import (
+    lower_group_normalization,
+    lower_lane_normalization,
+    lower_layer_normalization,
+    lower_lrn,
+)
+from microlith.compile.lower_plain import PLAIN_HANDLERS
 from microlith.compile.lower_pool import (
     lower_average_pool,
     lower_global_average_pool,
@@ -42,6 +50,7 @@ from microlith.compile.lower_pool import (
     lower_max_pool,
     lower_softmax,
 )
+from microlith.compile.lower_recurrent import lower_recurrent
 from microlith.compile.lower_reduce import lower_reduce, lower_reduce_mean, lower_reduce_sum
 from microlith.compile.lower_remap import (
     lower_center_crop_pad,
@@ -60,13 +69,15 @@ from microlith.program.types import Call, Entry, Program
 Handler = Callable[[Lowering, Unit], None]
 
 HANDLERS: Mapping[str, Handler] = {
+    "GRU": lower_recurrent,
+    "LSTM": lower_recurrent,
+    "RNN": lower_recurrent,
     "Add": lower_binary,
     "ArgMax": lower_arg_extreme,
     "ArgMin": lower_arg_extreme,
     "AveragePool": lower_average_pool,
     "BatchNormalization": lower_batch_norm,
     "CenterCropPad": lower_center_crop_pad,
-    "Clip": lower_unary,
     "Concat": lower_concat,
     "Conv": lower_conv,
     "ConvTranspose": lower_conv_transpose,
@@ -83,16 +94,24 @@ HANDLERS: Mapping[str, Handler] = {
     "GlobalLpPool": lower_global_lp_pool,
     "GlobalMaxPool": lower_global_max_pool,
     "GridSample": lower_grid_sample,
-    "HardSigmoid": lower_unary,
-    "HardSwish": lower_unary,
-    "LeakyRelu": lower_unary,
+    "GroupNormalization": lower_group_normalization,
+    "Hardmax": lower_softmax,
+    "Identity": lower_reshape,
+    "InstanceNormalization": lower_group_normalization,
+    "LRN": lower_lrn,
+    "LayerNormalization": lower_layer_normalization,
+    "LogSoftmax": lower_softmax,
+    "LpNormalization": lower_lane_normalization,
     "LpPool": lower_pool_nd,
     "MatMul": lower_matmul,
     "MaxPool": lower_max_pool,
     "MaxUnpool": lower_max_unpool,
+    "MeanVarianceNormalization": lower_lane_normalization,
     "Mul": lower_binary,
     "OneHot": lower_one_hot,
+    "PRelu": lower_prelu,
     "Pad": lower_pad,
+    "RMSNormalization": lower_layer_normalization,
     "ReduceL1": lower_reduce,
     "ReduceL2": lower_reduce,
     "ReduceLogSum": lower_reduce,
@@ -103,24 +122,23 @@ HANDLERS: Mapping[str, Handler] = {
     "ReduceProd": lower_reduce,
     "ReduceSum": lower_reduce_sum,
     "ReduceSumSquare": lower_reduce,
-    "Relu": lower_unary,
     "Reshape": lower_reshape,
     "Resize": lower_resize,
     "ReverseSequence": lower_reverse_sequence,
     "ScatterElements": lower_scatter,
     "ScatterND": lower_scatter,
-    "Sigmoid": lower_unary,
     "Slice": lower_slice,
     "Softmax": lower_softmax,
     "SpaceToDepth": lower_depth_space,
     "Squeeze": lower_reshape,
     "Sub": lower_binary,
-    "Tanh": lower_unary,
     "Tile": lower_tile,
     "TopK": lower_top_k,
     "Transpose": lower_transpose,
     "Trilu": lower_trilu,
     "Unsqueeze": lower_reshape,
+    **PLAIN_HANDLERS,
+    **UNARY_HANDLERS,
 }
 
 _NOT_RAW = frozenset(
@@ -130,19 +148,19 @@ _NOT_RAW = frozenset(
         "Conv",
         "ConvTranspose",
         "Gemm",
+        "Hardmax",
+        "LogSoftmax",
+        "LRN",
+        "LpNormalization",
+        "MeanVarianceNormalization",
         "GlobalAveragePool",
         "GlobalLpPool",
         "GlobalMaxPool",
-        "HardSigmoid",
-        "HardSwish",
-        "LeakyRelu",
         "LpPool",
         "MatMul",
         "MaxPool",
         "ReduceMean",
-        "Sigmoid",
         "Softmax",
-        "Tanh",
     }
 )
 """Ops whose handlers know floats and quantized integers, and not integers that stand for themselves."""

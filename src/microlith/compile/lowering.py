@@ -205,6 +205,10 @@ class Lowering:
         self.views[value] = view
         return view
 
+    def result_dtype(self, unit: Unit) -> DType:
+        """The element type of what the unit computes, as it is stored."""
+        return "s8" if unit.output.qparams is not None else dtype_of(unit.output.value)
+
     def quantized_output(self, unit: Unit) -> Output:
         """What an integer unit must deliver, as it is stored (int8)."""
         assert unit.output.qparams is not None, "only integer units have quantized outputs"

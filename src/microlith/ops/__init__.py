@@ -55,6 +55,7 @@ from microlith.ops.pad import PAD
 from microlith.ops.pool_nd import LP_POOL
 from microlith.ops.prelu import PRELU
 from microlith.ops.quantize_linear import QUANTIZE_LINEAR
+from microlith.ops.recurrent import GRU, LSTM, RNN
 from microlith.ops.reduce import REDUCTIONS
 from microlith.ops.relu import RELU
 from microlith.ops.reshape import RESHAPE
@@ -123,6 +124,9 @@ ALL: tuple[Op[Any], ...] = (
     HARD_SWISH,
     LEAKY_RELU,
     LP_POOL,
+    GRU,
+    LSTM,
+    RNN,
     LOG_SOFTMAX,
     HARDMAX,
     LRN,

@@ -56,6 +56,8 @@ class Op(Generic[A]):
             for absent and constant ones) and the output shape.
         results: of an op with several outputs: all of them, of which ``reference`` is the first. An integer unit
             delivers the further ones, which no QuantizeLinear takes up, as this gives them for the integers read.
+        written_out: whether a node must be written out as the ops by which ONNX defines it, since it cannot be computed
+            by itself.
     """
 
     op_type: str
@@ -68,3 +70,4 @@ class Op(Generic[A]):
     tables: Callable[[A, QParams, Output], NDArray[np.integer]] | None = None
     batches: Callable[[A, Sequence[Shape | None], Shape], bool] = lambda attrs, inputs, output: False
     results: Callable[[A, Sequence[Array | None]], tuple[Array, ...]] | None = None
+    written_out: Callable[[ir.Node], bool] = lambda node: False

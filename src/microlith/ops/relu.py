@@ -11,4 +11,5 @@ RELU = unary(
     no_attributes,
     lambda attrs, x: np.maximum(x, np.float32(0.0)),
     lambda attrs: lambda x: np.maximum(x, 0.0),
+    lambda attrs, x: np.asarray(np.maximum(x, np.zeros((), x.dtype))),
 )

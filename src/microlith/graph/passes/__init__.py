@@ -16,6 +16,7 @@ from microlith.graph.passes.fuse_hard_swish import FuseHardSwish
 from microlith.graph.passes.fuse_mat_mul_add import FuseMatMulAdd
 from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.passes.merge_reshapes import MergeReshapes
+from microlith.graph.passes.rewrite_arithmetic import RewriteArithmetic
 from microlith.graph.passes.rewrite_gemm import RewriteGemm
 from microlith.graph.passes.rewrite_split_as_slices import RewriteSplitAsSlices
 from microlith.graph.passes.rewrite_transpose_as_reshape import RewriteTransposeAsReshape
@@ -30,6 +31,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     FoldPadIntoConv(),
     FoldPadIntoMaxPool(),
     FuseHardSwish(),
+    RewriteArithmetic(),
     RewriteGemm(),
     FuseMatMulAdd(),
     FoldBatchNormIntoConv(),

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError
 from microlith.graph.pass_base import CONSTANTS_LIFTED, EXACT, PassResult, Property
-from microlith.graph.values import Array, constant, describe, integer, known_shape
+from microlith.graph.values import Array, constant, describe, input_at, integer, known_shape, replace_node
 
 MAX_GROWTH_BYTES = 16384
 """A result larger than its constant inputs is folded up to this size, so that no node makes the model much larger."""
@@ -19,6 +19,8 @@ _FOLDABLE = frozenset(
     (
         *("Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Div", "Equal"),
         *("Expand", "Flatten", "Floor", "Gather", "GatherND", "Greater", "Identity", "Less", "Max", "Min", "Mul"),
+        *("BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "GreaterOrEqual", "IsInf", "IsNaN"),
+        *("LessOrEqual", "Round", "Sign", "Xor"),
         *("Neg", "Not", "Or", "QuantizeLinear", "Range", "Reciprocal", "ReduceMax", "ReduceMin", "Relu", "Reshape"),
         *("Shape", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where"),
     )
@@ -42,6 +44,7 @@ class FoldConstants:
     def apply(self, model: ir.Model) -> PassResult:
         """Changes: nodes replaced."""
         changes = lift_constants(model.graph)
+        changes += sum(_settle_type(node) for node in list(model.graph) if node.op_type == "CastLike")
         for node in list(model.graph):
             if _is_foldable(node):
                 _replace(node, _evaluate(node, model))
@@ -74,6 +77,15 @@ def _constant_array(node: ir.Node) -> Array:
     if attribute.name == "value_ints":
         return np.asarray(attribute.as_ints(), np.int64)
     raise InputError(f"a Constant of kind {attribute.name!r} is not supported", node=describe(node))
+
+
+def _settle_type(node: ir.Node) -> bool:
+    """Make a CastLike of a constant a Cast, which depends on nothing else."""
+    like = input_at(node, 1)
+    if constant(node.inputs[0]) is None or like is None or like.dtype is None:
+        return False
+    replace_node(node, "Cast", [node.inputs[0]], {"to": ir.AttrInt64("to", int(like.dtype))})
+    return True
 
 
 def _is_foldable(node: ir.Node) -> bool:

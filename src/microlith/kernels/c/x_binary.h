@@ -109,7 +109,7 @@ enum {
     }
 
 /* NaN passes through MIN and MAX. */
-ML_INLINE float ml_f32_binary_plain(float a, float b, int32_t function)
+ML_INLINE float ml_plain_f32_binary_one(float a, float b, int32_t function)
 {
     switch (function) {
     case ML_BINARY_ADD:
@@ -151,10 +151,10 @@ ML_INLINE float ml_f32_binary_plain(float a, float b, int32_t function)
     }
 
 #define ML_INTEGER(prefix, type, wide, is_signed)                                                                      \
-    ML_INTEGER_BINARY(ml_##prefix, type, wide, is_signed)                                                              \
-    ML_COMPARE(ml_##prefix, type)                                                                                      \
-    ML_STRIDED_TWO(prefix##_binary__portable, type, type, ml_##prefix##_binary_one)                                    \
-    ML_STRIDED_TWO(prefix##_compare__portable, uint8_t, type, ml_##prefix##_compare_one)
+    ML_INTEGER_BINARY(ml_plain_##prefix, type, wide, is_signed)                                                        \
+    ML_COMPARE(ml_plain_##prefix, type)                                                                                \
+    ML_STRIDED_TWO(prefix##_binary__portable, type, type, ml_plain_##prefix##_binary_one)                              \
+    ML_STRIDED_TWO(prefix##_compare__portable, uint8_t, type, ml_plain_##prefix##_compare_one)
 
 ML_INTEGER(s8, int8_t, uint32_t, 1)
 ML_INTEGER(u8, uint8_t, uint32_t, 0)
@@ -165,8 +165,8 @@ ML_INTEGER(u32, uint32_t, uint32_t, 0)
 ML_INTEGER(s64, int64_t, uint64_t, 1)
 ML_INTEGER(u64, uint64_t, uint64_t, 0)
 
-ML_COMPARE(ml_f32, float)
-ML_STRIDED_TWO(f32_binary__portable, float, float, ml_f32_binary_plain)
-ML_STRIDED_TWO(f32_compare__portable, uint8_t, float, ml_f32_compare_one)
+ML_COMPARE(ml_plain_f32, float)
+ML_STRIDED_TWO(f32_binary__portable, float, float, ml_plain_f32_binary_one)
+ML_STRIDED_TWO(f32_compare__portable, uint8_t, float, ml_plain_f32_compare_one)
 
 #endif
