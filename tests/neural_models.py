@@ -111,7 +111,7 @@ def float_models() -> dict[str, onnx.ModelProto]:
         ),
         "conv_transpose_computed": _one("ConvTranspose", [(1, 4, 5, 5), (4, 3, 3, 3), (3,)], (1, 3, 7, 7)),
     }
-    found |= _convolutions() | _pools() | _normalizations()
+    found |= _convolutions() | _pools() | _normalizations() | _recurrent()
     return found
 
 
@@ -169,6 +169,67 @@ def _normalizations() -> dict[str, onnx.ModelProto]:
         "log_softmax_channels": _one("LogSoftmax", [IMAGE], IMAGE, axis=1),
         "hardmax": _one("Hardmax", [rows], rows, axis=1),
     }
+
+
+def _layer(
+    op: str,
+    directions: int,
+    *,
+    bias: bool = True,
+    states: bool = False,
+    lengths: Sequence[int] | None = None,
+    peepholes: bool = False,
+    results: Sequence[str] = ("y",),
+    **attributes: object,
+) -> onnx.ModelProto:
+    """A recurrent layer over five steps of two sequences of seven numbers, with states of four."""
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+    batch_first = attributes.get("layout", 0) == 1
+    last = (2, directions, 4) if batch_first else (directions, 2, 4)
+    weights = {"w": _w(directions, gates * 4, 7), "r": _w(directions, gates * 4, 4)}
+    names = ["x", "w", "r"]
+    optional = {
+        "b": _w(directions, 2 * gates * 4) if bias else None,
+        "n": None if lengths is None else np.array(lengths, np.int32),
+        "h": _w(*last) if states else None,
+        "c": _w(*last) if states and op == "LSTM" else None,
+        "p": _w(directions, 12) if peepholes else None,
+    }
+    for name, values in optional.items():
+        names.append("" if values is None else name)
+        if values is not None:
+            weights[name] = values
+    while not names[-1]:
+        names.pop()
+    node = helper.make_node(op, names, list(results), name="y", hidden_size=4, **attributes)
+    shapes = {"y": (2, 5, directions, 4) if batch_first else (5, directions, 2, 4), "s": last, "t": last}
+    outputs = {name: shapes[name] for name in results if name}
+    return models.make_model([node], {"x": (2, 5, 7) if batch_first else (5, 2, 7)}, outputs, weights)
+
+
+def _recurrent() -> dict[str, onnx.ModelProto]:
+    return {
+        "lstm": _layer("LSTM", 1),
+        "lstm_bidirectional": _layer("LSTM", 2, direction="bidirectional", states=True, results=("y", "s", "t")),
+        "lstm_reverse": _layer("LSTM", 1, direction="reverse", lengths=[3, 5], results=("y", "s", "t")),
+        "lstm_peepholes": _layer("LSTM", 1, peepholes=True, states=True, lengths=[5, 5], clip=0.7),
+        "lstm_coupled": _layer("LSTM", 1, bias=False, input_forget=1, results=("", "s")),
+        "lstm_functions": _layer(
+            "LSTM", 1, activations=["HardSigmoid", "Elu", "Softsign"], activation_alpha=[0.3, 0.8],
+            activation_beta=[0.4],
+        ),
+        "gru": _layer("GRU", 1, results=("y", "s")),
+        "gru_linear": _layer("GRU", 2, linear_before_reset=1, direction="bidirectional", lengths=[2, 4]),
+        "gru_functions": _layer("GRU", 1, activations=["Sigmoid", "Softplus"], states=True, clip=1.0),
+        "rnn": _layer("RNN", 1, states=True, results=("y", "s")),
+        "rnn_reverse": _layer("RNN", 1, direction="reverse", activations=["Relu"]),
+        "rnn_functions": _layer(
+            "RNN", 2, direction="bidirectional", activations=["LeakyRelu", "ScaledTanh"], activation_alpha=[0.1, 0.5],
+            activation_beta=[1.5],
+        ),
+        "rnn_affine": _layer("RNN", 2, direction="bidirectional", activations=["Affine", "ThresholdedRelu"],
+                             activation_alpha=[0.5, 0.1], activation_beta=[0.2]),
+    }  # fmt: skip
 
 
 def _layer_norm_statistics() -> onnx.ModelProto:

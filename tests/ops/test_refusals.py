@@ -116,8 +116,8 @@ def test_infer_refuses(node: ir.Node, shapes: tuple[tuple[int, ...], ...], words
 
 
 def test_an_unknown_op_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="op LSTM of node culprit is not supported") as caught:
-        op_of(_node("LSTM", IMAGE))
+    with pytest.raises(UnsupportedError, match="op StringNormalizer of node culprit is not supported") as caught:
+        op_of(_node("StringNormalizer", IMAGE))
     assert caught.value.hint is not None
     with pytest.raises(UnsupportedError, match=r"com\.example::Relu"):
         op_of(ir.Node("com.example", "Relu", [], name="culprit"))

@@ -16,6 +16,7 @@ from microlith.kernels.normalization import NORMALIZATIONS
 from microlith.kernels.plain import PLAIN
 from microlith.kernels.pooling import POOLING
 from microlith.kernels.products import PRODUCTS
+from microlith.kernels.recurrent import RECURRENT
 from microlith.kernels.reductions import REDUCTIONS
 from microlith.kernels.softmax import SOFTMAX
 from microlith.kernels.volumes import VOLUMES
@@ -30,6 +31,7 @@ PORTABLE: tuple[Kernel, ...] = (
     *VOLUMES,
     *SOFTMAX,
     *NORMALIZATIONS,
+    *RECURRENT,
     *MOVEMENT,
     *INDEXING,
     *CONVERSIONS,

@@ -87,8 +87,8 @@ class PoolNd:
 class Normalize:
     """``normalize``: lanes along the middle axis of (outer, count, inner) are divided by their size.
 
-    Element k of lane l, counted over outer and inner, has scale and bias ``(l % groups) * per_group + k / span``. Further
-    results are the means of the lanes, and one divided by their sizes.
+    Element k of lane l, counted over outer and inner, has scale and bias ``(l % groups) * per_group + k / span``.
+    Further results are the means of the lanes, and one divided by their sizes.
 
     Attributes:
         size: ``deviation``, ``root_mean_square``, ``l2`` or ``l1``; only the first subtracts the mean.
@@ -125,3 +125,44 @@ class Lrn:
     share: float
     beta: float
     bias: float
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """``recurrent``: an LSTM, GRU or RNN layer; results are all states, the last ones, and of an LSTM the last cells.
+
+    Consts ``functions`` (int32, the numbers of the activations of every direction) and ``parameters`` (float32, alpha
+    and beta of each). Strides are in elements.
+
+    Attributes:
+        kind: ``lstm``, ``gru`` or ``rnn``.
+        steps: length of the longest sequence.
+        batch: number of sequences.
+        depth: elements of an input.
+        hidden: elements of a state.
+        directions: 1 or 2.
+        reverse: whether the first direction goes from the end to the beginning; the second always does.
+        x_strides: of steps and sequences.
+        y_strides: of steps, directions and sequences.
+        state_strides: of directions and sequences.
+        coupled: of an LSTM: whether what is forgotten is what is not taken in.
+        linear_before_reset: of a GRU: whether the reset gate comes after the product.
+        clip: magnitude to which the inputs of activations are cut; 0 for none.
+        operands: roles that are there, of ``x``, ``w``, ``r``, ``b``, ``lengths``, ``initial_h``, ``initial_c`` and
+            ``peepholes``; those that are no consts are read in this order.
+    """
+
+    kind: str
+    steps: int
+    batch: int
+    depth: int
+    hidden: int
+    directions: int
+    reverse: bool
+    x_strides: tuple[int, int]
+    y_strides: Triple
+    state_strides: tuple[int, int]
+    coupled: bool
+    linear_before_reset: bool
+    clip: float
+    operands: tuple[str, ...]
