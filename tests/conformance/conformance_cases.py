@@ -124,7 +124,7 @@ def _case(item: Any, node: onnx.NodeProto) -> Case:
     model.CopyFrom(item.model)
     inputs, outputs = item.data_sets[0]
     feeds = {value.name: _array(array) for value, array in zip(model.graph.input, inputs, strict=True)}
-    frozen = tuple(name for name in _frozen(node) if isinstance(feeds.get(name), np.ndarray))
+    frozen = tuple(name for name in _frozen(node) if isinstance(feeds.get(name), np.ndarray | np.generic))
     for name in frozen:
         _freeze(model.graph, name, feeds.pop(name))
     expected = tuple(_array(output) for output in outputs)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from kernel_batch import RUNNER_SYMBOLS
+from kernels.cases_indexing import indexing_cases
+from kernels.cases_plain import plain_cases
 from kernels.mcu_program import McuProgram, write_program
 from kernels.portable_cases import f32_cases, s8_cases
 from microlith.device.emulator import Emulator
@@ -18,7 +20,7 @@ from microlith.device.toolchain import find_toolchain
 @pytest.mark.parametrize("name", ["nrf52840", "rp2040"])
 def test_emulated_core_equals_the_meaning(name: str, tmp_path: Path) -> None:
     device = load_device(name)
-    program = McuProgram((*s8_cases(), *f32_cases()))
+    program = McuProgram((*s8_cases(), *f32_cases(), *plain_cases(), *indexing_cases(0)))
     toolchain = find_toolchain(device)
     elf = tmp_path / "program.elf"
     sources = write_program(program, device, tmp_path)

@@ -88,10 +88,10 @@ def lower_resize(low: Lowering, unit: Unit) -> None:
     y = low.result(unit, x.layout)
     if not resized:
         low.builder.copy(x, y, low.names(unit))
-    sizes = list(shape)
+    sizes, last = list(shape), [*resized][-1:]
     for axis, item in resized.items():
         sizes[axis] = item.out
-        target = y if axis == max(resized) else low.builder.tensor(sizes, "f32", None, y.source, x.layout)
+        target = y if [axis] == last else low.builder.tensor(sizes, "f32", None, y.source, x.layout)
         places, weights, base = attrs.how.weighted(item)
         consts = {
             "places": low.builder.const("places", places.astype(np.int32)),

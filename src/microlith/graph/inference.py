@@ -83,7 +83,7 @@ def _skeleton(model: ir.Model) -> Any:
     for value in model.graph.initializers.values():
         assert value.const_value is not None and value.name is not None
         if value.const_value.nbytes <= _PROPAGATED_BYTES:
-            tensor = ir.serde.serialize_tensor(value.const_value)
+            tensor = ir.serde.serialize_tensor(_whole(value))
             tensor.name = value.name
             proto.graph.initializer.append(tensor)
         else:
@@ -95,6 +95,15 @@ def _skeleton(model: ir.Model) -> Any:
     for node in model.graph:
         _state_unpooled(node, proto)
     return proto
+
+
+def _whole(value: ir.Value) -> ir.TensorProtocol:
+    """A constant; a float that is the depth of a OneHot as an integer, of which alone ONNX infers the shape."""
+    tensor = value.const_value
+    assert tensor is not None
+    if tensor.dtype == ir.DataType.INT64 or not any(u.node.op_type == "OneHot" and u.idx == 1 for u in value.uses()):
+        return tensor
+    return ir.tensor(tensor.numpy().astype("int64"), name=value.name)
 
 
 def _state_unpooled(node: ir.Node, proto: Any) -> None:

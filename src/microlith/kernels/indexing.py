@@ -28,7 +28,10 @@ from microlith.program.attrs_indexing import (
 from microlith.program.types import ITEM_BYTES, DType
 
 AXES = 8
-SCALARS = {"s8": "int8_t", "u8": "uint8_t", "s16": "int16_t", "s32": "int32_t", "s64": "int64_t", "f32": "float"}
+SCALARS = {
+    f"{sign}{bits}": f"{kind}{bits}_t" for sign, kind in (("s", "int"), ("u", "uint")) for bits in (8, 16, 32, 64)
+}
+SCALARS["f32"] = "float"
 _WIDE: dict[str, int] = {"int32": 0, "int64": 1, "s32": 0, "s64": 1}
 _KINDS: dict[str, int] = _WIDE | {"float32": 2, "f32": 2}
 
@@ -367,7 +370,7 @@ def _other_reduction(name: str, reduction: str) -> str:
 
 _WIDTHS: Sequence[tuple[str, DType]] = (("x8", "u8"), ("x16", "u16"), ("x32", "u32"), ("x64", "u64"))
 _REDUCING: Sequence[DType] = ("f32", "s32", "s64")
-_ORDERED: Sequence[DType] = ("f32", "s8", "u8", "s16", "s32", "s64")
+_ORDERED: Sequence[DType] = ("f32", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64")
 _MOVED = 8.0
 
 

@@ -49,7 +49,7 @@ from microlith.ops.matmul import MATMUL
 from microlith.ops.max_pool import MAX_POOL
 from microlith.ops.max_unpool import MAX_UNPOOL
 from microlith.ops.negation import BITWISE_NOT, NOT
-from microlith.ops.nodes import where
+from microlith.ops.nodes import where as node_name
 from microlith.ops.one_hot import ONE_HOT
 from microlith.ops.pad import PAD
 from microlith.ops.pool_nd import LP_POOL
@@ -179,7 +179,7 @@ def op_of(node: ir.Node) -> Op[Any]:
         name = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
         raise UnsupportedError(
             f"op {name} of node {node.name or '(unnamed)'} is not supported",
-            node=where(node),
+            node=node_name(node),
             hint=f"Replace it by supported ops: {', '.join(OPS)}.",
         )
     return found
