@@ -7,12 +7,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-train lint clean
+.PHONY: help demo test test-train conformance docs lint clean
 
 help:
 	@echo "make demo        quantize, compile and emulate a small network for an nRF52840; all of it in out/demo"
 	@echo "make test        the tests, without a C compiler of yours; arguments as PYTEST_ARGS='-k requantize'"
 	@echo "make test-train  the tests that need torch: installs gigabytes, unless pip finds a build for CPUs"
+	@echo "make conformance every node case of ONNX, compiled and run; writes docs/conformance.md"
+	@echo "make docs        write the documents that are generated from the code"
 	@echo "make lint        ruff, mypy --strict and the import contracts"
 	@echo "make clean       remove .venv, out and caches"
 
@@ -24,6 +26,12 @@ test: .venv/.installed-dev
 
 test-train: .venv/.installed-train
 	$(BIN)/python -m pytest -m train $(PYTEST_ARGS)
+
+conformance: .venv/.installed-dev
+	$(BIN)/python tests/conformance/run_all.py $(PYTEST_ARGS)
+
+docs: .venv/.installed-dev
+	$(BIN)/python tests/docs/operators_page.py
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -146,7 +146,7 @@ def _build(ready: Sequence[_Compiled], directory: Path) -> Path:
     source.write_text("".join(f'#include "{unit}"\n' for unit in units))
     out = directory / "library.so"
     host = device("host").model_copy(update={"isas": ("portable",)})
-    find_toolchain(host, opt="-O2").compile_shared([source], [headers], out, sanitize=True)
+    find_toolchain(host, opt="-O1").compile_shared([source], [headers], out, sanitize=True)
     return out
 
 
@@ -154,7 +154,7 @@ def _build(ready: Sequence[_Compiled], directory: Path) -> Path:
 
 
 def _run(ready: Sequence[_Compiled], library: Path, directory: Path) -> dict[str, Outcome]:
-    """Run what is left in a process of its own until every case has an outcome; a case that ends it is left out next."""
+    """Run what is left in a process of its own until every case has an outcome; one that ends it is left out."""
     found: dict[str, Outcome] = {}
     left = list(ready)
     while left:

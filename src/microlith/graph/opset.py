@@ -108,13 +108,25 @@ def _since(op_type: str, version: int, node: ir.Node) -> int:
     return int(schema.since_version)
 
 
-def _is_known(node: ir.Node, version: int) -> bool:
+def oldest_opset(op_type: str) -> int:
+    """The first opset of which a node of this op can be brought to :data:`OPSET`."""
+    newest = _schema(op_type, OPSET)
+    rewritten = op_type in REWRITES or op_type in RENAMED or op_type in OLD_REWRITES
+    for version in range(1, OPSET):
+        old = _schema(op_type, version)
+        if old is not None and (rewritten or old.since_version == newest.since_version or _is_known(op_type, version)):
+            return version
+    return OPSET
+
+
+def _is_known(op_type: str, version: int) -> bool:
     """Whether a node that stands as it is means the same in :data:`OPSET`."""
-    if node.op_type not in SAME_FORM:
+    if op_type not in SAME_FORM:
         return False
-    if version >= 11 or _since(node.op_type, version, node) == _since(node.op_type, 11, node):
+    old, new = _schema(op_type, version), _schema(op_type, 11)
+    if version >= 11 or (old is not None and new is not None and old.since_version == new.since_version):
         return True
-    return version >= 7 and node.op_type in SAME_FORM_FROM_7
+    return version >= 7 and op_type in SAME_FORM_FROM_7
 
 
 def _convert(node: ir.Node, version: int, types: Types) -> None:
@@ -123,7 +135,7 @@ def _convert(node: ir.Node, version: int, types: Types) -> None:
         rule(node, version, types)
     elif version < 11 and node.op_type in OLD_REWRITES:
         OLD_REWRITES[node.op_type](node, version)
-    elif not _is_known(node, version):
+    elif not _is_known(node.op_type, version):
         raise UnsupportedError(
             f"operator {node.op_type} changed between opset {version} and {OPSET}, and its conversion is not supported",
             node=describe(node),
