@@ -5,12 +5,12 @@
 
 #include "ml_common.h"
 
-/* y[o, c, i] = base[c] + sum over t of weights[c, t] * x[o, places[c, t], i]; x has count rows, y has n. */
+/* y[o, c, i] = base[c] + sum over t of weights[c, t] * x[o, places[c, t], i]; x has count rows, y has size. */
 ML_INLINE void f32_resample__portable(float *ML_RESTRICT y, const float *ML_RESTRICT x, const int32_t *places,
-    const float *weights, const float *base, int32_t outer, int32_t count, int32_t n, int32_t inner, int32_t taps)
+    const float *weights, const float *base, int32_t outer, int32_t count, int32_t size, int32_t inner, int32_t taps)
 {
     for (int32_t o = 0; o < outer; ++o) {
-        for (int32_t c = 0; c < n; ++c) {
+        for (int32_t c = 0; c < size; ++c) {
             for (int32_t i = 0; i < inner; ++i) {
                 float sum = base[c];
                 for (int32_t t = 0; t < taps; ++t) {

@@ -18,11 +18,12 @@ ML_INLINE int64_t ml_whole(float value)
  */
 #define ML_GATHER(name, type)                                                                                          \
     ML_INLINE void name(type *ML_RESTRICT y, const type *ML_RESTRICT x, const void *indices, const int32_t *places,    \
-        int32_t outer, int32_t count, int32_t inner, int32_t x_step, int32_t index_step, int32_t depth, int32_t wide)  \
+        int32_t outer, int32_t count, int32_t inner, int32_t data_step, int32_t index_step, int32_t depth,             \
+        int32_t wide)                                                                                                  \
     {                                                                                                                  \
         for (int32_t o = 0; o < outer; ++o) {                                                                          \
             for (int32_t i = 0; i < count; ++i) {                                                                      \
-                int32_t offset = o * x_step;                                                                           \
+                int32_t offset = o * data_step;                                                                        \
                 for (int32_t d = 0; d < depth; ++d) {                                                                  \
                     const int32_t which = o * index_step + i * depth + d;                                              \
                     offset += ml_index(indices, wide, which, places[2 * d]) * places[2 * d + 1];                       \
@@ -85,15 +86,21 @@ ML_INLINE int64_t ml_whole(float value)
         }                                                                                                              \
     }
 
-#define ML_GATHERS(width, type)                                                                                        \
-    ML_GATHER(width##_gather__portable, type)                                                                          \
-    ML_GATHER_ELEMENTS(width##_gather_elements__portable, type)                                                        \
-    ML_REVERSE_SEQUENCE(width##_reverse_sequence__portable, type)                                                      \
-    ML_ONE_HOT(width##_one_hot__portable, type)
-
-ML_GATHERS(x8, uint8_t)
-ML_GATHERS(x16, ml_x16)
-ML_GATHERS(x32, ml_x32)
-ML_GATHERS(x64, ml_x64)
+ML_GATHER(x8_gather__portable, uint8_t)
+ML_GATHER_ELEMENTS(x8_gather_elements__portable, uint8_t)
+ML_REVERSE_SEQUENCE(x8_reverse_sequence__portable, uint8_t)
+ML_ONE_HOT(x8_one_hot__portable, uint8_t)
+ML_GATHER(x16_gather__portable, ml_x16)
+ML_GATHER_ELEMENTS(x16_gather_elements__portable, ml_x16)
+ML_REVERSE_SEQUENCE(x16_reverse_sequence__portable, ml_x16)
+ML_ONE_HOT(x16_one_hot__portable, ml_x16)
+ML_GATHER(x32_gather__portable, ml_x32)
+ML_GATHER_ELEMENTS(x32_gather_elements__portable, ml_x32)
+ML_REVERSE_SEQUENCE(x32_reverse_sequence__portable, ml_x32)
+ML_ONE_HOT(x32_one_hot__portable, ml_x32)
+ML_GATHER(x64_gather__portable, ml_x64)
+ML_GATHER_ELEMENTS(x64_gather_elements__portable, ml_x64)
+ML_REVERSE_SEQUENCE(x64_reverse_sequence__portable, ml_x64)
+ML_ONE_HOT(x64_one_hot__portable, ml_x64)
 
 #endif

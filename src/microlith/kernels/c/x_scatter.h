@@ -48,22 +48,37 @@
         }                                                                                                              \
     }
 
-#define ML_SCATTERS(prefix, suffix, type, combine)                                                                     \
-    ML_SCATTER(prefix##_scatter##suffix##__portable, type, combine)                                                    \
-    ML_SCATTER_ELEMENTS(prefix##_scatter_elements##suffix##__portable, type, combine)
-
-#define ML_REDUCING_SCATTERS(prefix, type, add, mul)                                                                   \
-    ML_SCATTERS(prefix, _add, type, add)                                                                               \
-    ML_SCATTERS(prefix, _mul, type, mul)                                                                               \
-    ML_SCATTERS(prefix, _min, type, ML_LEAST)                                                                          \
-    ML_SCATTERS(prefix, _max, type, ML_GREATEST)
-
-ML_SCATTERS(x8, , uint8_t, ML_PUT)
-ML_SCATTERS(x16, , ml_x16, ML_PUT)
-ML_SCATTERS(x32, , ml_x32, ML_PUT)
-ML_SCATTERS(x64, , ml_x64, ML_PUT)
-ML_REDUCING_SCATTERS(f32, float, ML_ADD_FLOAT, ML_MUL_FLOAT)
-ML_REDUCING_SCATTERS(s32, int32_t, ML_ADD_WRAP, ML_MUL_WRAP)
-ML_REDUCING_SCATTERS(s64, int64_t, ML_ADD_WRAP, ML_MUL_WRAP)
+ML_SCATTER(x8_scatter__portable, uint8_t, ML_PUT)
+ML_SCATTER_ELEMENTS(x8_scatter_elements__portable, uint8_t, ML_PUT)
+ML_SCATTER(x16_scatter__portable, ml_x16, ML_PUT)
+ML_SCATTER_ELEMENTS(x16_scatter_elements__portable, ml_x16, ML_PUT)
+ML_SCATTER(x32_scatter__portable, ml_x32, ML_PUT)
+ML_SCATTER_ELEMENTS(x32_scatter_elements__portable, ml_x32, ML_PUT)
+ML_SCATTER(x64_scatter__portable, ml_x64, ML_PUT)
+ML_SCATTER_ELEMENTS(x64_scatter_elements__portable, ml_x64, ML_PUT)
+ML_SCATTER(f32_scatter_add__portable, float, ML_ADD_FLOAT)
+ML_SCATTER_ELEMENTS(f32_scatter_elements_add__portable, float, ML_ADD_FLOAT)
+ML_SCATTER(f32_scatter_mul__portable, float, ML_MUL_FLOAT)
+ML_SCATTER_ELEMENTS(f32_scatter_elements_mul__portable, float, ML_MUL_FLOAT)
+ML_SCATTER(f32_scatter_min__portable, float, ML_LEAST)
+ML_SCATTER_ELEMENTS(f32_scatter_elements_min__portable, float, ML_LEAST)
+ML_SCATTER(f32_scatter_max__portable, float, ML_GREATEST)
+ML_SCATTER_ELEMENTS(f32_scatter_elements_max__portable, float, ML_GREATEST)
+ML_SCATTER(s32_scatter_add__portable, int32_t, ML_ADD_WRAP)
+ML_SCATTER_ELEMENTS(s32_scatter_elements_add__portable, int32_t, ML_ADD_WRAP)
+ML_SCATTER(s32_scatter_mul__portable, int32_t, ML_MUL_WRAP)
+ML_SCATTER_ELEMENTS(s32_scatter_elements_mul__portable, int32_t, ML_MUL_WRAP)
+ML_SCATTER(s32_scatter_min__portable, int32_t, ML_LEAST)
+ML_SCATTER_ELEMENTS(s32_scatter_elements_min__portable, int32_t, ML_LEAST)
+ML_SCATTER(s32_scatter_max__portable, int32_t, ML_GREATEST)
+ML_SCATTER_ELEMENTS(s32_scatter_elements_max__portable, int32_t, ML_GREATEST)
+ML_SCATTER(s64_scatter_add__portable, int64_t, ML_ADD_WRAP)
+ML_SCATTER_ELEMENTS(s64_scatter_elements_add__portable, int64_t, ML_ADD_WRAP)
+ML_SCATTER(s64_scatter_mul__portable, int64_t, ML_MUL_WRAP)
+ML_SCATTER_ELEMENTS(s64_scatter_elements_mul__portable, int64_t, ML_MUL_WRAP)
+ML_SCATTER(s64_scatter_min__portable, int64_t, ML_LEAST)
+ML_SCATTER_ELEMENTS(s64_scatter_elements_min__portable, int64_t, ML_LEAST)
+ML_SCATTER(s64_scatter_max__portable, int64_t, ML_GREATEST)
+ML_SCATTER_ELEMENTS(s64_scatter_elements_max__portable, int64_t, ML_GREATEST)
 
 #endif
