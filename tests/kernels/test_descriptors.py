@@ -11,6 +11,7 @@ import pytest
 
 from kernels import cases_f32 as f32
 from kernels import cases_s8 as s8
+from kernels.cases_neural import neural_cases
 from kernels.cases_s8 import Layer
 from kernels.harness import Case, context, view
 from kernels.portable_cases import f32_cases, s8_cases
@@ -23,7 +24,7 @@ from microlith.program.types import ConstRef
 from microlith.quant.requantize import FixedRequant, FloatRequant
 from microlith.quant.types import QParams
 
-CASES = (*s8_cases(), *f32_cases())
+CASES = (*s8_cases(), *f32_cases(), *neural_cases())
 PLAIN = Window((3, 3), pad=(1, 1, 1, 1))
 
 
@@ -164,9 +165,9 @@ def parameters_of(item: Kernel) -> list[str]:
     text = re.sub(r"\\\n", " ", header_text(item.header))
     found = re.search(rf"void {item.name}\(([^)]*)\)", text)
     if found is None:
-        macro = re.search(rf"(ML_\w+)\({item.name}, \w+\)", text)
+        macro = re.search(rf"(ML_\w+)\({item.name}, [\w ,]+\)", text)
         assert macro is not None
-        found = re.search(rf"define {macro[1]}\(name, \w+\).*?void name\(([^)]*)\)", text)
+        found = re.search(rf"define {macro[1]}\(name, [\w ,]+\).*?void name\(([^)]*)\)", text)
     assert found is not None
     return [part.split()[-1].lstrip("*") for part in found[1].split(",")]
 
