@@ -331,6 +331,10 @@ class ResampleRows(BaseKernel):
 class GridSamples(BaseKernel):
     """``f32_grid_sample__portable``."""
 
+    def stack_bytes(self, ctx: CallContext) -> int:
+        """Weights and fractions along both axes."""
+        return 40
+
     def macs(self, ctx: CallContext) -> int:
         """Products."""
         attrs = ctx.call.attrs
