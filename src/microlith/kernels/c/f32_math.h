@@ -98,9 +98,9 @@ ML_INLINE float ml_f32_math(float x, int32_t function, float first, float second
     case ML_MATH_SIGN:
         return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f;
     case ML_MATH_CEIL:
-        return ml_ceil(x);
+        return ml_ceil_f32(x);
     case ML_MATH_FLOOR:
-        return ml_floor(x);
+        return ml_floor_f32(x);
     case ML_MATH_ROUND:
         return ml_round_even(x);
     case ML_MATH_SQRT:

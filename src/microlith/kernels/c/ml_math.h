@@ -20,7 +20,7 @@ ML_INLINE float ml_magnitude(float x)
 }
 
 /* The integer towards 0; -0 stays -0. */
-ML_INLINE float ml_trunc(float x)
+ML_INLINE float ml_trunc_f32(float x)
 {
     if (!(ml_magnitude(x) < 8388608.0f)) { /* has no fraction, or is NaN */
         return x;
@@ -29,15 +29,15 @@ ML_INLINE float ml_trunc(float x)
     return whole == 0.0f ? x * 0.0f : whole;
 }
 
-ML_INLINE float ml_floor(float x)
+ML_INLINE float ml_floor_f32(float x)
 {
-    const float whole = ml_trunc(x);
+    const float whole = ml_trunc_f32(x);
     return whole > x ? whole - 1.0f : whole;
 }
 
-ML_INLINE float ml_ceil(float x)
+ML_INLINE float ml_ceil_f32(float x)
 {
-    const float whole = ml_trunc(x);
+    const float whole = ml_trunc_f32(x);
     return whole < x ? whole + 1.0f : whole;
 }
 
@@ -415,7 +415,7 @@ ML_INLINE float ml_power_integer(float x, int32_t exponent)
 ML_INLINE float ml_pow(float x, float y)
 {
     const float size = ml_magnitude(x);
-    const int whole = ml_trunc(y) == y;
+    const int whole = ml_trunc_f32(y) == y;
     const int odd = whole && ml_magnitude(y) < 16777216.0f && ((int32_t)y & 1) != 0;
     float value;
     if (y == 0.0f || x == 1.0f) {
