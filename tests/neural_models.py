@@ -81,6 +81,8 @@ def quantizable_models() -> dict[str, onnx.ModelProto]:
         "gemm_column": _one("Gemm", [(3, 4)], (3, 5), {"w": _w(4, 5), "c": _w(3, 1)}, beta=0.5),
         "gemm_computed": _one("Gemm", [(4, 3), (5, 4), (3, 5)], (3, 5), transA=1, transB=1, alpha=0.25, beta=0.75),
         "gemm_product": _one("Gemm", [(3, 4), (4, 5)], (3, 5), alpha=2.0),
+        "einsum_stack": _one("Einsum", [(2, 3, 4), (2, 4, 5)], (2, 3, 5), equation="bij, bjk -> bik"),
+        "einsum_heads": _one("Einsum", [(2, 5, 3, 4), (2, 6, 3, 4)], (2, 3, 5, 6), equation="bqhd,bkhd->bhqk"),
         "global_max_pool": _one("GlobalMaxPool", [IMAGE], (1, 6, 1, 1)),
     }  # fmt: skip
 
@@ -110,6 +112,14 @@ def float_models() -> dict[str, onnx.ModelProto]:
             "ConvTranspose", [(2, 4, 3, 4, 5)], (2, 9, 5, 9, 5), {"w": _w(4, 9, 3, 3, 1)}, strides=[1, 2, 1]
         ),
         "conv_transpose_computed": _one("ConvTranspose", [(1, 4, 5, 5), (4, 3, 3, 3), (3,)], (1, 3, 7, 7)),
+    }
+    found |= {
+        "einsum_transpose": _one("Einsum", [(3, 4)], (4, 3), equation="ij->ji"),
+        "einsum_sum": _one("Einsum", [(3, 4)], (3,), equation="ij->i"),
+        "einsum_implicit": _one("Einsum", [(3, 4), (4, 5)], (3, 5), equation="ij,jk"),
+        "einsum_dots": _one("Einsum", [(2, 3, 4), (5, 4)], (2, 3, 5), equation="...i,ji->...j"),
+        "einsum_apart": _one("Einsum", [(3, 4), (5, 2)], (5, 3), equation="ij,kl->ki"),
+        "einsum_three": _one("Einsum", [(3, 4), (4, 5), (5, 3)], (4, 3), equation="ij,jk,kl->jl"),
     }
     found |= _convolutions() | _pools() | _normalizations() | _recurrent()
     return found

@@ -23,6 +23,7 @@ from microlith.ops.conv_transpose import CONV_TRANSPOSE
 from microlith.ops.cum_sum import CUM_SUM
 from microlith.ops.depth_space import DEPTH_TO_SPACE, SPACE_TO_DEPTH
 from microlith.ops.dequantize_linear import DEQUANTIZE_LINEAR
+from microlith.ops.einsum import EINSUM
 from microlith.ops.elementwise import ADD, MUL, SUB
 from microlith.ops.elu import ELU, SELU
 from microlith.ops.expand import EXPAND
@@ -110,6 +111,7 @@ ALL: tuple[Op[Any], ...] = (
     CUM_SUM,
     DEPTH_TO_SPACE,
     DEQUANTIZE_LINEAR,
+    EINSUM,
     EXPAND,
     FLATTEN,
     GATHER,

@@ -17,6 +17,7 @@ from microlith.graph.passes.fuse_mat_mul_add import FuseMatMulAdd
 from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.passes.merge_reshapes import MergeReshapes
 from microlith.graph.passes.rewrite_arithmetic import RewriteArithmetic
+from microlith.graph.passes.rewrite_einsum import RewriteEinsum
 from microlith.graph.passes.rewrite_gemm import RewriteGemm
 from microlith.graph.passes.rewrite_split_as_slices import RewriteSplitAsSlices
 from microlith.graph.passes.rewrite_transpose_as_reshape import RewriteTransposeAsReshape
@@ -32,6 +33,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     FoldPadIntoMaxPool(),
     FuseHardSwish(),
     RewriteArithmetic(),
+    RewriteEinsum(),
     RewriteGemm(),
     FuseMatMulAdd(),
     FoldBatchNormIntoConv(),
