@@ -19,6 +19,7 @@ from microlith.graph.passes.merge_reshapes import MergeReshapes
 from microlith.graph.passes.rewrite_arithmetic import RewriteArithmetic
 from microlith.graph.passes.rewrite_einsum import RewriteEinsum
 from microlith.graph.passes.rewrite_gemm import RewriteGemm
+from microlith.graph.passes.rewrite_q_linear import RewriteQLinear
 from microlith.graph.passes.rewrite_split_as_slices import RewriteSplitAsSlices
 from microlith.graph.passes.rewrite_transpose_as_reshape import RewriteTransposeAsReshape
 
@@ -33,6 +34,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     FoldPadIntoMaxPool(),
     FuseHardSwish(),
     RewriteArithmetic(),
+    RewriteQLinear(),
     RewriteEinsum(),
     RewriteGemm(),
     FuseMatMulAdd(),
