@@ -56,6 +56,9 @@ def _reductions(rng: Rng) -> Iterator[Case]:
             x = np.abs(x) if function == "log_sum" else x
             expected = compute(wide(x))
             yield _reduce(function, "f32", x, expected, _near(expected))
+    flags = rng.integers(0, 2, (2, 3, 4)).astype(np.bool_)
+    for function in ("max", "min"):
+        yield _reduce(function, "bool", flags, REDUCTIONS[function](flags), None)
     for dtype in ("s8", "u8", "s32", "u32", "s64", "u64"):
         info = np.iinfo(NUMPY[dtype])
         for function in INTEGER_FUNCTIONS:

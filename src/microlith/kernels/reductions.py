@@ -13,6 +13,7 @@ FUNCTIONS = (*INTEGER_FUNCTIONS, "l2", "log_sum", "log_sum_exp")
 """In the order of the enumeration in ``ml_reduce.h``."""
 
 _INTEGERS: tuple[tuple[DType, str], ...] = (
+    ("bool", "uint8_t"),
     ("s8", "int8_t"),
     ("u8", "uint8_t"),
     ("s32", "int32_t"),
@@ -67,13 +68,15 @@ class F32Reduce(_Reduce):
 
 
 class IntReduce(_Reduce):
-    """``s8_reduce__portable`` to ``u64_reduce__portable``."""
+    """``bool_reduce__portable`` and ``s8_reduce__portable`` to ``u64_reduce__portable``."""
 
     functions: tuple[str, ...] = INTEGER_FUNCTIONS
 
     def refusal(self, ctx: CallContext) -> str:
         """Function and shapes; parameters, where there are any, must be the same on both sides."""
         x, y = ctx.reads[0].qparams, ctx.writes[0].qparams
+        if self.reads == "bool" and reduce_attrs(ctx).function not in ("max", "min"):
+            return "of booleans only the greatest and the least are computed"
         same = x is y or (x is not None and y is not None and x.same(y))
         return super().refusal(ctx) or ("" if same else "input and output have different quantization parameters")
 

@@ -36,6 +36,7 @@
         }                                                                                                              \
     }
 
+ML_INT_REDUCE(bool_reduce__portable, uint8_t, uint32_t)
 ML_INT_REDUCE(s8_reduce__portable, int8_t, uint32_t)
 ML_INT_REDUCE(u8_reduce__portable, uint8_t, uint32_t)
 ML_INT_REDUCE(s32_reduce__portable, int32_t, uint32_t)
