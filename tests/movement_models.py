@@ -185,6 +185,13 @@ def _reducing() -> Iterator[tuple[str, Case]]:
         )  # fmt: skip
 
 
+def _columns() -> Case:
+    """Overlapping, dilated blocks: 5 by 3 of them in a padded image of 6 by 7."""
+    attributes = {"dilations": [1, 2], "pads": [1, 0, 0, 1]}
+    constants = {"s": _ints(5, 6), "b": _ints(2, 3)}
+    return Case("Col2Im", {"x": (1, 12, 15)}, ["x", "s", "b"], {}, constants, attributes=attributes, quantized=False)
+
+
 def _selecting() -> dict[str, Case]:
     both = ("y", "z")
     found = {
@@ -199,6 +206,7 @@ def _selecting() -> dict[str, Case]:
             attributes={"axis": 1}, quantized=False,
         ),
     }  # fmt: skip
+    found["col2im"] = _columns()
     for exclusive in (0, 1):
         for reverse in (0, 1):
             attributes = {"exclusive": exclusive, "reverse": reverse}

@@ -19,7 +19,7 @@ MOVEMENT = movement_cases()
 CASES = MOVEMENT | resampling_cases()
 FORMS = ("float", "uint8", "int64", "quantized")
 # Where integers of that many bits add up, are compared, or are in range, as the kernels and ONNX Runtime have them.
-_SUMS = ("CumSum",)
+_SUMS = ("Col2Im", "CumSum")
 
 
 def _takes(case: Case, name: str, form: str) -> bool:

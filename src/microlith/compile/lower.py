@@ -16,6 +16,7 @@ from microlith.compile.lower_elementwise import (
 )
 from microlith.compile.lower_indexing import (
     lower_arg_extreme,
+    lower_col2im,
     lower_cum_sum,
     lower_gather,
     lower_gather_elements,
@@ -78,6 +79,7 @@ HANDLERS: Mapping[str, Handler] = {
     "AveragePool": lower_average_pool,
     "BatchNormalization": lower_batch_norm,
     "CenterCropPad": lower_center_crop_pad,
+    "Col2Im": lower_col2im,
     "Concat": lower_concat,
     "Conv": lower_conv,
     "ConvTranspose": lower_conv_transpose,

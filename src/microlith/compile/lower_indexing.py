@@ -163,6 +163,33 @@ def lower_max_unpool(low: Lowering, unit: Unit) -> None:
         low.builder.call("copy", Copy(least, 0, target.strides, 0, y.strides), [target], y, low.names(unit))
 
 
+def lower_col2im(low: Lowering, unit: Unit) -> None:
+    """Col2Im: columns are added into a padded image, channels last, the inside of which is the result."""
+    attrs = low.attrs(unit)
+    x = low.read(unit, 0, identity(3))
+    y = low.result(unit)
+    batch, channels, *image = shape_of(unit.output.value)
+    places = attrs.places()
+    slices = low.builder.tensor((places.size, batch, channels), y.dtype, None, y.source)
+    elements, blocks = places.shape
+    order = Copy(
+        (elements, blocks, batch, channels), 0, (blocks, 1, channels * places.size, places.size), 0,
+        contiguous((elements, blocks, batch, channels)),
+    )  # fmt: skip
+    low.builder.call("copy", order, [x], slices, low.names(unit))
+    target = low.builder.tensor((*attrs.padded, batch, channels), y.dtype, None, y.source)
+    low.builder.call("fill", Fill(0), [], target, low.names(unit))
+    consts = {
+        "indices": low.builder.const("indices", places.reshape(-1).astype(np.int32)),
+        "places": low.builder.const("places", np.array([[math.prod(attrs.padded), batch * channels]], np.int32)),
+    }
+    add = Scatter(places.size, batch * channels, 1, "add")
+    low.builder.call("scatter", add, [slices], target, low.names(unit), consts=consts)
+    offset = sum(before * stride for before, stride in zip(attrs.pads, target.strides[: len(image)], strict=False))
+    strides = (*target.strides[-2:], *target.strides[:-2])
+    low.builder.call("copy", Copy(y.shape, offset, strides, 0, y.strides), [target], y, low.names(unit))
+
+
 def lower_reverse_sequence(low: Lowering, unit: Unit) -> None:
     """ReverseSequence."""
     operands = Operands(low, unit, {0: "data", 1: "lengths"}, (0,))

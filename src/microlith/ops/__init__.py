@@ -17,6 +17,7 @@ from microlith.ops.cast import CAST, CAST_LIKE
 from microlith.ops.celu import CELU
 from microlith.ops.center_crop_pad import CENTER_CROP_PAD
 from microlith.ops.clip import CLIP
+from microlith.ops.col2im import COL2IM
 from microlith.ops.concat import CONCAT
 from microlith.ops.conv import CONV
 from microlith.ops.conv_transpose import CONV_TRANSPOSE
@@ -105,6 +106,7 @@ ALL: tuple[Op[Any], ...] = (
     BATCH_NORMALIZATION,
     CENTER_CROP_PAD,
     CLIP,
+    COL2IM,
     CONCAT,
     CONV,
     CONV_TRANSPOSE,
