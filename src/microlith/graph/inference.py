@@ -30,7 +30,7 @@ class TypeInfo:
 
 
 def infer_types(model: ir.Model) -> dict[str, TypeInfo]:
-    """Type and shape of the output of every node, from graph inputs and constants alone.
+    """Type and shape of every graph input and of the output of every node, from inputs and constants alone.
 
     Raises:
         InputError: the operators contradict each other, such as a Conv on the wrong number of channels.

@@ -74,6 +74,7 @@ RULES: Mapping[str, Rule] = {
     "HardSigmoid": Rule("table", scale=1 / 256),
     "Tanh": Rule("table", scale=1 / 128, signed=True),
     "Softmax": Rule("softmax", scale=1 / 256),
+    "Identity": _MOVEMENT,
     "MaxPool": _MOVEMENT,
     "GlobalMaxPool": _MOVEMENT,
     "Reshape": _MOVEMENT,
