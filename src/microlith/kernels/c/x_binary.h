@@ -63,7 +63,8 @@ enum {
             return (type)0;                                                                                            \
         }                                                                                                              \
         rest = (type)(a % b);                                                                                          \
-        return (is_signed) && divisor_sign && rest != (type)0 && (ml_is_negative((int64_t)rest)) != (ml_is_negative((int64_t)b))\
+        return (is_signed) && divisor_sign && rest != (type)0                                                          \
+                && ml_is_negative((int64_t)rest) != ml_is_negative((int64_t)b)                                         \
             ? (type)(rest + b)                                                                                         \
             : rest;                                                                                                    \
     }                                                                                                                  \
@@ -151,22 +152,36 @@ ML_INLINE float ml_plain_f32_binary_one(float a, float b, int32_t function)
     }
 
 #define ML_INTEGER(prefix, type, wide, is_signed)                                                                      \
-    ML_INTEGER_BINARY(ml_plain_##prefix, type, wide, is_signed)                                                        \
-    ML_COMPARE(ml_plain_##prefix, type)                                                                                \
-    ML_STRIDED_TWO(prefix##_binary__portable, type, type, ml_plain_##prefix##_binary_one)                              \
-    ML_STRIDED_TWO(prefix##_compare__portable, uint8_t, type, ml_plain_##prefix##_compare_one)
+    ML_INTEGER_BINARY(prefix, type, wide, is_signed)                                                                   \
+    ML_COMPARE(prefix, type)
 
-ML_INTEGER(s8, int8_t, uint32_t, 1)
-ML_INTEGER(u8, uint8_t, uint32_t, 0)
-ML_INTEGER(s16, int16_t, uint32_t, 1)
-ML_INTEGER(u16, uint16_t, uint32_t, 0)
-ML_INTEGER(s32, int32_t, uint32_t, 1)
-ML_INTEGER(u32, uint32_t, uint32_t, 0)
-ML_INTEGER(s64, int64_t, uint64_t, 1)
-ML_INTEGER(u64, uint64_t, uint64_t, 0)
-
+ML_INTEGER(ml_plain_s8, int8_t, uint32_t, 1)
+ML_INTEGER(ml_plain_u8, uint8_t, uint32_t, 0)
+ML_INTEGER(ml_plain_s16, int16_t, uint32_t, 1)
+ML_INTEGER(ml_plain_u16, uint16_t, uint32_t, 0)
+ML_INTEGER(ml_plain_s32, int32_t, uint32_t, 1)
+ML_INTEGER(ml_plain_u32, uint32_t, uint32_t, 0)
+ML_INTEGER(ml_plain_s64, int64_t, uint64_t, 1)
+ML_INTEGER(ml_plain_u64, uint64_t, uint64_t, 0)
 ML_COMPARE(ml_plain_f32, float)
+
+ML_STRIDED_TWO(s8_binary__portable, int8_t, int8_t, ml_plain_s8_binary_one)
+ML_STRIDED_TWO(u8_binary__portable, uint8_t, uint8_t, ml_plain_u8_binary_one)
+ML_STRIDED_TWO(s16_binary__portable, int16_t, int16_t, ml_plain_s16_binary_one)
+ML_STRIDED_TWO(u16_binary__portable, uint16_t, uint16_t, ml_plain_u16_binary_one)
+ML_STRIDED_TWO(s32_binary__portable, int32_t, int32_t, ml_plain_s32_binary_one)
+ML_STRIDED_TWO(u32_binary__portable, uint32_t, uint32_t, ml_plain_u32_binary_one)
+ML_STRIDED_TWO(s64_binary__portable, int64_t, int64_t, ml_plain_s64_binary_one)
+ML_STRIDED_TWO(u64_binary__portable, uint64_t, uint64_t, ml_plain_u64_binary_one)
 ML_STRIDED_TWO(f32_binary__portable, float, float, ml_plain_f32_binary_one)
+ML_STRIDED_TWO(s8_compare__portable, uint8_t, int8_t, ml_plain_s8_compare_one)
+ML_STRIDED_TWO(u8_compare__portable, uint8_t, uint8_t, ml_plain_u8_compare_one)
+ML_STRIDED_TWO(s16_compare__portable, uint8_t, int16_t, ml_plain_s16_compare_one)
+ML_STRIDED_TWO(u16_compare__portable, uint8_t, uint16_t, ml_plain_u16_compare_one)
+ML_STRIDED_TWO(s32_compare__portable, uint8_t, int32_t, ml_plain_s32_compare_one)
+ML_STRIDED_TWO(u32_compare__portable, uint8_t, uint32_t, ml_plain_u32_compare_one)
+ML_STRIDED_TWO(s64_compare__portable, uint8_t, int64_t, ml_plain_s64_compare_one)
+ML_STRIDED_TWO(u64_compare__portable, uint8_t, uint64_t, ml_plain_u64_compare_one)
 ML_STRIDED_TWO(f32_compare__portable, uint8_t, float, ml_plain_f32_compare_one)
 
 #endif
