@@ -50,7 +50,7 @@ SAME_FORM = (
     *("Relu", "Reshape", "Resize", "ReverseSequence", "Round", "Scan", "ScatterElements", "ScatterND", "Selu", "Shape"),
     *("Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Size", "Slice", "SoftmaxCrossEntropyLoss", "Softplus"),
     *("Softsign", "SpaceToDepth", "Sqrt", "Sub", "Sum", "Tan", "Tanh", "ThresholdedRelu", "Tile", "TopK"),
-    *("Transpose", "Trilu", "Unique", "Where", "Xor"),
+    *("Scan", "Transpose", "Trilu", "Unique", "Where", "Xor"),
 )
 """Operators of which a node of opset 11 or later means the same in :data:`OPSET` as it stands."""
 
@@ -305,6 +305,12 @@ def _old_resize(node: ir.Node, version: int) -> None:
     node.attributes.add(ir.AttrString("nearest_mode", "floor"))
 
 
+def _old_scan(node: ir.Node, version: int) -> None:
+    """Opset 8 ran over a batch as well; since 9 the form is the same."""
+    if version < 9:
+        raise UnsupportedError("Scan of opset 8 is not supported", node=describe(node), hint="Export a newer opset.")
+
+
 def _upsample(node: ir.Node, version: int) -> int:
     """Deprecated since 10 in favour of Resize, with the coordinates that Resize of opset 10 had."""
     scales = node.attributes.pop("scales", None)
@@ -357,6 +363,7 @@ OLD_REWRITES: Mapping[str, Callable[[ir.Node, int], None]] = {
     "Slice": _old_slice,
     "TopK": _old_top_k,
     "Resize": _old_resize,
+    "Scan": _old_scan,
 }
 """How a node of an opset before 11 gets the form that :data:`SAME_FORM` starts from."""
 

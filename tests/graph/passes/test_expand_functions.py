@@ -25,35 +25,52 @@ def expanded(proto):
     return changes, onnx.ModelProto.FromString(model_bytes(model))
 
 
-@pytest.mark.parametrize(
-    ("op", "opset", "attributes"),
-    [
-        ("MeanVarianceNormalization", 13, {"axes": [0, 2]}),  # a body that was written in several opsets
-        ("MeanVarianceNormalization", 9, {"axes": [0, 2, 3]}),
-        ("SoftmaxCrossEntropyLoss", 13, {"reduction": "mean"}),  # a body that depends on types and attributes
-    ],
-)
-def test_the_body_computes_the_same(rng, op, opset, attributes):
+def loss(**attributes):
+    """A model whose function depends on types and attributes."""
+    node = helper.make_node("SoftmaxCrossEntropyLoss", ["x", "t"], ["y"], name="loss_3", **attributes)
+    shape = [2, 2, 2] if attributes.get("reduction") == "none" else []
+    weights = {"t": np.array([[[0, 1], [2, 0]], [[1, 1], [0, 2]]])}
+    return models.make_model([node], {"x": [2, 3, 2, 2]}, {"y": shape}, weights, opset=13)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_a_body_that_depends_on_its_call(rng, reduction):
+    proto = loss(reduction=reduction)
     feeds = {"x": rng.standard_normal((2, 3, 2, 2)).astype(np.float32)}
-    inputs, shapes, weights = ["x"], {"x": [2, 3, 2, 2]}, {}
-    out = [2, 3, 2, 2]
-    if op == "SoftmaxCrossEntropyLoss":
-        weights, out = {"t": rng.integers(0, 3, (2, 2, 2))}, []
-        inputs.append("t")
-    node = helper.make_node(op, inputs, ["y"], name="layer", **attributes)
-    proto = models.make_model([node], shapes, {"y": out}, weights, opset=opset)
     changes, found = expanded(proto)
     assert changes >= 1  # a body may hold functions again
-    assert op not in {node.op_type for node in found.graph.node}
+    assert "SoftmaxCrossEntropyLoss" not in {node.op_type for node in found.graph.node}
     assert [value.name for value in found.graph.output] == ["y"]
     wanted = ReferenceEvaluator(proto).run(None, feeds)[0]
     np.testing.assert_allclose(ReferenceEvaluator(found).run(None, feeds)[0], wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_a_body_of_an_older_opset_with_several_results(rng):
+    node = helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], name="quantize")
+    back = helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"])
+    proto = models.make_model([node, back], {"x": [2, 5]}, {"y": [2, 5]}, opset=13)
+    feeds = {"x": rng.standard_normal((2, 5)).astype(np.float32)}
+    changes, found = expanded(proto)
+    assert changes >= 1
+    assert "DynamicQuantizeLinear" not in {node.op_type for node in found.graph.node}
+    wanted = ReferenceEvaluator(proto).run(None, feeds)[0]
+    np.testing.assert_array_equal(ReferenceEvaluator(found).run(None, feeds)[0], wanted)
+
+
 def test_names_tell_which_layer_a_node_came_from():
-    node = helper.make_node("MeanVarianceNormalization", ["x"], ["y"], name="norm_3", axes=[2, 3])
-    _, found = expanded(models.make_model([node], {"x": [1, 2, 3, 4]}, {"y": [1, 2, 3, 4]}))
-    assert all("norm_3" in node.name or "y" in node.name for node in found.graph.node)
+    _, found = expanded(loss())
+    assert all("loss_3" in node.name or node.name.startswith("y") for node in found.graph.node)
+
+
+def test_defaults_of_a_function_are_stated(load):
+    node = helper.make_node("MeanVarianceNormalization", ["x"], ["y"])
+    graph = helper.make_graph(
+        [node],
+        "norm",
+        [helper.make_tensor_value_info("x", 1, [2, 3, 4, 5])],
+        [helper.make_tensor_value_info("y", 1, [2, 3, 4, 5])],
+    )
+    assert len(load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)).graph) > 0
 
 
 def test_an_operator_that_is_newer_than_the_internal_opset(load):

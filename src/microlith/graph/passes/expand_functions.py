@@ -59,9 +59,25 @@ def expand_newer(model: ir.Model) -> int:
     import onnx
 
     version = model.graph.opset_imports[""]
+    for node in model.graph:
+        _state_defaults(node, version)
     waiting = [node for node in model.graph if not onnx.defs.has(node.op_type, OPSET, "")]
     types = infer_types(model) if waiting else {}
     return sum(expand(node, version, types, convert=False) for node in waiting)
+
+
+def _state_defaults(node: ir.Node, version: int) -> None:
+    """Write the default attributes of a function into its call: without them ONNX infers nothing through its body."""
+    import onnx
+
+    if not onnx.defs.has(node.op_type, version, ""):
+        return
+    schema = onnx.defs.get_schema(node.op_type, version, "")
+    if not schema.has_function:
+        return
+    for name, attribute in schema.attributes.items():
+        if attribute.default_value.name and name not in node.attributes:
+            node.attributes.add(ir.serde.deserialize_attribute(attribute.default_value))
 
 
 def _is_waiting(node: ir.Node) -> bool:
