@@ -26,11 +26,11 @@ _FOLDABLE = frozenset(
     )
 )
 _FOLDABLE_ON_INTEGERS = frozenset(("ReduceProd", "ReduceSum", "Mod", "Pow", "Sum"))
-_FROM_SHAPE = frozenset(("Shape", "Size"))
+_FROM_SHAPE = frozenset(("EyeLike", "Shape", "Size"))
 
 
 class FoldConstants:
-    """Replaces nodes whose inputs are constants, and Shape and Size of known shapes, by their results.
+    """Replaces nodes whose inputs are constants, and Shape, Size and EyeLike of known shapes, by their results.
 
     Only operators whose result does not depend on an order of summation or on a library function take part, so that a
     model folds to the same bits everywhere. DequantizeLinear is kept: it says how a weight is stored.
@@ -92,7 +92,7 @@ def _is_foldable(node: ir.Node) -> bool:
     if any(value.is_graph_output() for value in node.outputs):
         return False
     if node.op_type in _FROM_SHAPE:
-        return known_shape(node.inputs[0]) is not None
+        return known_shape(node.inputs[0]) is not None and _result_bytes(node) <= MAX_GROWTH_BYTES
     arrays = [constant(value) for value in node.inputs if value is not None]
     if any(array is None for array in arrays):
         return False
@@ -140,6 +140,10 @@ def _evaluate(node: ir.Node, model: ir.Model) -> tuple[Array, ...]:
 def _shape_result(node: ir.Node) -> Array:
     shape = known_shape(node.inputs[0])
     assert shape is not None
+    if node.op_type == "EyeLike":
+        dtype = node.outputs[0].dtype
+        assert dtype is not None, "its size is known"
+        return np.eye(shape[0], shape[1], integer(node, "k", 0)).astype(dtype.numpy())
     if node.op_type == "Size":
         return np.asarray(math.prod(shape), np.int64)
     start = integer(node, "start", 0)
