@@ -89,7 +89,9 @@ class McuProgram:
     def _consts(self, index: int, packed: Mapping[str, Packed]) -> None:
         for role, item in packed.items():
             ctype = C_TYPES[item.values.dtype.name]
-            self.lines.append(f"static const ML_ALIGN({item.align}) {ctype} {role}_{index}[] = {array_body(item.values)};\n")
+            self.lines.append(
+                f"static const ML_ALIGN({item.align}) {ctype} {role}_{index}[] = {array_body(item.values)};\n"
+            )
 
 
 def write_program(program: McuProgram, device: Device, directory: Path) -> list[Path]:
