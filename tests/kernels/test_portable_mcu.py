@@ -18,7 +18,6 @@ from microlith.device.emulator import Emulator
 from microlith.device.load import device as load_device
 from microlith.device.toolchain import find_toolchain
 
-
 # Apart, because operands and results must fit into the memory of the devices.
 GROUPS: dict[str, Callable[[], tuple[Case, ...]]] = {
     "networks": lambda: (*s8_cases(), *f32_cases()),
