@@ -1,4 +1,4 @@
-"""Models that together use every elementwise op: floats, which have int8 forms, and numbers that stand for themselves."""
+"""Models that together use every elementwise op: quantizable floats, and numbers that stand for themselves."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _written_out() -> onnx.ModelProto:
         _node("Pow", ["x", "two"], "square"),
     ]
     constants = {"c": np.array([1.5, -2, 4, 3, 0.5], np.float32), "two": np.float32(2)}
-    outputs = {name: ("float32", SHAPE) for name in ("sum", "quotient", "square")}
+    outputs = dict.fromkeys(("sum", "quotient", "square"), ("float32", SHAPE))
     return model(nodes, {"x": ("float32", SHAPE), "v": ("float32", SHAPE)}, outputs, constants)
 
 
@@ -175,9 +175,7 @@ def _float_arithmetic() -> onnx.ModelProto:
 def _casts(dtype: str) -> onnx.ModelProto:
     """From one type to every type, and back through CastLike."""
     others = [item for item in (*INTEGERS, "float32", "bool") if item != dtype]
-    nodes = [
-        _node("Cast", ["x"], f"to_{item}", to=helper.np_dtype_to_tensor_dtype(np.dtype(item))) for item in others
-    ]
+    nodes = [_node("Cast", ["x"], f"to_{item}", to=helper.np_dtype_to_tensor_dtype(np.dtype(item))) for item in others]
     nodes.append(_node("CastLike", [f"to_{others[0]}", "x"], "back"))
     outputs = {f"to_{item}": (item, SHAPE) for item in others} | {"back": (dtype, SHAPE)}
     return model(nodes, {"x": (dtype, SHAPE)}, outputs)

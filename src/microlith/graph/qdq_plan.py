@@ -26,7 +26,8 @@ class Plan:
 
     Attributes:
         kinds: of every node: ``integer``, ``float`` (kept at the user's wish), ``raw`` (moves the integers of a graph
-            input, or computes on integers and booleans that stand for themselves) or ``given`` (the DequantizeLinear that states what those integers mean).
+            input, or computes on integers and booleans that stand for themselves), or ``given`` (the DequantizeLinear
+            that states what those integers mean).
         fused: the Relu or Clip computed together with a node.
         values: values that get QuantizeLinear and DequantizeLinear, graph inputs first, then in graph order.
         given: values that come out of a ``given`` node, with their parameters.

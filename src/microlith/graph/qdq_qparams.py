@@ -251,7 +251,7 @@ def layer_axis(node: ir.Node) -> int:
 
 
 def layer_constants(node: ir.Node) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Weights, and bias of shape (channels,), of a Conv, ConvTranspose or Gemm; alpha and beta of a Gemm multiplied in."""
+    """Weights and bias (channels,) of a Conv, ConvTranspose or Gemm; alpha and beta of a Gemm multiplied in."""
     weights, bias = _float32(constant(node.inputs[1])), constant(input_at(node, 2))
     if node.op_type == "Gemm":
         weights = weights * np.float32(node.attributes.get_float("alpha", 1.0))

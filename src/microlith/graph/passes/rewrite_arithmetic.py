@@ -23,7 +23,7 @@ _POWERS = {0.5: "Sqrt", 1.0: "Identity", -1.0: "Reciprocal"}
 
 
 class RewriteArithmetic:
-    """Sum becomes Add after Add, Mean these and a Mul, Div by a constant Mul; Pow by 2, 1/2, 1 and -1 is written out."""
+    """Sum becomes Adds, Mean Adds and a Mul, Div by a constant Mul; Pow by 2, 1/2, 1 and -1 is written out."""
 
     name = "RewriteArithmetic"
     requires = (SHAPES_KNOWN,)
