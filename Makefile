@@ -7,11 +7,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint clean
+.PHONY: help demo test conformance docs lint clean
 
 help:
 	@echo "make demo        quantize, compile and emulate a small network for an nRF52840; all of it in out/demo"
 	@echo "make test        all tests, without a C compiler of yours; arguments as PYTEST_ARGS='-k requantize'"
+	@echo "make conformance every node case of ONNX, compiled and run; writes docs/conformance.md"
+	@echo "make docs        write the documents that are generated from the code"
 	@echo "make lint        ruff, mypy --strict and the import contracts"
 	@echo "make clean       remove .venv, out and caches"
 
@@ -20,6 +22,12 @@ demo: .venv/.installed
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+conformance: .venv/.installed-dev
+	$(BIN)/python tests/conformance/run_all.py $(PYTEST_ARGS)
+
+docs: .venv/.installed-dev
+	$(BIN)/python tests/docs/operators_page.py
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -20,8 +20,9 @@ OPSET = 21
 def finish(proto: onnx.ModelProto) -> ir.Model:
     """The model with types and shapes of all values, as the loader leaves it."""
     model = ir.from_proto(proto)
-    for name, info in infer_types(model).items():
-        value = next(v for node in model.graph for v in node.outputs if v.name == name)
+    types = infer_types(model)
+    for value in (value for node in model.graph for value in node.outputs):
+        info = types[str(value.name)]
         assert info.shape is not None
         value.type = ir.TensorType(info.dtype)
         value.shape = ir.Shape([int(size or 1) for size in info.shape])

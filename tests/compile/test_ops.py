@@ -9,12 +9,15 @@ import onnx_ir as ir
 import pytest
 
 import compiled
+import elementwise_models
 from microlith.compile.lower import HANDLERS
 from microlith.compile.pipeline import FLOAT_BOUND, float_nodes
 from microlith.device.load import device
 from microlith.graph.metadata import io_qparams
 from microlith.quant.integer_move import quantize
 from microlith.quant.schemes import Scheme
+from movement_models import op_types
+from neural_models import float_models, quantizable_models
 from op_models import all_models
 
 MODELS = all_models()
@@ -85,5 +88,7 @@ def test_nothing_is_left_in_float(library: compiled.Library) -> None:
 
 
 def test_every_handler_is_exercised() -> None:
-    used = {node.op_type for model in MODELS.values() for node in model.graph.node}
-    assert used | {"DequantizeLinear"} == set(HANDLERS)
+    every = [*MODELS.values(), *quantizable_models().values(), *float_models().values()]
+    every += [*elementwise_models.quantizable_models().values(), *elementwise_models.plain_models().values()]
+    used = {node.op_type for model in every for node in compiled.prepared(model).graph}
+    assert used | op_types() | {"DequantizeLinear"} >= set(HANDLERS)

@@ -9,8 +9,8 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 import models
-from microlith.core.errors import UnsupportedError
-from microlith.graph.opset import OPSET, REWRITES, SAME_FORM
+from microlith.core.errors import InputError, UnsupportedError
+from microlith.graph.opset import OPSET, REWRITES, SAME_FORM, SAME_FORM_FROM_7
 
 NEWEST = onnx.defs.onnx_opset_version()
 
@@ -167,17 +167,66 @@ def test_newer_attributes_that_say_nothing_are_dropped(load, run, rng, opset):
 
 
 def test_newer_attributes_that_say_something_are_refused(load):
-    node = helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], precision=1, name="q")
+    node = helper.make_node("SpaceToDepth", ["x"], ["y"], blocksize=2, mode="CRD", name="fold")
+    with pytest.raises(UnsupportedError, match=r"attribute 'mode' of opset .*'fold' \(SpaceToDepth\)"):
+        load(models.make_model([node], {"x": [1, 1, 4, 4]}, {"y": [1, 4, 2, 2]}, opset=NEWEST))
+
+
+def test_quantizing_in_another_type_is_refused(load):
+    node = helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], precision=10, name="q")
     back = helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"])
     weights = {"s": np.array(0.02, np.float32), "z": np.array(120, np.uint8)}
-    with pytest.raises(UnsupportedError, match=r"attribute 'precision' of opset .*'q' \(QuantizeLinear\)"):
+    with pytest.raises(InputError, match=r"another type than float32.*'q'"):
         load(models.make_model([node, back], {"x": [1, 9]}, {"y": [1, 9]}, weights, opset=NEWEST))
 
 
 def test_an_operator_whose_change_is_not_known(load):
-    node = helper.make_node("Hardmax", ["x"], ["y"], name="hard")
-    with pytest.raises(UnsupportedError, match=r"Hardmax changed between opset 11 and 21.*'hard'"):
-        load(models.make_model([node], {"x": [1, 9]}, {"y": [1, 9]}, opset=11))
+    node = helper.make_node("Selu", ["x"], ["y"], name="selu")
+    with pytest.raises(UnsupportedError, match=rf"Selu changed between opset 5 and {OPSET}.*'selu'"):
+        load(models.make_model([node], {"x": [1, 9]}, {"y": [1, 9]}, opset=5))
+
+
+@pytest.mark.parametrize("op", SAME_FORM_FROM_7)
+def test_same_form_from_opset_7_on(op):
+    first = max(7, min(item.since_version for item in onnx.defs.get_all_schemas_with_history() if item.name == op))
+    old, new = schema(op, first), schema(op, 11)
+    for name, attribute in old.attributes.items():
+        assert name in new.attributes
+        assert new.attributes[name].default_value == attribute.default_value
+    assert not any(attribute.required for name, attribute in new.attributes.items() if name not in old.attributes)
+    assert len(new.inputs) == len(old.inputs)
+
+
+def test_forms_from_before_opset_11(load, run, rng):
+    proto = models.make_model(
+        [
+            helper.make_node("Pad", ["x"], ["a"], pads=[0, 0, 1, 0, 0, 1], value=0.5),
+            helper.make_node("Slice", ["a"], ["b"], axes=[2], starts=[1], ends=[4]),
+            helper.make_node("Clip", ["b"], ["y"], min=-0.5, max=0.75),
+        ],
+        {"x": [1, 2, 4]},
+        {"y": [1, 2, 3]},
+        opset=9,
+    )
+    check(load, run, rng, proto, x=(1, 2, 4))
+
+
+@pytest.mark.parametrize("opset", [7, 9])
+def test_the_operator_before_resize(load, run, rng, opset):
+    scales = [1.0, 1.0, 2.0, 3.0]
+    node = helper.make_node("Upsample", ["x", "s"] if opset == 9 else ["x"], ["y"], mode="nearest")
+    weights = {"s": np.array(scales, np.float32)} if opset == 9 else {}
+    if opset == 7:
+        node.attribute.append(helper.make_attribute("scales", scales))
+    proto = models.make_model([node], {"x": [1, 1, 2, 2]}, {"y": [1, 1, 4, 6]}, weights, opset=opset)
+    assert check(load, run, rng, proto, x=(1, 1, 2, 2)).graph[0].op_type == "Resize"
+
+
+@pytest.mark.parametrize("opset", [16, OPSET])
+def test_modes_of_grid_sample_that_changed_their_name(load, run, rng, opset):
+    node = helper.make_node("GridSample", ["x", "g"], ["y"])
+    proto = models.make_model([node], {"x": [1, 1, 4, 4], "g": [1, 2, 3, 2]}, {"y": [1, 1, 2, 3]}, opset=opset)
+    check(load, run, rng, proto, x=(1, 1, 4, 4), g=(1, 2, 3, 2))
 
 
 @pytest.mark.parametrize("opset", [*range(11, OPSET + 1), NEWEST])

@@ -333,10 +333,10 @@ def test_an_unfused_activation_may_stay_in_float() -> None:
 
 
 def test_an_op_without_integer_form_is_refused_with_the_way_out() -> None:
-    model = build([node("Relu", "r", "x"), node("Erf", "y", "r")], {"x": [1, 4]}, {"y": [1, 4]})
+    model = build([node("Relu", "r", "x"), node("LogSoftmax", "y", "r")], {"x": [1, 4]}, {"y": [1, 4]})
     with pytest.raises(UnsupportedError) as caught:
         values_to_observe(model)
-    assert "Erf has no integer form" in str(caught.value)
+    assert "LogSoftmax has no integer form" in str(caught.value)
     assert "y_node" in str(caught.value)
     assert "float_ops" in str(caught.value)
     assert values_to_observe(model, ("y_node",)) == ("x", "r")
@@ -477,7 +477,8 @@ def test_fixed_requantization_stays_within_32_bits_for_any_ranges(
 
 def test_every_op_with_a_rule_has_an_integer_form() -> None:
     for op, rule in RULES.items():
-        assert OPS[op].quantized is not None, op
+        # What depends on the order of integers only is the same function of them as of floats.
+        assert OPS[op].quantized is not None or rule.role == "order", op
         if rule.role not in ("layer", "concat"):
             assert OPS[op].data_inputs is not None or rule.data == 1 or op in ("Add", "Sub", "Mul", "MatMul")
     missing = {op for op, item in OPS.items() if item.quantized is not None} - set(RULES)

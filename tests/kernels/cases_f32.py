@@ -23,7 +23,7 @@ from microlith.program.attrs import (
     Unary,
     Window,
 )
-from microlith.program.types import contiguous
+from microlith.program.types import ITEM_BYTES, NUMPY, contiguous
 from microlith.quant.windows import correlate, padded, taps
 
 EPSILON = float(np.finfo(np.float32).eps)
@@ -237,14 +237,14 @@ def softmax(rng: Rng, outer: int, count: int, inner: int) -> Case:
 
 def copy(rng: Rng, attrs: Copy, x_shape: tuple[int, ...], y_shape: tuple[int, ...], dtype: str) -> Case:
     """A strided copy that covers the whole result."""
-    values = normal(rng, x_shape) if dtype == "f32" else rng.integers(-128, 128, x_shape, dtype=np.int8)
+    values = normal(rng, x_shape) if dtype == "f32" else rng.integers(-128, 128, x_shape, dtype=NUMPY[dtype])
     index = np.indices(attrs.shape).reshape(len(attrs.shape), -1)
     source = attrs.read_offset + np.asarray(attrs.read_strides) @ index
     target = attrs.write_offset + np.asarray(attrs.write_strides) @ index
     expected = np.zeros(y_shape, values.dtype)
     assert len(np.unique(target)) == expected.size, "the case must write every element once"
     expected.reshape(-1)[target] = values.reshape(-1)[source]
-    name = "x32_copy__portable" if dtype == "f32" else "x8_copy__portable"
+    name = f"x{8 * ITEM_BYTES[dtype]}_copy__portable"
     ctx = context("copy", attrs, [view("x", x_shape, dtype)], view("y", y_shape, dtype))
     return Case(f"copy {dtype} {attrs}", kernel(name), ctx, (values,), expected)
 

@@ -104,9 +104,13 @@ class Case:
         """Compare a result with what was expected."""
         got = got.reshape(self.expected.shape)
         if self.tolerance is None:
-            wrong = np.argwhere(got != self.expected)
+            # NaN stands for itself.
+            wrong = np.argwhere((got != self.expected) & ((got == got) | (self.expected == self.expected)))
         else:
-            wrong = np.argwhere(~(np.abs(got.astype(np.float64) - self.expected) <= self.tolerance))
+            with np.errstate(invalid="ignore"):
+                near = np.abs(got.astype(np.float64) - self.expected) <= self.tolerance
+            both_nan = (got != got) & (self.expected != self.expected)
+            wrong = np.argwhere(~(near | both_nan | (got == self.expected)))
         assert wrong.size == 0, (
             f"{self.label}: {len(wrong)} of {got.size} differ, first at {tuple(wrong[0])}: "
             f"{got[tuple(wrong[0])]} instead of {self.expected[tuple(wrong[0])]}"
@@ -199,12 +203,14 @@ class Library:
         packed = kernel.pack(ctx)
         consts = {role: guarded(item.values) for role, item in packed.items()}
         scratch = _guarded_bytes(kernel.scratch_bytes(ctx))
+        others = [_guarded_bytes(item.bytes) for item in ctx.writes[1:]]
+        results = [write, *(item.ctypes.data for item in others)]
         arguments: list[object] = []
         for argument in kernel.arguments(ctx):
             if isinstance(argument, Pointer):
                 address = {
                     "read": lambda key: reads[int(key)],
-                    "write": lambda key: write,
+                    "write": lambda key: results[int(key)],
                     "const": lambda key: consts[key].ctypes.data,
                     "scratch": lambda key: scratch.ctypes.data,
                 }[argument.source](argument.key)
@@ -226,11 +232,13 @@ def _check_alignment(argument: Pointer, address: int, packed: dict[str, Packed])
 
 
 def _c_value(argument: Runtime) -> object:
-    types = {"int32_t": ctypes.c_int32, "uint8_t": ctypes.c_uint8, "ml_x32": ctypes.c_uint32}
     if argument.ctype == "float":
         text = argument.value.replace("ML_INFINITY", "inf").removesuffix("f" if "x" in argument.value else "")
         return ctypes.c_float(float.fromhex(text))
-    return types[argument.ctype](int(argument.value.removesuffix("u")))
+    name = argument.ctype.removesuffix("_t").replace("ml_x", "uint")
+    text = argument.value.replace("INT64_MIN", str(-(2**63)))
+    number = int(text.removeprefix("U").removeprefix("INT64_C(").rstrip("ul)"))
+    return getattr(ctypes, f"c_{name}")(number)
 
 
 def as_ring(values: Array, rows: int, last: int) -> Array:

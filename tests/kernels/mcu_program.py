@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from kernels.harness import Array, Case, Library
+from microlith.compile.c_text import C_TYPES, array_body
 from microlith.device.profile import Device
 from microlith.device.support import support_files
 from microlith.kernels import header_text, headers_needed
 from microlith.kernels.base import Packed, Pointer, RowRange, Runtime
 from microlith.program.types import NUMPY
 
-CTYPES = {"int8": "int8_t", "int32": "int32_t", "float32": "float"}
 ALIGN = 8
 
 
@@ -58,13 +58,16 @@ class McuProgram:
         self._consts(index, packed)
         reads = [self._operand(values) for values in case.inputs]
         self.places.append(self.written)
-        place, write = self.written, case.ctx.writes[0]
-        self.written += -(-write.size * np.dtype(NUMPY[write.dtype]).itemsize // ALIGN) * ALIGN
+        write = case.ctx.writes[0]
+        results = []
+        for item in case.ctx.writes:
+            results.append(self.written)
+            self.written += -(-item.bytes // ALIGN) * ALIGN
         values: list[str] = []
         for argument in case.kernel.arguments(case.ctx):
             if isinstance(argument, Pointer):
                 address = {
-                    "write": f"y + {place}",
+                    "write": f"y + {results[int(argument.key)] if argument.source == 'write' else 0}",
                     "const": f"{argument.key}_{index}",
                     "scratch": "scratch",
                     "read": f"x + {reads[int(argument.key)] if argument.source == 'read' else 0}",
@@ -85,10 +88,10 @@ class McuProgram:
 
     def _consts(self, index: int, packed: Mapping[str, Packed]) -> None:
         for role, item in packed.items():
-            floats = item.values.dtype == np.float32
-            text = ", ".join(f"{float(v).hex()}f" if floats else str(int(v)) for v in item.values)
-            ctype = CTYPES[item.values.dtype.name]
-            self.lines.append(f"static const ML_ALIGN({item.align}) {ctype} {role}_{index}[] = {{{text}}};\n")
+            ctype = C_TYPES[item.values.dtype.name]
+            self.lines.append(
+                f"static const ML_ALIGN({item.align}) {ctype} {role}_{index}[] = {array_body(item.values)};\n"
+            )
 
 
 def write_program(program: McuProgram, device: Device, directory: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import pytest
 
 from kernels import cases_f32 as f32
 from kernels import cases_s8 as s8
+from kernels.cases_neural import neural_cases
 from kernels.cases_s8 import Layer
 from kernels.harness import Case, context, view
 from kernels.portable_cases import f32_cases, s8_cases
@@ -23,7 +24,7 @@ from microlith.program.types import ConstRef
 from microlith.quant.requantize import FixedRequant, FloatRequant
 from microlith.quant.types import QParams
 
-CASES = (*s8_cases(), *f32_cases())
+CASES = (*s8_cases(), *f32_cases(), *neural_cases())
 PLAIN = Window((3, 3), pad=(1, 1, 1, 1))
 
 
@@ -139,7 +140,7 @@ def test_descriptors_are_complete(case: Case) -> None:
 
 def test_every_kernel_has_a_name_that_says_types_op_and_variant() -> None:
     for item in ALL:
-        assert re.fullmatch(r"(s8|f32|x8|x32)_[a-z0-9_]+__[a-z0-9_]+", item.name)
+        assert re.fullmatch(r"([su](8|16|32|64)|f32|bool|x(8|16|32|64)?)_[a-z0-9_]+__[a-z0-9_]+", item.name)
         assert re.search(rf"\b{item.name}\b", header_text(item.header)), f"{item.header} does not define {item.name}"
         assert kernel(item.name) is item
     with pytest.raises(KeyError):
@@ -170,9 +171,9 @@ def parameters_of(item: Kernel) -> list[str]:
     text = re.sub(r"\\\n", " ", header_text(item.header))
     found = re.search(rf"void {item.name}\(([^)]*)\)", text)
     if found is None:
-        macro = re.search(rf"(ML_\w+)\({item.name}, \w+\)", text)
+        macro = re.search(rf"(ML_\w+)\({item.name}, [\w ,]+\)", text)
         assert macro is not None
-        found = re.search(rf"define {macro[1]}\(name, \w+\).*?void name\(([^)]*)\)", text)
+        found = re.search(rf"define {macro[1]}\(name, [\w ,]+\).*?void name\(([^)]*)\)", text)
     assert found is not None
     return [part.split()[-1].lstrip("*") for part in found[1].split(",")]
 

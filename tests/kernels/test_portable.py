@@ -12,15 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernels import cases_s8 as s8
+from kernels.cases_indexing import indexing_cases
+from kernels.cases_neural import neural_cases
+from kernels.cases_plain import plain_cases
 from kernels.cases_s8 import Bounds, Layer, output_size
-from kernels.harness import Case, Library, as_ring
+from kernels.harness import CANARY, Case, Library, as_ring
 from kernels.portable_cases import f32_cases, s8_cases
 from microlith.device.load import host
 from microlith.kernels import ALL, FAST, PORTABLE
 from microlith.kernels.base import CallContext
 from microlith.program.attrs import Window
 
-CASES = (*s8_cases(), *f32_cases())
+CASES = (*s8_cases(), *f32_cases(), *plain_cases(), *neural_cases(), *indexing_cases(CANARY))
 STREAMING = tuple(case for case in CASES if case.kernel.input_rows(case.ctx) is not None)
 IN_PLACE = tuple(case for case in CASES if any(lead is not None for lead in case.kernel.overlap(case.ctx)))
 
@@ -123,7 +126,7 @@ def test_output_may_overlap_as_far_as_the_descriptor_says(library: Library, case
             addresses[index] = place.ctypes.data
             library.invoke(case.kernel, case.ctx, addresses, shared.ctypes.data, 0, height)
             got = shared[: whole.nbytes].view(whole.dtype).reshape(whole.shape)
-            assert np.array_equal(got, whole), f"lead {distance}"
+            assert np.array_equal(got, whole, equal_nan=got.dtype.kind == "f"), f"lead {distance}"
 
 
 DRAWN_WINDOWS = (((3, 3), (1, 1), (1, 1)), ((2, 3), (2, 1), (1, 2)))

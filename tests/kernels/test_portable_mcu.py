@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kernel_batch import RUNNER_SYMBOLS
+from kernels.cases_indexing import indexing_cases
+from kernels.cases_neural import neural_cases
+from kernels.cases_plain import plain_cases
+from kernels.harness import Case
 from kernels.mcu_program import McuProgram, write_program
 from kernels.portable_cases import f32_cases, s8_cases
 from microlith.device.emulator import Emulator
 from microlith.device.load import device as load_device
 from microlith.device.toolchain import find_toolchain
 
+# Apart, because operands and results must fit into the memory of the devices.
+GROUPS: dict[str, Callable[[], tuple[Case, ...]]] = {
+    "networks": lambda: (*s8_cases(), *f32_cases()),
+    "neural": neural_cases,
+    "plain": plain_cases,
+    "indexing": lambda: tuple(indexing_cases(0)),
+}
+
 
 @pytest.mark.mcu
+@pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("name", ["nrf52840", "rp2040"])
-def test_emulated_core_equals_the_meaning(name: str, tmp_path: Path) -> None:
+def test_emulated_core_equals_the_meaning(name: str, group: str, tmp_path: Path) -> None:
     device = load_device(name)
-    program = McuProgram((*s8_cases(), *f32_cases()))
+    program = McuProgram(GROUPS[group]())
     toolchain = find_toolchain(device)
     elf = tmp_path / "program.elf"
     sources = write_program(program, device, tmp_path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from microlith.quant.integer_move import concat, pad, quantize, requantize
+from microlith.ops.base import Output
+from microlith.ops.pad import PAD, PadAttrs
+from microlith.quant.integer_move import concat, quantize, requantize
 from microlith.quant.types import QArray, QParams
 
 X = QParams.per_tensor(0.5, 10, "int8")
@@ -35,7 +37,9 @@ def test_concat_brings_each_operand_to_the_result() -> None:
 @pytest.mark.parametrize(("fill", "stored"), [(0.0, -20), (3.0, -17), (-1000.0, -30), (1000.0, 127)])
 def test_the_fill_of_a_pad_has_the_meaning_of_the_result(fill: float, stored: int) -> None:
     x = QArray(np.array([12], np.int8), X)
-    assert pad(x, [(1, 2)], fill, Y, -30, 127).tolist() == [stored, -19, stored, stored]
+    attrs = PadAttrs((1, 2), None, fill)
+    assert PAD.quantized is not None
+    assert PAD.quantized(attrs, [x], Output(Y, "float", -30, 127)).tolist() == [stored, -19, stored, stored]
 
 
 def test_quantize_rounds_half_to_even_and_saturates() -> None:

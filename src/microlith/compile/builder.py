@@ -51,13 +51,20 @@ class Builder:
         self.buffers[buffer.id] = buffer
         return self._view(View("", buffer.id, 0, physical, contiguous(physical), layout, dtype, qparams, None, source))
 
-    def alias(self, view: View, shape: Sequence[int], layout: Layout, source: str, qparams: QParams | None) -> View:
-        """Another view of the same bytes; ``shape`` is in graph order."""
+    def alias(
+        self,
+        view: View,
+        shape: Sequence[int],
+        layout: Layout,
+        source: str,
+        qparams: QParams | None,
+        skipped: int = 0,
+    ) -> View:
+        """Another view of the same bytes, or of those after the ``skipped`` first; ``shape`` is in graph order."""
         physical = physical_shape(shape, layout)
+        offset = view.offset + skipped
         return self._view(
-            View(
-                "", view.buffer, view.offset, physical, contiguous(physical), layout, view.dtype, qparams, None, source
-            )
+            View("", view.buffer, offset, physical, contiguous(physical), layout, view.dtype, qparams, None, source)
         )
 
     def _view(self, view: View) -> View:
@@ -88,8 +95,9 @@ class Builder:
         consts: Mapping[str, ConstRef] | None = None,
         epilogue: Epilogue = Epilogue(),  # noqa: B008 - frozen
         requant: Requant | None = None,
+        others: Sequence[View] = (),
     ) -> None:
-        """Add a call; the arrays of ``requant`` become consts."""
+        """Add a call that writes ``write`` and ``others``; the arrays of ``requant`` become consts."""
         roles = dict(consts or {})
         if isinstance(requant, FloatRequant):
             roles["scale"] = self.const("scale", requant.scale.reshape(-1))
@@ -101,7 +109,7 @@ class Builder:
                 op,
                 attrs,
                 tuple(view.id for view in reads),
-                (write.id,),
+                (write.id, *(view.id for view in others)),
                 roles,
                 epilogue,
                 requant,

@@ -17,7 +17,10 @@ C_TYPES = {
     "uint16": "uint16_t",
     "int32": "int32_t",
     "uint32": "uint32_t",
+    "int64": "int64_t",
+    "uint64": "uint64_t",
     "float32": "float",
+    "bool": "uint8_t",
 }
 
 # Of C and C++, and names that the implementation takes.
@@ -61,17 +64,25 @@ def comment(text: str) -> str:
 
 
 def float_literal(value: float) -> str:
-    """A float32 literal that reads back as the same bits."""
+    """A float32 literal that reads back as the same number; those that are not finite need ``ml_common.h``."""
     number = np.float32(value)
-    if not np.isfinite(number):
-        raise AssertionError(f"{value} is not a finite float32")
+    if np.isnan(number):
+        return "ML_NAN"
+    if np.isinf(number):
+        return "ML_INFINITY" if number > 0 else "-ML_INFINITY"
     text = f"{number:.9g}"
     return f"{text}f" if any(char in text for char in ".e") else f"{text}.0f"
 
 
 def int_literal(value: int) -> str:
-    """An int32 literal; the least one has no literal of its own in C."""
-    return "(-2147483647 - 1)" if value == -(2**31) else str(value)
+    """An integer literal of 32 bits or, where it needs them, 64; the least ones have no literal of their own in C."""
+    if value == -(2**31):
+        return "(-2147483647 - 1)"
+    if value == -(2**63):
+        return "(-INT64_C(9223372036854775807) - 1)"
+    if value >= 2**63:
+        return f"UINT64_C({value})"
+    return str(value) if abs(value) < 2**31 else f"INT64_C({value})"
 
 
 def wrapped(items: Iterable[str], indent: str, width: int = 118) -> str:
@@ -94,7 +105,7 @@ def array_body(values: NDArray[np.generic], width: int = 118) -> str:
     elif flat.dtype == np.uint32:
         items = (f"{item}u" for item in flat.tolist())
     else:
-        items = (int_literal(item) for item in flat.tolist())
+        items = (int_literal(int(item)) for item in flat.tolist())
     lines, line = [], ""
     for item in items:
         if len(line) + len(item) + 1 > width:

@@ -137,7 +137,7 @@ class _Emitter:
 
     def _address(self, argument: Pointer, call: OpCall) -> str:
         if argument.source == "const":
-            return self._const_address(argument.key, call)
+            return self._const_address(argument.key, argument.ctype, call)
         names = {"read": call.reads, "write": call.writes, "scratch": (call.scratch,)}[argument.source]
         name = names[int(argument.key or 0)]
         if name is None:
@@ -149,9 +149,12 @@ class _Emitter:
         buffer = self.program.buffers[view.buffer]
         return f"(ctx->{buffer.space} + {self.program.offsets[buffer.id] + view.offset})"
 
-    def _const_address(self, role: str, call: OpCall) -> str:
+    def _const_address(self, role: str, ctype: str, call: OpCall) -> str:
         reference = call.consts[role]
         place = f"ctx->weights->{reference.id}"
+        stored = C_TYPES[self.program.storage[reference.id].values.dtype.name]
+        if stored not in ctype.split():
+            place = f"(({ctype.strip()})(const void *){place})"
         if reference.slice is None:
             return place
         rows = self.program.consts[reference.id].values.shape[0]

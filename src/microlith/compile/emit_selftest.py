@@ -18,9 +18,17 @@ Vector = tuple[Sequence[NDArray[np.generic]], Sequence[NDArray[np.generic]]]
 _DIFFERS = """static int differs_f32(float got, float wanted)
 {
     const float difference = got > wanted ? got - wanted : wanted - got;
+    if (got == wanted || (got != got && wanted != wanted)) { /* infinities, NaN */
+        return 0;
+    }
     return !(difference <= GOLDEN_TOLERANCE);
 }
 
+"""
+
+
+_NOT_FINITE = """#define ML_INFINITY __builtin_inff()
+#define ML_NAN __builtin_nanf("")
 """
 
 
@@ -68,6 +76,8 @@ def _golden(program: Program, vectors: Sequence[Vector], tolerance: float | None
         ctype = C_TYPES[NUMPY[view.dtype]]
         rows = ",\n".join(array_body(np.asarray(vector[kind == "output"][index])) for vector in vectors)
         parts.append(f"static const {ctype} golden_{kind}_{index}[GOLDEN_VECTORS][{view.size}] = {{\n{rows}\n}};\n")
+    if any("ML_NAN" in part or "ML_INFINITY" in part for part in parts[1:]):
+        parts.insert(1, _NOT_FINITE)
     return "\n".join(parts) + "\n#endif\n"
 
 

@@ -7,13 +7,28 @@ from collections.abc import Callable, Mapping
 import onnx_ir as ir
 
 from microlith.compile.lower_elementwise import (
+    UNARY_HANDLERS,
     lower_batch_norm,
     lower_binary,
     lower_border,
+    lower_prelu,
     lower_requantize,
-    lower_unary,
 )
-from microlith.compile.lower_linear import lower_conv, lower_gemm, lower_matmul
+from microlith.compile.lower_indexing import (
+    lower_arg_extreme,
+    lower_col2im,
+    lower_cum_sum,
+    lower_gather,
+    lower_gather_elements,
+    lower_gather_nd,
+    lower_grid_sample,
+    lower_max_unpool,
+    lower_one_hot,
+    lower_reverse_sequence,
+    lower_scatter,
+    lower_top_k,
+)
+from microlith.compile.lower_linear import lower_gemm, lower_matmul
 from microlith.compile.lower_movement import (
     lower_concat,
     lower_pad,
@@ -21,13 +36,32 @@ from microlith.compile.lower_movement import (
     lower_slice,
     lower_transpose,
 )
+from microlith.compile.lower_normalization import (
+    lower_group_normalization,
+    lower_lane_normalization,
+    lower_layer_normalization,
+    lower_lrn,
+)
+from microlith.compile.lower_plain import PLAIN_HANDLERS
 from microlith.compile.lower_pool import (
     lower_average_pool,
     lower_global_average_pool,
+    lower_global_lp_pool,
+    lower_global_max_pool,
     lower_max_pool,
-    lower_reduce_mean,
     lower_softmax,
 )
+from microlith.compile.lower_recurrent import lower_recurrent
+from microlith.compile.lower_reduce import lower_reduce, lower_reduce_mean, lower_reduce_sum
+from microlith.compile.lower_remap import (
+    lower_center_crop_pad,
+    lower_depth_space,
+    lower_expand,
+    lower_resize,
+    lower_tile,
+    lower_trilu,
+)
+from microlith.compile.lower_volume import lower_conv, lower_conv_transpose, lower_pool_nd
 from microlith.compile.lowering import Lowering
 from microlith.core.errors import InputError, MicrolithError, UnsupportedError
 from microlith.graph.units import Unit, units
@@ -36,37 +70,102 @@ from microlith.program.types import Call, Entry, Program
 Handler = Callable[[Lowering, Unit], None]
 
 HANDLERS: Mapping[str, Handler] = {
+    "GRU": lower_recurrent,
+    "LSTM": lower_recurrent,
+    "RNN": lower_recurrent,
     "Add": lower_binary,
+    "ArgMax": lower_arg_extreme,
+    "ArgMin": lower_arg_extreme,
     "AveragePool": lower_average_pool,
     "BatchNormalization": lower_batch_norm,
-    "Clip": lower_unary,
+    "CenterCropPad": lower_center_crop_pad,
+    "Col2Im": lower_col2im,
     "Concat": lower_concat,
     "Conv": lower_conv,
+    "ConvTranspose": lower_conv_transpose,
+    "CumSum": lower_cum_sum,
+    "DepthToSpace": lower_depth_space,
     "DequantizeLinear": lower_border,
+    "Expand": lower_expand,
     "Flatten": lower_reshape,
+    "Gather": lower_gather,
+    "GatherElements": lower_gather_elements,
+    "GatherND": lower_gather_nd,
     "Gemm": lower_gemm,
     "GlobalAveragePool": lower_global_average_pool,
-    "HardSigmoid": lower_unary,
-    "HardSwish": lower_unary,
-    "LeakyRelu": lower_unary,
+    "GlobalLpPool": lower_global_lp_pool,
+    "GlobalMaxPool": lower_global_max_pool,
+    "GridSample": lower_grid_sample,
+    "GroupNormalization": lower_group_normalization,
+    "Hardmax": lower_softmax,
+    "Identity": lower_reshape,
+    "InstanceNormalization": lower_group_normalization,
+    "LRN": lower_lrn,
+    "LayerNormalization": lower_layer_normalization,
+    "LogSoftmax": lower_softmax,
+    "LpNormalization": lower_lane_normalization,
+    "LpPool": lower_pool_nd,
     "MatMul": lower_matmul,
     "MaxPool": lower_max_pool,
+    "MaxUnpool": lower_max_unpool,
+    "MeanVarianceNormalization": lower_lane_normalization,
     "Mul": lower_binary,
+    "OneHot": lower_one_hot,
+    "PRelu": lower_prelu,
     "Pad": lower_pad,
+    "RMSNormalization": lower_layer_normalization,
+    "ReduceL1": lower_reduce,
+    "ReduceL2": lower_reduce,
+    "ReduceLogSum": lower_reduce,
+    "ReduceLogSumExp": lower_reduce,
+    "ReduceMax": lower_reduce,
     "ReduceMean": lower_reduce_mean,
-    "Relu": lower_unary,
+    "ReduceMin": lower_reduce,
+    "ReduceProd": lower_reduce,
+    "ReduceSum": lower_reduce_sum,
+    "ReduceSumSquare": lower_reduce,
     "Reshape": lower_reshape,
-    "Sigmoid": lower_unary,
+    "Resize": lower_resize,
+    "ReverseSequence": lower_reverse_sequence,
+    "ScatterElements": lower_scatter,
+    "ScatterND": lower_scatter,
     "Slice": lower_slice,
     "Softmax": lower_softmax,
+    "SpaceToDepth": lower_depth_space,
     "Squeeze": lower_reshape,
     "Sub": lower_binary,
-    "Tanh": lower_unary,
+    "Tile": lower_tile,
+    "TopK": lower_top_k,
     "Transpose": lower_transpose,
+    "Trilu": lower_trilu,
     "Unsqueeze": lower_reshape,
+    **PLAIN_HANDLERS,
+    **UNARY_HANDLERS,
 }
 
-_MOVEMENT = frozenset({"Concat", "Flatten", "Pad", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+_NOT_RAW = frozenset(
+    {
+        "AveragePool",
+        "BatchNormalization",
+        "Conv",
+        "ConvTranspose",
+        "Gemm",
+        "Hardmax",
+        "LogSoftmax",
+        "LRN",
+        "LpNormalization",
+        "MeanVarianceNormalization",
+        "GlobalAveragePool",
+        "GlobalLpPool",
+        "GlobalMaxPool",
+        "LpPool",
+        "MatMul",
+        "MaxPool",
+        "ReduceMean",
+        "Softmax",
+    }
+)
+"""Ops whose handlers know floats and quantized integers, and not integers that stand for themselves."""
 
 
 def lower(model: ir.Model, name: str) -> Program:
@@ -83,7 +182,7 @@ def lower(model: ir.Model, name: str) -> Program:
     for value in model.graph.inputs:
         low.add_input(value)
     for unit in units(model):
-        if unit.kind == "raw" and unit.node.op_type not in _MOVEMENT:
+        if unit.kind == "raw" and unit.node.op_type in _NOT_RAW:
             raise UnsupportedError(f"{unit.node.op_type} of integers cannot be compiled", node=low.where(unit))
         handler = lower_requantize if _is_requantize(unit) else _handler(low, unit)
         try:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
-from microlith.compile.layout import Layout, channels_last, identity, physical_shape
+from microlith.compile.layout import channels_last, physical_shape
+from microlith.compile.lower_plain import (
+    Term,
+    broadcast_strides,
+    common_layout,
+    emit,
+    lower_clamped_binary,
+    lower_integer_unary,
+    own_layout,
+)
 from microlith.compile.lowering import Lowering, shape_of, stored
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Unit, activation_bounds
 from microlith.ops import op_of
 from microlith.program.attrs import Affine, Binary, Convert, Lut, Unary
-from microlith.program.types import ConstRef, View, contiguous
+from microlith.program.types import ConstRef, View
 from microlith.quant.factors import mul_requant, sum_requant
 from microlith.quant.requantize import Requant
 
@@ -21,31 +32,68 @@ _FUNCTIONS = {
     "Tanh": ("tanh", ()),
     "HardSigmoid": ("hard_sigmoid", ("alpha", "beta")),
     "HardSwish": ("hard_swish", ()),
+    "Abs": ("abs", ()),
+    "Acos": ("acos", ()),
+    "Acosh": ("acosh", ()),
+    "Asin": ("asin", ()),
+    "Asinh": ("asinh", ()),
+    "Atan": ("atan", ()),
+    "Atanh": ("atanh", ()),
+    "Ceil": ("ceil", ()),
+    "Celu": ("celu", ("alpha",)),
+    "Cos": ("cos", ()),
+    "Cosh": ("cosh", ()),
+    "Elu": ("elu", ("alpha", "gamma")),
+    "Erf": ("erf", ()),
+    "Exp": ("exp", ()),
+    "Floor": ("floor", ()),
+    "Gelu": ("gelu", ()),
+    "Log": ("log", ()),
+    "Mish": ("mish", ()),
+    "Neg": ("negate", ()),
+    "Reciprocal": ("reciprocal", ()),
+    "Round": ("round", ()),
+    "Selu": ("elu", ("alpha", "gamma")),
+    "Shrink": ("shrink", ("lambd", "bias")),
+    "Sign": ("sign", ()),
+    "Sin": ("sin", ()),
+    "Sinh": ("sinh", ()),
+    "Softplus": ("softplus", ()),
+    "Softsign": ("softsign", ()),
+    "Sqrt": ("sqrt", ()),
+    "Swish": ("swish", ("alpha",)),
+    "Tan": ("tan", ()),
+    "ThresholdedRelu": ("thresholded_relu", ("alpha",)),
 }
+INTEGER_FUNCTIONS = frozenset({"Abs", "Clip", "Neg", "Relu", "Sign"})
+"""Unary ops that integers which stand for themselves have, too."""
 AXES = 4
 
 
 def lower_binary(low: Lowering, unit: Unit) -> None:
     """Add, Sub, Mul with broadcasting; one operand may be a constant."""
     out_shape = shape_of(unit.output.value)
+    if unit.kind == "raw" or (len(out_shape) > AXES and unit.kind == "float"):
+        lower_clamped_binary(low, unit)
+        return
     if len(out_shape) > AXES:
         raise UnsupportedError(
-            f"a result of {len(out_shape)} axes; at most {AXES} can be compiled", node=low.where(unit)
+            f"a quantized result of {len(out_shape)} axes; at most {AXES} can be compiled", node=low.where(unit)
         )
-    layout = _common_layout(low, unit, out_shape)
+    layout = common_layout(low, unit, (0, 1), len(out_shape))
     reads: list[View] = []
     consts: dict[str, ConstRef] = {}
     strides = []
     for role, index in (("a", 0), ("b", 1)):
         operand = low.operand(unit, index)
         shape = shape_of(operand.value)
-        own = _own_layout(layout, len(out_shape), len(shape))
+        own = own_layout(layout, len(out_shape), len(shape))
         values = low.constant(operand)
         if values is None:
             reads.append(low.read(unit, index, own))
         else:
             consts[role] = low.builder.const(role, np.ascontiguousarray(values.transpose(own)))
-        strides.append(_broadcast_strides(shape, own, out_shape, layout))
+        strides.append(broadcast_strides(shape, own, out_shape, layout))
     if not reads:
         raise UnsupportedError("both operands are constants", node=low.where(unit), hint="Fold constants first.")
     physical = physical_shape(out_shape, layout)
@@ -61,33 +109,6 @@ def lower_binary(low: Lowering, unit: Unit) -> None:
         epilogue=low.epilogue(unit),
         requant=_binary_requant(low, unit),
     )
-
-
-def _common_layout(low: Lowering, unit: Unit, out_shape: tuple[int, ...]) -> Layout:
-    """The layout of the largest computed operand that has the result's rank, so that the fewest bytes move."""
-    best: tuple[int, Layout] | None = None
-    for index in (0, 1):
-        operand = low.operand(unit, index)
-        if low.constant(operand) is None and len(shape_of(operand.value)) == len(out_shape):
-            view = low.read(unit, index)
-            if best is None or view.size > best[0]:
-                best = (view.size, view.layout)
-    return identity(len(out_shape)) if best is None else best[1]
-
-
-def _own_layout(layout: Layout, rank: int, own_rank: int) -> Layout:
-    """``layout`` restricted to the trailing axes that an operand of lower rank has."""
-    missing = rank - own_rank
-    return tuple(axis - missing for axis in layout if axis >= missing)
-
-
-def _broadcast_strides(
-    shape: tuple[int, ...], own: Layout, out_shape: tuple[int, ...], layout: Layout
-) -> tuple[int, ...]:
-    """Strides of an operand along the physical axes of the result, 0 where it is repeated."""
-    missing = len(out_shape) - len(shape)
-    by_axis = dict(zip(own, contiguous(physical_shape(shape, own)), strict=True))
-    return tuple(0 if axis < missing or shape[axis - missing] == 1 else by_axis[axis - missing] for axis in layout)
 
 
 def _four(items: tuple[int, ...], fill: int) -> tuple[int, int, int, int]:
@@ -121,6 +142,11 @@ def lower_unary(low: Lowering, unit: Unit) -> None:
         table = op.tables(low.attrs(unit), stored(qparams), low.quantized_output(unit))
         _lookup(low, unit, x, table)
         return
+    if unit.kind == "raw":
+        if unit.node.op_type not in INTEGER_FUNCTIONS:
+            raise UnsupportedError("only floats and quantized integers can be compiled", node=low.where(unit))
+        lower_integer_unary(low, unit)
+        return
     parameters: tuple[float, ...]
     if unit.node.op_type in ("Relu", "Clip"):
         function, parameters = "clamp", activation_bounds(unit.node)
@@ -128,12 +154,34 @@ def lower_unary(low: Lowering, unit: Unit) -> None:
         function, names = _FUNCTIONS[unit.node.op_type]
         attrs = low.attrs(unit)
         parameters = tuple(float(getattr(attrs, name)) for name in names)
+        function += "_tanh" if function == "gelu" and attrs.tanh else ""
     low.builder.call("unary", Unary(function, parameters), [x], low.result(unit, x.layout), low.names(unit))
 
 
 def _lookup(low: Lowering, unit: Unit, x: View, table: np.ndarray[tuple[int, ...], np.dtype[np.integer]]) -> None:
     consts = {"table": low.builder.const("table", table)}
     low.builder.call("lut", Lut(table.shape[0]), [x], low.result(unit, x.layout), low.names(unit), consts=consts)
+
+
+UNARY_HANDLERS: Mapping[str, Callable[[Lowering, Unit], None]] = dict.fromkeys(
+    ("Clip", "Relu", *_FUNCTIONS), lower_unary
+)
+"""Handlers of functions of one element, by op."""
+
+
+def lower_prelu(low: Lowering, unit: Unit) -> None:
+    """PRelu: a table, or one for each channel, for integers; a product with the slope for others."""
+    shape = shape_of(low.operand(unit, 0).value)
+    attrs = low.attrs(unit)
+    x = low.read(unit, 0, channels_last(len(shape)))
+    if unit.kind == "integer":
+        op = op_of(unit.node)
+        qparams = low.operand(unit, 0).qparams
+        assert op.tables is not None and qparams is not None, "integer units of this op have tables"
+        _lookup(low, unit, x, op.tables(attrs, stored(qparams), low.quantized_output(unit)))
+        return
+    terms = (Term(shape, x), Term(attrs.slope.shape, values=attrs.slope))
+    emit(low, low.names(unit), "binary", "prelu", terms, low.result(unit, x.layout))
 
 
 def lower_batch_norm(low: Lowering, unit: Unit) -> None:

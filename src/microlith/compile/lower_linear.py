@@ -8,27 +8,28 @@ from numpy.typing import NDArray
 from microlith.compile.layout import channels_last, identity
 from microlith.compile.lowering import Array, Lowering, shape_of, stored
 from microlith.core.errors import UnsupportedError
-from microlith.graph.units import Unit
-from microlith.program.attrs import Conv2d, FullyConnected, MatMul, Window
-from microlith.program.types import ConstRef
+from microlith.graph.units import Operand, Unit
+from microlith.program.attrs import Conv2d, Copy, FullyConnected, MatMul, Window
+from microlith.program.types import ConstRef, View, contiguous
 from microlith.quant.factors import linear_requant
 from microlith.quant.requantize import Requant
 from microlith.quant.types import QParams
 from microlith.quant.windows import Geometry
 
 
-def lower_conv(low: Lowering, unit: Unit) -> None:
-    """Conv: ``depthwise_conv2d`` where every filter sees one of several channels, else ``conv2d``."""
+def conv2d(low: Lowering, unit: Unit) -> None:
+    """Conv over one or two spatial axes: ``depthwise_conv2d`` where every filter sees one of several channels, else
+    ``conv2d``."""
     attrs = low.attrs(unit)
     x = low.image(unit, 0)
-    weights = _weights(low, unit, 1)
+    weights = weights_of(low, unit, 1)
     if weights.ndim == 3:
         weights = weights[:, :, None]
     geometry = attrs.spatial.geometry(shape_of(low.operand(unit, 0).value))
     pad = whole_windows(geometry)
     window = Window(geometry.kernel, geometry.stride, geometry.dilation, pad)
     packed = np.ascontiguousarray(weights.transpose(0, 2, 3, 1))
-    consts = _linear_consts(low, unit, packed, attrs.filters)
+    consts = linear_consts(low, unit, packed, attrs.filters)
     y = low.result(unit, channels_last(len(shape_of(unit.output.value))))
     low.builder.call(
         "depthwise_conv2d" if attrs.is_depthwise else "conv2d",
@@ -38,7 +39,7 @@ def lower_conv(low: Lowering, unit: Unit) -> None:
         low.names(unit),
         consts=consts,
         epilogue=low.epilogue(unit),
-        requant=_requant(low, unit),
+        requant=linear_requantization(low, unit),
     )
 
 
@@ -67,39 +68,66 @@ def lower_gemm(low: Lowering, unit: Unit) -> None:
             node=low.where(unit),
             hint="Fold the factors into the weights and the bias, and transpose the input before.",
         )
-    weights = _weights(low, unit, 1)
+    weights = weights_of(low, unit, 1)
     _fully_connected(low, unit, weights if attrs.trans_b else weights.T)
 
 
 def lower_matmul(low: Lowering, unit: Unit) -> None:
-    """MatMul: ``fully_connected`` where the right operand is a constant matrix, else ``matmul``."""
+    """MatMul: ``fully_connected`` where the right operand is a constant matrix or vector, else ``matmul``."""
     right = low.operand(unit, 1)
-    if low.constant(right) is not None and len(shape_of(right.value)) == 2:
-        _fully_connected(low, unit, _weights(low, unit, 1).T)
+    constant = low.constant(right) is not None
+    if constant and low.constant(low.operand(unit, 0)) is None and len(shape_of(right.value)) <= 2:
+        weights = weights_of(low, unit, 1)
+        _fully_connected(low, unit, weights.reshape(1, -1) if weights.ndim == 1 else weights.T)
         return
     a_shape, b_shape = (shape_of(low.operand(unit, index).value) for index in (0, 1))
-    if (
-        len(a_shape) < 2
-        or len(b_shape) < 2
-        or any(low.constant(low.operand(unit, index)) is not None for index in (0, 1))
-    ):
-        raise UnsupportedError(
-            f"MatMul of shapes {a_shape} and {b_shape} cannot be compiled",
-            node=low.where(unit),
-            hint="Both operands must be computed matrices, or the right one a constant matrix.",
-        )
-    a, b = (low.read(unit, index, identity(len(shape))) for index, shape in enumerate((a_shape, b_shape)))
-    a_batch, b_batch = (int(np.prod(shape[:-2], dtype=np.int64)) for shape in (a_shape, b_shape))
-    if a_shape[:-2] != b_shape[:-2] and a_batch != 1 and b_batch != 1:
-        raise UnsupportedError(
-            f"MatMul that broadcasts {a_shape} with {b_shape} cannot be compiled", node=low.where(unit)
-        )
-    batch = max(a_batch, b_batch)
-    attrs = MatMul(batch, a_shape[-2], a_shape[-1], b_shape[-1], a_batch < batch, b_batch < batch)
-    y = low.result(unit)
+    left = a_shape if len(a_shape) > 1 else (1, *a_shape)
+    other = b_shape if len(b_shape) > 1 else (*b_shape, 1)
+    stack = tuple(int(item) for item in np.broadcast_shapes(left[:-2], other[:-2]))
+    batch = int(np.prod(stack, dtype=np.int64))
+    reads, consts, zeros, once = [], {}, [0, 0], [False, False]
+    for index, (role, shape) in enumerate((("a", left), ("b", other))):
+        once[index] = batch > 1 and int(np.prod(shape[:-2], dtype=np.int64)) == 1
+        full = shape if once[index] else (*stack, *shape[-2:])
+        operand = low.operand(unit, index)
+        values = low.constant(operand)
+        if values is None:
+            reads.append(_stacked(low, unit, index, shape, full))
+        else:
+            consts[role] = low.builder.const(role, np.broadcast_to(values.reshape(shape), full))
+            zeros[index] = 0 if operand.qparams is None else _scalar_zero(low, unit, operand)
+    attrs = MatMul(batch, left[-2], left[-1], other[-1], once[0], once[1], zeros[0], zeros[1])
     low.builder.call(
-        "matmul", attrs, [a, b], y, low.names(unit), epilogue=low.epilogue(unit), requant=_requant(low, unit)
+        "matmul",
+        attrs,
+        reads,
+        low.result(unit),
+        low.names(unit),
+        consts=consts,
+        epilogue=low.epilogue(unit),
+        requant=linear_requantization(low, unit),
     )
+
+
+def _scalar_zero(low: Lowering, unit: Unit, operand: Operand) -> int:
+    assert operand.qparams is not None, "only asked of quantized operands"
+    if operand.qparams.axis is not None:
+        raise UnsupportedError(
+            "a stack of matrices that is quantized per channel cannot be compiled", node=low.where(unit)
+        )
+    return int(stored(operand.qparams).zero_point)
+
+
+def _stacked(low: Lowering, unit: Unit, index: int, shape: tuple[int, ...], full: tuple[int, ...]) -> View:
+    """A computed operand of that shape, repeated where it broadcasts to ``full``."""
+    view = low.read(unit, index, identity(len(shape_of(low.operand(unit, index).value))))
+    if int(np.prod(shape, dtype=np.int64)) == int(np.prod(full, dtype=np.int64)):
+        return view
+    shape = (*(1,) * (len(full) - len(shape)), *shape)
+    strides = tuple(0 if size == 1 else stride for size, stride in zip(shape, contiguous(shape), strict=True))
+    repeated = low.builder.tensor(full, view.dtype, view.qparams, view.source)
+    low.builder.call("copy", Copy(full, 0, strides, 0, repeated.strides), [view], repeated, low.names(unit))
+    return repeated
 
 
 def _fully_connected(low: Lowering, unit: Unit, weights: NDArray[np.generic]) -> None:
@@ -112,10 +140,11 @@ def _fully_connected(low: Lowering, unit: Unit, weights: NDArray[np.generic]) ->
         weights = weights[:, order]
         del low.flattened[operand.value]
         qparams = None if operand.qparams is None else stored(operand.qparams)
-        x = low.builder.alias(waiting.view, waiting.shape, (0, 1), waiting.view.source, qparams)
+        view = waiting.view if qparams is None else low.as_stored(waiting.view, low.names(unit))
+        x = low.builder.alias(view, waiting.shape, (0, 1), waiting.view.source, qparams)
     else:
         x = low.read(unit, 0, identity(len(shape_of(operand.value))))
-    consts = _linear_consts(low, unit, np.ascontiguousarray(weights), weights.shape[0])
+    consts = linear_consts(low, unit, np.ascontiguousarray(weights), weights.shape[0])
     y = low.result(unit)
     low.builder.call(
         "fully_connected",
@@ -125,18 +154,19 @@ def _fully_connected(low: Lowering, unit: Unit, weights: NDArray[np.generic]) ->
         low.names(unit),
         consts=consts,
         epilogue=low.epilogue(unit),
-        requant=_requant(low, unit),
+        requant=linear_requantization(low, unit),
     )
 
 
-def _weights(low: Lowering, unit: Unit, index: int) -> Array:
+def weights_of(low: Lowering, unit: Unit, index: int) -> Array:
+    """The values of constant weights, as stored."""
     values = low.constant(low.operand(unit, index))
     if values is None:
         raise UnsupportedError("weights that are computed and not constant cannot be compiled", node=low.where(unit))
     return values
 
 
-def _linear_consts(low: Lowering, unit: Unit, weights: Array, outputs: int) -> dict[str, ConstRef]:
+def linear_consts(low: Lowering, unit: Unit, weights: Array, outputs: int) -> dict[str, ConstRef]:
     """Weights, a bias of (O,), and the zero points of the weights where one is not 0."""
     name = "w"
     consts = {"weights": low.builder.const(name, weights)}
@@ -164,7 +194,8 @@ def _weight_qparams(low: Lowering, unit: Unit) -> QParams:
     return stored(qparams)
 
 
-def _requant(low: Lowering, unit: Unit) -> Requant | None:
+def linear_requantization(low: Lowering, unit: Unit) -> Requant | None:
+    """How sums of products become integers; None in a float unit."""
     if unit.kind != "integer":
         return None
     x = low.operand(unit, 0).qparams

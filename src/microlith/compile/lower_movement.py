@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Sequence
 
-from microlith.compile.layout import identity, transposed
+from microlith.compile.builder import ALIGN
+from microlith.compile.layout import identity, physical_shape, transposed
+from microlith.compile.lower_indexing import constant
+from microlith.compile.lower_remap import fill_value, moved, remap
 from microlith.compile.lowering import Flattened, Lowering, shape_of, stored
-from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Unit
 from microlith.program.attrs import Copy, Fill
-from microlith.program.types import View
-from microlith.quant.integer_move import quantize
+from microlith.program.types import ITEM_BYTES, View, contiguous
 from microlith.quant.types import QParams
 
 
@@ -39,25 +41,35 @@ def lower_concat(low: Lowering, unit: Unit) -> None:
     """Concat: each operand is copied to its place in the result."""
     shape = shape_of(unit.output.value)
     axis = low.attrs(unit).axis % len(shape)
-    computed = [index for index in range(len(unit.inputs)) if low.constant(low.operand(unit, index)) is None]
-    if len(computed) != len(unit.inputs):
-        raise UnsupportedError("a Concat with a constant operand cannot be compiled", node=low.where(unit))
+    operands = [low.operand(unit, index) for index in range(len(unit.inputs))]
+    computed = [index for index, item in enumerate(operands) if item.value.const_value is None]
     layout = low.read(unit, computed[0]).layout
     y = low.result(unit, layout)
     place = layout.index(axis)
     offset = 0
-    for index in computed:
-        x = low.same_meaning(unit, low.read(unit, index, layout), low.operand(unit, index))
-        attrs = Copy(x.shape, 0, x.strides, offset * y.strides[place], y.strides)
-        low.builder.call("copy", attrs, [x], y, low.names(unit))
-        offset += x.shape[place]
+    for index, item in enumerate(operands):
+        extents = physical_shape(shape_of(item.value), layout)
+        attrs = Copy(extents, 0, contiguous(extents), offset * y.strides[place], y.strides)
+        if index in computed:
+            x = low.same_meaning(unit, low.read(unit, index, layout), item)
+            low.builder.call("copy", attrs, [x], y, low.names(unit))
+        else:
+            data = low.builder.const("data", constant(low, unit, index).transpose(layout))
+            low.builder.call("copy", attrs, [], y, low.names(unit), consts={"data": data})
+        offset += extents[place]
 
 
 def lower_slice(low: Lowering, unit: Unit) -> None:
-    """Slice: a strided copy."""
+    """Slice: a part of the bytes where it lies together, else a strided copy."""
     x = low.same_meaning(unit, low.read(unit, 0), low.operand(unit, 0))
     shape = tuple(x.shape[x.layout.index(axis)] for axis in range(len(x.shape)))
     ranges = low.attrs(unit).ranges(shape)
+    skipped = _skipped(x, ranges)
+    if skipped is not None:
+        value = unit.output.value
+        qparams = _output_qparams(unit, x)
+        low.views[value] = low.builder.alias(x, shape_of(value), x.layout, value.name or "", qparams, skipped)
+        return
     y = low.result(unit, x.layout)
     starts = tuple(ranges[axis].start for axis in x.layout)
     steps = tuple(ranges[axis].step for axis in x.layout)
@@ -67,23 +79,28 @@ def lower_slice(low: Lowering, unit: Unit) -> None:
 
 
 def lower_pad(low: Lowering, unit: Unit) -> None:
-    """Pad with a constant: the result is filled, then the operand copied into it."""
+    """Pad: the result is filled, then the operand copied into it; otherwise than by a constant, by places."""
     attrs = low.attrs(unit)
-    x = low.same_meaning(unit, low.read(unit, 0), low.operand(unit, 0))
-    widths = attrs.widths(len(x.shape))
-    if any(before < 0 or after < 0 for before, after in widths):
-        raise UnsupportedError("a Pad that takes elements away cannot be compiled", node=low.where(unit))
+    shape = shape_of(low.operand(unit, 0).value)
+    widths = attrs.widths(len(shape))
+    if attrs.mode != "constant" or any(before < 0 or after < 0 for before, after in widths):
+        remap(low, unit, attrs.places(shape), attrs.value)
+        return
+    x = moved(low, unit)
     y = low.result(unit, x.layout)
-    low.builder.call("fill", Fill(_fill_value(low, unit, attrs.value)), [], y, low.names(unit))
+    low.builder.call("fill", Fill(fill_value(low, unit, attrs.value)), [], y, low.names(unit))
     offset = sum(widths[axis][0] * stride for axis, stride in zip(y.layout, y.strides, strict=True))
     low.builder.call("copy", Copy(x.shape, 0, x.strides, offset, y.strides), [x], y, low.names(unit))
 
 
-def _fill_value(low: Lowering, unit: Unit, value: float) -> float:
-    if unit.kind != "integer":
-        return value
-    output = low.quantized_output(unit)
-    return float(np.clip(quantize(np.asarray(value, np.float32), output.qparams), output.low, output.high))
+def _skipped(x: View, ranges: Sequence[range]) -> int | None:
+    """Bytes before a slice whose elements lie together at an aligned place; None for another one."""
+    cut = [place for place, axis in enumerate(x.layout) if ranges[axis] != range(x.shape[place])]
+    if len(cut) > 1 or any(math.prod(x.shape[:place]) != 1 or ranges[x.layout[place]].step != 1 for place in cut):
+        return None
+    first = sum(ranges[x.layout[place]].start * x.strides[place] for place in cut)
+    skipped = first * ITEM_BYTES[x.dtype]
+    return skipped if skipped % ALIGN == 0 else None
 
 
 def _output_qparams(unit: Unit, view: View) -> QParams | None:

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from microlith.compile.layout import Layout, channels_last, identity, physical_shape
+from microlith.compile.layout import channels_last, identity, physical_shape
 from microlith.compile.lower_linear import whole_windows
+from microlith.compile.lower_reduce import Reduced, add_up, reduce_with
+from microlith.compile.lower_volume import lower_pool_nd, pool_nd, triple, volume_of_image
 from microlith.compile.lowering import Lowering, shape_of, stored
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Operand, Unit
+from microlith.ops.pool_nd import PoolNdAttrs
 from microlith.program.attrs import Pool2d, ReduceMean, Softmax, Window
-from microlith.program.types import View
-from microlith.quant.factors import average_pool_requant, mean_is_division, mean_requant, softmax_requant
+from microlith.program.neural_attrs import PoolNd, Volume
+from microlith.quant.factors import average_pool_requant, mean_is_division, softmax_requant
 from microlith.quant.lut import exp_table, float_exp_table
-from microlith.quant.requantize import Requant
 from microlith.quant.types import QParams
 
 
 def lower_max_pool(low: Lowering, unit: Unit) -> None:
     """MaxPool; a change of parameters comes after the maximum."""
     attrs = low.attrs(unit)
+    if isinstance(attrs, PoolNdAttrs):
+        lower_pool_nd(low, unit)
+        return
+    in_shape = shape_of(low.operand(unit, 0).value)
+    geometry = attrs.spatial.geometry(in_shape)
+    if unit.kind != "integer" and in_shape[0] != 1:
+        pool_nd(low, unit, PoolNd(volume_of_image(geometry), "max"))
+        return
     x = low.image(unit, 0)
-    geometry = attrs.spatial.geometry(shape_of(low.operand(unit, 0).value))
     window = Window(geometry.kernel, geometry.stride, geometry.dilation, whole_windows(geometry))
     shape = shape_of(unit.output.value)
     layout = channels_last(len(shape))
@@ -33,6 +42,9 @@ def lower_max_pool(low: Lowering, unit: Unit) -> None:
 def lower_average_pool(low: Lowering, unit: Unit) -> None:
     """AveragePool: ``reduce_mean`` where one window is the whole image, else ``average_pool2d``."""
     attrs = low.attrs(unit)
+    if isinstance(attrs, PoolNdAttrs):
+        lower_pool_nd(low, unit)
+        return
     operand = low.operand(unit, 0)
     geometry = attrs.spatial.geometry(shape_of(operand.value))
     divides = unit.kind == "integer" and mean_is_division(
@@ -41,9 +53,13 @@ def lower_average_pool(low: Lowering, unit: Unit) -> None:
     if geometry.output == (1, 1) and geometry.kernel == geometry.size and not any(geometry.pad) and not divides:
         _mean_over_image(low, unit)
         return
-    x = low.image(unit, 0)
     window = Window(geometry.kernel, geometry.stride, geometry.dilation, whole_windows(geometry))
     beyond = any(have > stated for have, stated in zip(window.pad, geometry.pad, strict=True))
+    if unit.kind != "integer" and (shape_of(operand.value)[0] != 1 or (beyond and attrs.count_include_pad)):
+        volume = volume_of_image(geometry)
+        pool_nd(low, unit, PoolNd(volume, "average", count_include_pad=attrs.count_include_pad))
+        return
+    x = low.image(unit, 0)
     if beyond and attrs.count_include_pad:
         raise UnsupportedError(
             "windows that reach beyond the padding and count it cannot be compiled", node=low.where(unit),
@@ -70,56 +86,42 @@ def lower_global_average_pool(low: Lowering, unit: Unit) -> None:
     _mean_over_image(low, unit)
 
 
+def lower_global_max_pool(low: Lowering, unit: Unit) -> None:
+    """GlobalMaxPool."""
+    reduce_with(low, unit, _over_image(low, unit), "max")
+
+
+def lower_global_lp_pool(low: Lowering, unit: Unit) -> None:
+    """GlobalLpPool: a norm, or for a p beyond 2 a window as large as the image."""
+    p = low.attrs(unit).p
+    if p in (1, 2):
+        reduce_with(low, unit, _over_image(low, unit), f"l{p}")
+        return
+    kernel = triple(shape_of(low.operand(unit, 0).value)[2:], 1)
+    ones = (1, 1, 1)
+    pool_nd(low, unit, PoolNd(Volume(kernel, ones, ones, (0, 0, 0)), "lp", p))
+
+
+def _over_image(low: Lowering, unit: Unit) -> Reduced:
+    shape = shape_of(low.operand(unit, 0).value)
+    layout = channels_last(len(shape))
+    return Reduced(low.read(unit, 0, layout), shape[0], int(np.prod(shape[2:], dtype=np.int64)), shape[1], layout)
+
+
 def _mean_over_image(low: Lowering, unit: Unit) -> None:
     shape = shape_of(low.operand(unit, 0).value)
     layout = channels_last(len(shape))
     x = low.read(unit, 0, layout)
     count = int(np.prod(shape[2:], dtype=np.int64))
-    _reduce(low, unit, x, ReduceMean(shape[0], count, shape[1]), channels_last(len(shape_of(unit.output.value))))
+    out_layout = channels_last(len(shape_of(unit.output.value)))
+    add_up(low, unit, x, ReduceMean(shape[0], count, shape[1]), out_layout, count)
 
 
-def lower_reduce_mean(low: Lowering, unit: Unit) -> None:
-    """ReduceMean over axes that are neighbours in some layout; others are brought together by a copy."""
-    shape = shape_of(low.operand(unit, 0).value)
-    axes = low.attrs(unit).reduced(len(shape))
-    current = low.read(unit, 0).layout
-    layout = current if _neighbours(shape, current, axes) else identity(len(shape))
-    if not _neighbours(shape, layout, axes):
-        layout = tuple(axis for axis in range(len(shape)) if axis not in axes) + axes
-    x = low.read(unit, 0, layout)
-    moving = [axis for axis in layout if shape[axis] != 1]
-    reduced = [axis for axis in moving if axis in axes]
-    at = moving.index(reduced[0]) if reduced else 0
-    outer, count, inner = (
-        int(np.prod([shape[axis] for axis in part], dtype=np.int64))
-        for part in (moving[:at], reduced, moving[at + len(reduced) :])
-    )
-    out_shape = shape_of(unit.output.value)
-    kept = [axis for axis in layout if axis not in axes]
-    if len(out_shape) == len(shape):
-        out_layout: Layout = layout
-    else:
-        ranks = {axis: index for index, axis in enumerate(sorted(kept))}
-        out_layout = tuple(ranks[axis] for axis in kept)
-    _reduce(low, unit, x, ReduceMean(outer, count, inner), out_layout)
-
-
-def _neighbours(shape: tuple[int, ...], layout: Layout, axes: tuple[int, ...]) -> bool:
-    moving = [axis in axes for axis in layout if shape[axis] != 1]
-    return sum(1 for first, second in zip([False, *moving], [*moving, False], strict=True) if first != second) <= 2
-
-
-def _reduce(low: Lowering, unit: Unit, x: View, attrs: ReduceMean, layout: Layout) -> None:
-    y = low.result(unit, layout)
-    requant: Requant | None = None
-    if unit.kind == "integer":
-        out = low.quantized_output(unit).qparams
-        requant = mean_requant(_qparams(low.operand(unit, 0)), out, attrs.count, low.mode)
-    low.builder.call("reduce_mean", attrs, [x], y, low.names(unit), epilogue=low.epilogue(unit), requant=requant)
+_SOFTMAX = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Hardmax": "hardmax"}
 
 
 def lower_softmax(low: Lowering, unit: Unit) -> None:
-    """Softmax along one axis of the layout that the operand has, or over all axes from one on."""
+    """Softmax, LogSoftmax and Hardmax along an axis of the layout that the operand has, or over all from one on."""
     operand = low.operand(unit, 0)
     shape = shape_of(operand.value)
     seen, axis = low.attrs(unit).view(shape)
@@ -138,7 +140,10 @@ def lower_softmax(low: Lowering, unit: Unit) -> None:
             consts["table"] = low.builder.const("table", exp_table(stored(_qparams(operand))))
     attrs = Softmax(outer, physical[place], inner)
     epilogue = low.epilogue(unit)
-    low.builder.call("softmax", attrs, [x], y, low.names(unit), consts=consts, epilogue=epilogue, requant=requant)
+    op = _SOFTMAX[unit.node.op_type]
+    if unit.kind == "integer" and op != "softmax":
+        raise UnsupportedError(f"{unit.node.op_type} has no integer form", node=low.where(unit))
+    low.builder.call(op, attrs, [x], y, low.names(unit), consts=consts, epilogue=epilogue, requant=requant)
 
 
 def _qparams(operand: Operand) -> QParams:

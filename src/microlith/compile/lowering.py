@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.builder import Builder
-from microlith.compile.layout import Layout, channels_last, identity, same_bytes
+from microlith.compile.layout import Layout, channels_last, graph_shape, identity, same_bytes
 from microlith.core.errors import UnsupportedError
 from microlith.graph.metadata import io_qparams, requantization
 from microlith.graph.units import Operand, Unit, activation_bounds, clamp_limits
@@ -27,8 +27,15 @@ _DTYPES: dict[ir.DataType, DType] = {
     ir.DataType.FLOAT: "f32",
     ir.DataType.INT8: "s8",
     ir.DataType.UINT8: "u8",
+    ir.DataType.INT16: "s16",
+    ir.DataType.UINT16: "u16",
     ir.DataType.INT32: "s32",
+    ir.DataType.UINT32: "u32",
+    ir.DataType.INT64: "s64",
+    ir.DataType.UINT64: "u64",
+    ir.DataType.BOOL: "bool",
 }
+_QUANTIZED = ("int8", "uint8")
 
 
 def shape_of(value: ir.Value) -> tuple[int, ...]:
@@ -44,7 +51,9 @@ def dtype_of(value: ir.Value) -> DType:
         UnsupportedError: the C kernels have no such type.
     """
     if value.dtype not in _DTYPES:
-        raise UnsupportedError(f"{value.name} is {value.dtype}, and only float32 and 8-bit integers can be compiled")
+        raise UnsupportedError(
+            f"{value.name} is {value.dtype}, and only float32, integers of 8 to 64 bits and booleans can be compiled"
+        )
     return _DTYPES[value.dtype]
 
 
@@ -79,36 +88,26 @@ class Lowering:
         self.views: dict[ir.Value, View] = {}
         self.flattened: dict[ir.Value, Flattened] = {}
         self.inputs: list[View] = []
+        self._flips: dict[tuple[str, int, int], View] = {}
 
     # ---- borders of the graph
 
     def add_input(self, value: ir.Value) -> None:
-        """A view that the caller fills; uint8 is brought to int8 first of all."""
+        """A view that the caller fills."""
         dtype, shape, name = dtype_of(value), shape_of(value), value.name or ""
-        qparams = io_qparams(self.model, name)
-        view = self.builder.tensor(shape, dtype, qparams, name)
+        view = self.builder.tensor(shape, dtype, io_qparams(self.model, name), name)
         self.inputs.append(view)
-        self.views[value] = self._flipped(view, value) if dtype == "u8" else view
-
-    def _flipped(self, view: View, value: ir.Value) -> View:
-        meaning = None if view.qparams is None else stored(view.qparams)
-        result = self.builder.tensor(view.shape, "s8", meaning, view.source, view.layout)
-        self.builder.call("flip_sign", Convert(), [view], result, [value.name or ""])
-        return result
+        self.views[value] = view
 
     def output(self, value: ir.Value, taken: set[str]) -> View:
         """A view of a graph output in the graph's own order and type, in a buffer of its own."""
-        view = self.read_value(value, identity(len(shape_of(value))))
-        if dtype_of(value) == "u8":
-            qparams = io_qparams(self.model, value.name or "")
-            result = self.builder.tensor(shape_of(value), "u8", qparams, value.name or "")
-            self.builder.call("flip_sign", Convert(), [view], result, [value.name or ""])
-            return result
+        view = self.read_value(value, identity(len(shape_of(value))), (value.name or "",))
+        qparams = view.qparams if view.dtype == "s8" else io_qparams(self.model, value.name or "")
         if view.buffer in taken:
-            copy = self.builder.tensor(shape_of(value), view.dtype, view.qparams, value.name or "")
+            copy = self.builder.tensor(shape_of(value), view.dtype, qparams, value.name or "")
             self.builder.copy(view, copy, [value.name or ""])
             return copy
-        return self.builder.alias(view, shape_of(value), view.layout, value.name or "", view.qparams)
+        return self.builder.alias(view, shape_of(value), view.layout, value.name or "", qparams)
 
     # ---- operands
 
@@ -133,23 +132,35 @@ class Lowering:
         return item
 
     def constant(self, operand: Operand) -> Array | None:
-        """The values of a constant operand in graph order, 8-bit ones as stored; None where it is computed."""
+        """The values of a constant operand in graph order, quantized ones as stored; None where it is computed."""
         if operand.value.const_value is None:
             return None
         values = np.asarray(operand.value.const_value.numpy())
-        return stored_values(values) if values.dtype in (np.uint8, np.int8) else values
+        return values if operand.qparams is None else stored_values(values)
 
     def read(self, unit: Unit, index: int, layout: Layout | None = None) -> View:
-        """The view of a computed operand, in that layout or in the one that it has."""
+        """The view of a computed operand, in that layout or in the one that it has.
+
+        Quantized uint8 is read as the int8 of :func:`stored`, any other data as it is.
+        """
         operand = self.operand(unit, index)
-        view = self.read_value(operand.value, layout, self.names(unit))
-        if operand.qparams is None or (view.qparams is not None and view.qparams.same(stored(operand.qparams))):
+        if operand.qparams is None:
+            return self.read_value(operand.value, layout, self.names(unit))
+        if operand.qparams.dtype not in _QUANTIZED:
+            raise UnsupportedError(
+                f"{operand.value.name} is quantized to {operand.qparams.dtype}, only 8-bit integers can be compiled",
+                node=self.where(unit),
+            )
+        view = self.read_value(operand.value, layout, self.names(unit), as_stored=True)
+        if view.qparams is not None and view.qparams.same(stored(operand.qparams)):
             return view
         shape = shape_of(operand.value)
         return self.builder.alias(view, shape, view.layout, view.source, stored(operand.qparams))
 
-    def read_value(self, value: ir.Value, layout: Layout | None = None, nodes: tuple[str, ...] = ()) -> View:
-        """The view of a graph value; constants become views only here, by a copy that is never needed twice."""
+    def read_value(
+        self, value: ir.Value, layout: Layout | None = None, nodes: tuple[str, ...] = (), *, as_stored: bool = False
+    ) -> View:
+        """The view of a computed graph value: uint8 as int8 of :func:`stored`, or everything as it is."""
         if value in self.flattened:
             waiting = self.flattened.pop(value)
             plain = self.builder.in_layout(waiting.view, identity(len(waiting.view.shape)), nodes)
@@ -159,18 +170,44 @@ class Lowering:
         if value not in self.views:
             raise UnsupportedError(f"{value.name} is a constant where a computed tensor is needed")
         view = self.views[value]
+        if value.dtype == ir.DataType.UINT8 and (view.dtype == "s8") != as_stored:
+            view = self._flipped(view, nodes)
         return view if layout is None else self.builder.in_layout(view, layout, nodes)
+
+    def as_stored(self, view: View, nodes: tuple[str, ...]) -> View:
+        """An 8-bit view as the int8 of :func:`stored`."""
+        return self._flipped(view, nodes) if view.dtype == "u8" else view
+
+    def _flipped(self, view: View, nodes: tuple[str, ...]) -> View:
+        """The other of uint8 and the int8 that stands for it; made once for the same bytes."""
+        key = (view.buffer, view.offset, view.bytes)
+        meaning = None if view.qparams is None or view.dtype == "s8" else stored(view.qparams)
+        shape = graph_shape(view.shape, view.layout)
+        if key not in self._flips:
+            dtype: DType = "u8" if view.dtype == "s8" else "s8"
+            self._flips[key] = self.builder.tensor(shape, dtype, meaning, view.source, view.layout)
+            self.builder.call("flip_sign", Convert(), [view], self._flips[key], nodes)
+        return self.builder.alias(self._flips[key], shape, view.layout, view.source, meaning)
 
     # ---- results
 
     def result(self, unit: Unit, layout: Layout | None = None) -> View:
         """A new tensor for what the unit computes."""
         value, qparams = unit.output.value, unit.output.qparams
-        dtype = dtype_of(value)
+        if qparams is not None and qparams.dtype not in _QUANTIZED:
+            raise UnsupportedError(
+                f"the result is quantized to {qparams.dtype}, only 8-bit integers can be compiled",
+                node=self.where(unit),
+            )
+        dtype = dtype_of(value) if qparams is None else "s8"
         meaning = None if qparams is None else stored(qparams)
-        view = self.builder.tensor(shape_of(value), "s8" if dtype == "u8" else dtype, meaning, value.name or "", layout)
+        view = self.builder.tensor(shape_of(value), dtype, meaning, value.name or "", layout)
         self.views[value] = view
         return view
+
+    def result_dtype(self, unit: Unit) -> DType:
+        """The element type of what the unit computes, as it is stored."""
+        return "s8" if unit.output.qparams is not None else dtype_of(unit.output.value)
 
     def quantized_output(self, unit: Unit) -> Output:
         """What an integer unit must deliver, as it is stored (int8)."""

@@ -20,7 +20,7 @@ from microlith.device import build_cache
 from microlith.device.compiler_flags import ARITHMETIC, FREESTANDING, SECTIONS, Family, target_flags
 from microlith.device.profile import Device
 
-Optimization = Literal["-O2", "-O3", "-Os"]
+Optimization = Literal["-O0", "-O2", "-O3", "-Os"]
 
 ZIG_HINT = 'Install one with: pip install "microlith[zig]"'
 _TIMEOUT_S = 900

@@ -8,20 +8,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from microlith.core.errors import InputError, UnsupportedError
+from microlith.graph.functions import all_nodes
 from microlith.graph.metadata import OWN_PREFIX
 
-OLDEST_OPSET = 11
-
+_TYPES = ("FLOAT", "INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64", "BOOL")
 _DEFAULT_DOMAINS = ("", "ai.onnx")
-_OPSET_HINT = "Export it again with a newer opset, such as 17, or convert it with onnx.version_converter."
 
 
 def admit(proto: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Check and normalize a ModelProto in place, and return its opset.
 
-    Afterwards: only the default domain; no subgraphs, functions or sequences; value names unique; nodes named and in
-    topological order; no initializer is also an input; every input has a type and a known shape with a batch of 1; no
-    documentation strings and no metadata but this project's.
+    Afterwards: only the default domain; no functions or sequences; value names unique; nodes named and in
+    topological order; no initializer is also an input; every input has a type and a known shape, with a
+    batch of 1 where the first dimension was left open; no documentation strings and no metadata but this project's.
 
     Args:
         proto: of an ONNX file.
@@ -50,13 +49,11 @@ def _opset(proto: Any) -> int:
     newest = onnx.defs.onnx_opset_version()
     if len(versions) != 1:
         raise InputError(f"the model imports the default operator set {len(versions)} times, expected once")
-    if versions[0] < OLDEST_OPSET:
-        raise UnsupportedError(
-            f"the model uses opset {versions[0]}, expected {OLDEST_OPSET} to {newest}", hint=_OPSET_HINT
-        )
+    if versions[0] < 1:
+        raise InputError(f"the model uses opset {versions[0]}, expected 1 to {newest}")
     if versions[0] > newest:
         raise UnsupportedError(
-            f"the model uses opset {versions[0]}, and the installed onnx knows {OLDEST_OPSET} to {newest}",
+            f"the model uses opset {versions[0]}, and the installed onnx knows 1 to {newest}",
             hint="Update the onnx package, or export the model with an older opset.",
         )
     return int(versions[0])
@@ -65,15 +62,8 @@ def _opset(proto: Any) -> int:
 def _refuse_nodes(proto: Any, opset: int) -> None:
     import onnx
 
-    functions = {(function.domain, function.name) for function in proto.functions}
-    for node in proto.graph.node:
+    for node in all_nodes(proto.graph.node):
         where = f"{node.name!r} ({node.op_type})"
-        if (node.domain, node.op_type) in functions:
-            raise UnsupportedError(
-                "a call of a function that the model defines is not supported",
-                node=where,
-                hint="Export the model with its functions inlined (onnx.inliner.inline_local_functions).",
-            )
         if node.domain not in _DEFAULT_DOMAINS:
             raise UnsupportedError(
                 f"operator domain {node.domain!r} is not supported, expected the default domain",
@@ -83,12 +73,6 @@ def _refuse_nodes(proto: Any, opset: int) -> None:
         if not onnx.defs.has(node.op_type, opset, ""):
             raise UnsupportedError(f"opset {opset} has no operator {node.op_type!r}", node=where)
         for attribute in node.attribute:
-            if attribute.HasField("g") or attribute.graphs:
-                raise UnsupportedError(
-                    "an operator with subgraphs (If, Loop, Scan) is not supported",
-                    node=where,
-                    hint="Export the model with constant control flow, for instance by tracing it.",
-                )
             if attribute.ref_attr_name:
                 raise InputError(f"attribute {attribute.name!r} refers to a function, outside of one", node=where)
 
@@ -118,17 +102,46 @@ def _check_names(graph: Any) -> None:
             raise InputError(f"the graph output {name!r} is not produced by any node")
         if outputs.count(name) > 1:
             raise InputError(f"the graph output {name!r} is listed twice")
-    known = frozenset(made)
+    _check_reads(graph, frozenset(made))
+
+
+def _check_reads(graph: Any, known: frozenset[str]) -> None:
+    """Every name that is read is one of ``known``; subgraphs may read these and give no name a second time."""
     for node in graph.node:
         for name in node.input:
             if name and name not in known:
                 raise InputError(f"{name!r} is read but never produced", node=f"{node.name!r} ({node.op_type})")
+        for inner in _subgraphs(node):
+            made = [value.name for value in inner.input] + [tensor.name for tensor in inner.initializer]
+            made += [name for item in inner.node for name in item.output if name]
+            repeated = [name for name, count in Counter(made).items() if count > 1 or name in known]
+            if repeated:
+                raise InputError(
+                    f"the name {repeated[0]!r} is given to more than one value, expected unique names",
+                    node=f"{node.name!r} ({node.op_type})",
+                )
+            _check_reads(inner, known | frozenset(made))
+
+
+def _subgraphs(node: Any) -> list[Any]:
+    return [
+        graph
+        for attribute in node.attribute
+        for graph in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs)
+    ]
+
+
+def _reads(node: Any) -> set[str]:
+    """Names that a node reads, those that only its subgraphs read included."""
+    return {name for item in all_nodes([node]) for name in item.input} | {
+        value.name for item in all_nodes([node]) for graph in _subgraphs(item) for value in graph.output
+    }
 
 
 def _sort(graph: Any) -> None:
     """Order nodes topologically; of those that are ready, the one that stood first comes first."""
     producer = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
-    waiting = [{producer[name] for name in node.input if name in producer} for node in graph.node]
+    waiting = [{producer[name] for name in _reads(node) if name in producer} for node in graph.node]
     readers: dict[int, list[int]] = {}
     for index, needs in enumerate(waiting):
         for need in needs:
@@ -184,9 +197,9 @@ def _check_input_type(value: Any) -> None:
     number = value.type.tensor_type.elem_type
     names = onnx.TensorProto.DataType.DESCRIPTOR.values_by_number
     name = names[number].name if number in names else f"number {number}"
-    if name not in ("FLOAT", "UINT8", "INT8"):
+    if name not in _TYPES:
         raise UnsupportedError(
-            f"the input {value.name!r} has type {name}, expected FLOAT, UINT8 or INT8",
+            f"the input {value.name!r} has type {name}, expected one of {', '.join(_TYPES)}",
             hint="Export the model with a float32 input.",
         )
 
@@ -202,11 +215,6 @@ def _fix_shape(value: Any, given: tuple[int, ...] | None) -> None:
     dims = tensor.shape.dim
     if dims and not (dims[0].HasField("dim_value") and dims[0].dim_value > 0):
         dims[0].dim_value = 1
-    if dims and dims[0].dim_value != 1:
-        raise UnsupportedError(
-            f"the input {value.name!r} has a batch (first dimension) of {dims[0].dim_value}, expected 1",
-            hint="Export the model with a batch of 1 or a dynamic batch.",
-        )
     for index, dim in enumerate(dims):
         if not dim.HasField("dim_value") or dim.dim_value <= 0:
             what = repr(dim.dim_param) if dim.HasField("dim_param") else str(dim.dim_value or "not given")
@@ -243,11 +251,13 @@ def _strip(proto: Any, opset: int) -> None:
     _clear(proto, "producer_name", "producer_version", "model_version", "configuration")
     proto.opset_import.add(domain="", version=opset)
     graph = proto.graph
-    _clear(graph, "value_info", "doc_string", "metadata_props", "quantization_annotation")
-    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+    nodes = list(all_nodes(graph.node))
+    for item in (graph, *(inner for node in nodes for inner in _subgraphs(node))):
+        _clear(item, "value_info", "doc_string", "metadata_props", "quantization_annotation")
+    for item in (*nodes, *graph.input, *graph.output, *graph.initializer):
         _keep_own_metadata(item)
         _clear(item, "doc_string", "device_configurations")
-    for node in graph.node:
+    for node in nodes:
         node.domain = ""
         for attribute in node.attribute:
             _clear(attribute, "doc_string")

@@ -12,6 +12,9 @@ from microlith.core.errors import InputError
 _PROPAGATED_BYTES = 8192
 """Constants up to this size take part in inference by value (shapes, axes, pads); larger ones by type only."""
 
+_SHAPED_LIKE_INPUT = frozenset({"GroupNormalization"})
+"""Ops whose definitions in ONNX do not say that their result has the type and shape of their first input."""
+
 
 @dataclass(frozen=True)
 class TypeInfo:
@@ -27,21 +30,45 @@ class TypeInfo:
 
 
 def infer_types(model: ir.Model) -> dict[str, TypeInfo]:
-    """Type and shape of the output of every node, from graph inputs and constants alone.
+    """Type and shape of every graph input and of the output of every node, from inputs and constants alone.
 
     Raises:
         InputError: the operators contradict each other, such as a Conv on the wrong number of channels.
     """
+    proto = _skeleton(model)
+    found = _infer(proto)
+    while _supply(proto, found):
+        found = _infer(proto)
+    return found
+
+
+def _infer(proto: Any) -> dict[str, TypeInfo]:
     import onnx
     import onnx.shape_inference
 
-    proto = _skeleton(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise InputError(f"the types and shapes of the model do not fit together: {_one_line(error)}") from error
-    values = (*inferred.graph.value_info, *inferred.graph.output)
+    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
     return {value.name: info for value in values if (info := _type_info(value.type)) is not None}
+
+
+def _supply(proto: Any, found: dict[str, TypeInfo]) -> bool:
+    """State the results of ops whose definitions do not; whether there was a new one."""
+    import onnx
+
+    stated = {value.name for value in proto.graph.value_info}
+    new = False
+    for node in proto.graph.node:
+        if node.op_type not in _SHAPED_LIKE_INPUT or node.output[0] in stated or node.input[0] not in found:
+            continue
+        source = found[node.input[0]]
+        if source.static and (node.output[0] not in found or not found[node.output[0]].static):
+            info = onnx.helper.make_tensor_value_info(node.output[0], int(source.dtype), source.shape)
+            proto.graph.value_info.append(info)
+            new = True
+    return new
 
 
 def _skeleton(model: ir.Model) -> Any:
@@ -56,7 +83,7 @@ def _skeleton(model: ir.Model) -> Any:
     for value in model.graph.initializers.values():
         assert value.const_value is not None and value.name is not None
         if value.const_value.nbytes <= _PROPAGATED_BYTES:
-            tensor = ir.serde.serialize_tensor(value.const_value)
+            tensor = ir.serde.serialize_tensor(_whole(value))
             tensor.name = value.name
             proto.graph.initializer.append(tensor)
         else:
@@ -65,7 +92,32 @@ def _skeleton(model: ir.Model) -> Any:
         proto.graph.node.append(ir.serde.serialize_node(node))
     for value in model.graph.outputs:
         proto.graph.output.add(name=value.name)
+    for node in model.graph:
+        _state_unpooled(node, proto)
     return proto
+
+
+def _whole(value: ir.Value) -> ir.TensorProtocol:
+    """A constant; a float that is the depth of a OneHot as an integer, of which alone ONNX infers the shape."""
+    tensor = value.const_value
+    assert tensor is not None
+    if tensor.dtype == ir.DataType.INT64 or not any(u.node.op_type == "OneHot" and u.idx == 1 for u in value.uses()):
+        return tensor
+    return ir.tensor(tensor.numpy().astype("int64"), name=value.name)
+
+
+def _state_unpooled(node: ir.Node, proto: Any) -> None:
+    """The shape of a MaxUnpool whose third input gives it, which ONNX does not infer."""
+    import onnx
+
+    given = node.inputs[2] if node.op_type == "MaxUnpool" and len(node.inputs) > 2 else None
+    source = node.inputs[0] if node.inputs else None
+    if given is None or given.const_value is None or source is None or source.dtype is None:
+        return
+    shape = [int(size) for size in given.const_value.numpy().reshape(-1)]
+    stated = onnx.helper.make_tensor_value_info(node.outputs[0].name or "", int(source.dtype), shape)
+    places = [item for item in proto.graph.output if item.name == stated.name]
+    (places[0] if places else proto.graph.value_info.add()).CopyFrom(stated)
 
 
 def _typed(name: str, tensor: ir.TensorProtocol) -> Any:

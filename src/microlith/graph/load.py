@@ -11,13 +11,19 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError, UnsupportedError, VerificationError
 from microlith.graph.admission import admit
+from microlith.graph.functions import inline_functions
 from microlith.graph.inference import infer_types
 from microlith.graph.onnx_file import parse_onnx, read_file, read_onnx
 from microlith.graph.opset import to_internal_opset
+from microlith.graph.pass_base import Pass
 from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
+from microlith.graph.passes.expand_functions import ExpandFunctions, expand_newer
 from microlith.graph.passes.fold_constants import FoldConstants, lift_constants
 from microlith.graph.passes.infer_shapes import InferShapes
+from microlith.graph.passes.inline_constant_if import InlineConstantIf
+from microlith.graph.passes.unroll_loops import UnrollLoops
 from microlith.graph.pipeline import run_passes
+from microlith.graph.subgraphs import has_subgraph
 from microlith.graph.values import constant, describe, known_shape
 from microlith.graph.verifier import verify
 
@@ -29,20 +35,40 @@ _TYPES = (
     ir.DataType.UINT16,
     ir.DataType.INT32,
     ir.DataType.INT64,
+    ir.DataType.UINT32,
+    ir.DataType.UINT64,
     ir.DataType.BOOL,
 )
 
-_INFINITE = (("Clip", 1), ("Clip", 2), ("Pad", 2))
+_WEIGHTED = frozenset(
+    (
+        *("BatchNormalization", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "GRU", "Gemm"),
+        *("GroupNormalization", "InstanceNormalization", "LSTM", "LayerNormalization", "MatMul", "Mul", "PRelu"),
+        *("RMSNormalization", "RNN", "QuantizeLinear", "DequantizeLinear"),
+    )
+)
+"""Operators whose constants are multiplied: infinity there is no bound or mask, but a training that diverged."""
+
+
+SIMPLIFY: tuple[Pass, ...] = (
+    ExpandFunctions(),
+    InferShapes(),
+    FoldConstants(),
+    InlineConstantIf(),
+    UnrollLoops(),
+    EliminateDeadNodes(),
+)
+"""What a model goes through before it is checked: afterwards shapes are known, and nothing is decided at run time."""
 
 
 def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
-    """A checked model in the internal opset with a batch of 1, every type and shape known, no Constant nodes.
+    """A checked model in the internal opset, every type and shape known, no Constant nodes.
 
     The file is taken as untrusted: sizes are bounded, external data lies in the model's own folder. Constants are
     lifted to initializers, shape arithmetic is folded, nodes without effect on the outputs are dropped.
 
     Args:
-        path: an ``.onnx`` file of opset 11 or later, or a ``.tflite`` file.
+        path: an ``.onnx`` or a ``.tflite`` file.
         shapes: full shapes, the batch included, of inputs with dynamic dimensions, by input name.
 
     Raises:
@@ -66,14 +92,17 @@ def load_bytes(data: bytes, origin: str, shapes: Mapping[str, tuple[int, ...]] |
 
 
 def _load_proto(proto: Any, origin: str, shapes: Mapping[str, tuple[int, ...]]) -> ir.Model:
+    inline_functions(proto)
     admit(proto, shapes)
     declared = {value.name: _declared(value) for value in proto.graph.output}
     _check_standard(proto, origin)
     model = _deserialize(proto, origin)
     lift_constants(model.graph)
     _check_finite(model)
+    expand_newer(model)
     to_internal_opset(model, infer_types(model))
-    run_passes(model, (InferShapes(), FoldConstants(), EliminateDeadNodes()))
+    run_passes(model, SIMPLIFY)
+    _refuse_control_flow(model)
     _check_finite(model)
     _check_types(model)
     _check_outputs(model, declared)
@@ -94,6 +123,17 @@ def read_tflite(path: Path) -> Any:
     from microlith.graph.tflite.read import onnx_of_tflite
 
     return onnx_of_tflite(read_file(path, "a .tflite file"), str(path))
+
+
+def _refuse_control_flow(model: ir.Model) -> None:
+    """Refuse what is still decided at run time."""
+    node = next((node for node in model.graph if has_subgraph(node)), None)
+    if node is not None:
+        raise UnsupportedError(
+            f"an {node.op_type} that depends on computed values, or runs too often to be written out, is not supported",
+            node=describe(node),
+            hint="Export the model with constant control flow, for instance by tracing it.",
+        )
 
 
 def check_supported(model: ir.Model, supported: Collection[str]) -> None:
@@ -142,13 +182,12 @@ def _deserialize(proto: Any, origin: str) -> ir.Model:
 
 
 def _check_finite(model: ir.Model) -> None:
-    """Refuse NaN everywhere, and infinity but as a bound of Clip or a value of Pad."""
+    """Refuse NaN everywhere, and infinity among weights; elsewhere it is a bound, a mask or a fill value."""
     for name, value in model.graph.initializers.items():
         array = constant(value)
         if array is None or not np.issubdtype(array.dtype, np.floating) or np.isfinite(array).all():
             continue
-        bounds = all((use.node.op_type, use.idx) in _INFINITE for use in value.uses())
-        if np.isnan(array).any() or not bounds:
+        if np.isnan(array).any() or any(use.node.op_type in _WEIGHTED for use in value.uses()):
             kind = "NaN" if np.isnan(array).any() else "infinity"
             readers = ", ".join(describe(use.node) for use in value.uses())
             raise InputError(

@@ -115,6 +115,9 @@ def _check_text(message: Any) -> None:
 
 
 def _tensors(graph: Any) -> Iterator[tuple[str, Any]]:
+    """Every tensor, those of subgraphs included, with what to call it."""
+    if graph.sparse_initializer:
+        raise UnsupportedError("the model has sparse constants", hint="Export the model with dense tensors.")
     for tensor in graph.initializer:
         yield f"the constant {tensor.name!r}", tensor
     for node in graph.node:
@@ -124,13 +127,13 @@ def _tensors(graph: Any) -> Iterator[tuple[str, Any]]:
                 yield owner, attribute.t
             for tensor in attribute.tensors:
                 yield owner, tensor
+            for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from _tensors(inner)
             if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
                 raise UnsupportedError(f"{owner} is a sparse tensor", hint="Export the model with dense tensors.")
 
 
 def _load_tensors(proto: Any, folder: Path | None) -> None:
-    if proto.graph.sparse_initializer:
-        raise UnsupportedError("the model has sparse constants", hint="Export the model with dense tensors.")
     total = 0
     for owner, tensor in _tensors(proto.graph):
         field, size = _storage(owner, tensor)

@@ -25,30 +25,48 @@ from microlith.graph.values import (
     unique_name,
 )
 
-OPSET = 21
-"""The internal opset: the first with 16-bit Q/DQ, and one that every current runtime executes."""
+OPSET = 27
+"""The internal opset: the newest in which ONNX Runtime executes every operator that is compiled.
+
+In 28 it has no QuantizeLinear yet.
+"""
 
 IR_VERSION = 10
-"""The ONNX IR version that goes with :data:`OPSET`."""
+"""The ONNX IR version of what is written: the oldest that holds what is in use, so that most readers take it."""
 
 Types = Mapping[str, TypeInfo]
 
 SAME_FORM = (
-    *("Abs", "Add", "And", "AveragePool", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape"),
-    *("Conv", "DequantizeLinear", "Div", "Elu", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "Gather"),
-    *("GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Greater", "HardSigmoid", "HardSwish", "Identity"),
-    *("LeakyRelu", "Less", "Log", "MatMul", "Max", "MaxPool", "Mean", "Min", "Mul", "Neg", "Not", "Or", "PRelu"),
-    *("Pad", "Pow", "QuantizeLinear", "Range", "Reciprocal", "Relu", "Reshape", "Shape", "Sigmoid", "Size", "Slice"),
-    *("Sqrt", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Where"),
+    *("Abs", "Acos", "Acosh", "Add", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Attention"),
+    *("AveragePool", "BitShift", "Cast", "CastLike", "Ceil", "Celu", "Clip", "Compress", "Concat", "Constant"),
+    *("ConstantOfShape", "Conv", "ConvTranspose", "Cos", "Cosh", "CumSum", "DeformConv", "DepthToSpace"),
+    *("DequantizeLinear", "Det", "Div", "Einsum", "Elu", "Equal", "Erf", "Exp", "Expand", "EyeLike", "Flatten"),
+    *("Floor", "GRU", "Gather", "GatherElements", "GatherND", "Gemm", "GlobalAveragePool", "GlobalLpPool"),
+    *("GlobalMaxPool", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "If"),
+    *("InstanceNormalization", "IsInf", "IsNaN", "LRN", "LSTM", "LeakyRelu", "Less", "LessOrEqual", "Log", "Loop"),
+    *("LpNormalization", "LpPool", "MatMul", "Max", "MaxPool", "MaxUnpool", "Mean", "MeanVarianceNormalization"),
+    *("Min", "Mish", "Mod", "Mul", "Neg", "NegativeLogLikelihoodLoss", "NonMaxSuppression", "NonZero", "Not"),
+    *("OneHot", "Or", "PRelu", "Pad", "Pow", "QLinearMatMul", "QuantizeLinear", "RNN", "Range", "Reciprocal"),
+    *("Relu", "Reshape", "Resize", "ReverseSequence", "Round", "Scan", "ScatterElements", "ScatterND", "Selu", "Shape"),
+    *("Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Size", "Slice", "SoftmaxCrossEntropyLoss", "Softplus"),
+    *("Softsign", "SpaceToDepth", "Sqrt", "Sub", "Sum", "Tan", "Tanh", "ThresholdedRelu", "Tile", "TopK"),
+    *("Scan", "Transpose", "Trilu", "Unique", "Where", "Xor"),
 )
 """Operators of which a node of opset 11 or later means the same in :data:`OPSET` as it stands."""
+
+SAME_FORM_FROM_7 = (
+    *("ArgMax", "ArgMin", "AveragePool", "Compress", "Concat", "Constant", "Conv", "ConvTranspose", "Equal", "Flatten"),
+    *("Gather", "Gemm", "GlobalLpPool", "Greater", "Less", "LpPool", "MatMul", "Max", "MaxPool", "MaxUnpool", "Mean"),
+    *("Min", "NonMaxSuppression", "OneHot", "PRelu", "Sum"),
+)
+"""Of those that changed between opset 7 and 11, the ones of which a node of 7 or later means the same in 11."""
 
 
 def to_internal_opset(model: ir.Model, types: Types) -> None:
     """Rewrite every node to :data:`OPSET`, in place; new values have no types yet.
 
     Args:
-        model: of an opset from 11 on.
+        model: of any opset; a node may state another one than the model's.
         types: types and ranks as far as they are known in the model's own opset.
 
     Raises:
@@ -57,13 +75,21 @@ def to_internal_opset(model: ir.Model, types: Types) -> None:
         InputError: a node is malformed.
     """
     version = model.graph.opset_imports[""]
-    for node in list(model.graph):
-        _refuse_training(node, version)
-        if _since(node.op_type, version, node) != _since(node.op_type, OPSET, node):
-            _convert(node, version, types)
+    for node in list(model.graph.all_nodes()):
+        convert_node(node, version if node.version is None else node.version, types)
     model.graph.opset_imports.clear()
     model.graph.opset_imports[""] = OPSET
     model.ir_version = IR_VERSION
+
+
+def convert_node(node: ir.Node, version: int, types: Types) -> None:
+    """Rewrite one node of a graph, written in an opset, to :data:`OPSET`; see :func:`to_internal_opset`."""
+    _refuse_training(node, version)
+    if node.op_type in RENAMED:
+        version = RENAMED[node.op_type](node, version)
+    if _since(node.op_type, version, node) != _since(node.op_type, OPSET, node):
+        _convert(node, version, types)
+    node.version = None
 
 
 def _schema(op_type: str, version: int) -> Any:
@@ -82,15 +108,38 @@ def _since(op_type: str, version: int, node: ir.Node) -> int:
     return int(schema.since_version)
 
 
+def oldest_opset(op_type: str) -> int:
+    """The first opset of which a node of this op can be brought to :data:`OPSET`."""
+    newest = _schema(op_type, OPSET)
+    rewritten = op_type in REWRITES or op_type in RENAMED or op_type in OLD_REWRITES
+    for version in range(1, OPSET):
+        old = _schema(op_type, version)
+        if old is not None and (rewritten or old.since_version == newest.since_version or _is_known(op_type, version)):
+            return version
+    return OPSET
+
+
+def _is_known(op_type: str, version: int) -> bool:
+    """Whether a node that stands as it is means the same in :data:`OPSET`."""
+    if op_type not in SAME_FORM:
+        return False
+    old, new = _schema(op_type, version), _schema(op_type, 11)
+    if version >= 11 or (old is not None and new is not None and old.since_version == new.since_version):
+        return True
+    return version >= 7 and op_type in SAME_FORM_FROM_7
+
+
 def _convert(node: ir.Node, version: int, types: Types) -> None:
     rule = REWRITES.get(node.op_type)
     if rule is not None:
         rule(node, version, types)
-    elif node.op_type not in SAME_FORM:
+    elif version < 11 and node.op_type in OLD_REWRITES:
+        OLD_REWRITES[node.op_type](node, version)
+    elif not _is_known(node.op_type, version):
         raise UnsupportedError(
             f"operator {node.op_type} changed between opset {version} and {OPSET}, and its conversion is not supported",
             node=describe(node),
-            hint=f"Export the model with opset {OPSET}.",
+            hint=f"Export the model with a newer opset, such as {min(OPSET, 21)}.",
         )
     _drop_newer_defaults(node, version)
     schema = _schema(node.op_type, OPSET)
@@ -193,9 +242,96 @@ def _softmax(node: ir.Node, version: int, types: Types) -> None:
     node.replace_input_with(1, sizes)
 
 
-def _set_input(node: ir.Node, index: int, what: str, values: list[int]) -> None:
+def _grid_sample(node: ir.Node, version: int, types: Types) -> None:
+    """Two of the modes were called bilinear and bicubic until 20."""
+    mode = node.attributes.pop("mode", None)
+    name = "bilinear" if mode is None else mode.as_string()
+    node.attributes.add(ir.AttrString("mode", {"bilinear": "linear", "bicubic": "cubic"}.get(name, name)))
+
+
+def _roi_align(node: ir.Node, version: int, types: Types) -> None:
+    """Until 16 no half pixel was subtracted."""
+    if version < 16:
+        node.attributes.add(ir.AttrString("coordinate_transformation_mode", "output_half_pixel"))
+
+
+def _dft(node: ir.Node, version: int, types: Types) -> None:
+    """The axis, an attribute of default 1 until 20, became the third input."""
+    if version < 20:
+        axis = node.attributes.pop("axis", None)
+        _set_input(node, 2, "axis", 1 if axis is None else axis.as_int())
+
+
+def _old_clip(node: ir.Node, version: int) -> None:
+    """Bounds were attributes."""
+    for index, name in ((1, "min"), (2, "max")):
+        bound = node.attributes.pop(name, None)
+        if bound is not None:
+            _set_input(node, index, name, np.float32(bound.as_float()))
+
+
+def _old_pad(node: ir.Node, version: int) -> None:
+    """Pads and value were attributes."""
+    pads, value = node.attributes.pop("pads", None), node.attributes.pop("value", None)
+    if pads is None:
+        raise InputError("its pads are missing", node=describe(node))
+    _set_input(node, 1, "pads", list(pads.as_ints()))
+    if value is not None:
+        _set_input(node, 2, "value", np.float32(value.as_float()))
+
+
+def _old_slice(node: ir.Node, version: int) -> None:
+    """Bounds and axes were attributes until 10."""
+    for index, name in ((1, "starts"), (2, "ends"), (3, "axes")):
+        found = node.attributes.pop(name, None)
+        if found is not None:
+            _set_input(node, index, name, list(found.as_ints()))
+
+
+def _old_top_k(node: ir.Node, version: int) -> None:
+    """The number of elements was an attribute until 10."""
+    count = node.attributes.pop("k", None)
+    if count is not None:
+        _set_input(node, 1, "k", [count.as_int()])
+
+
+def _old_resize(node: ir.Node, version: int) -> None:
+    """Opset 10 had no region of interest, and one way to find a coordinate: the place divided by the scale."""
+    scales = input_at(node, 1)
+    node.resize_inputs(3)
+    node.replace_input_with(1, None)
+    node.replace_input_with(2, scales)
+    node.attributes.add(ir.AttrString("coordinate_transformation_mode", "asymmetric"))
+    node.attributes.add(ir.AttrString("nearest_mode", "floor"))
+
+
+def _old_scan(node: ir.Node, version: int) -> None:
+    """Opset 8 ran over a batch as well; since 9 the form is the same."""
+    if version < 9:
+        raise UnsupportedError("Scan of opset 8 is not supported", node=describe(node), hint="Export a newer opset.")
+
+
+def _upsample(node: ir.Node, version: int) -> int:
+    """Deprecated since 10 in favour of Resize, with the coordinates that Resize of opset 10 had."""
+    scales = node.attributes.pop("scales", None)
+    if scales is not None:
+        _set_input(node, 1, "scales", np.asarray(scales.as_floats(), np.float32))
+    node.op_type = "Resize"
+    return 10
+
+
+def _scatter(node: ir.Node, version: int) -> int:
+    """Deprecated since 11 in favour of a name that says the same."""
+    node.op_type = "ScatterElements"
+    return 11
+
+
+def _set_input(node: ir.Node, index: int, what: str, values: Any) -> None:
+    """Floats as they are, integers as int64."""
     assert node.graph is not None
-    value = add_initializer(node.graph, f"{node.outputs[0].name}_{what}", np.asarray(values, np.int64))
+    array = np.asarray(values)
+    array = array if array.dtype == np.float32 else array.astype(np.int64)
+    value = add_initializer(node.graph, f"{node.outputs[0].name}_{what}", array)
     if len(node.inputs) <= index:
         node.resize_inputs(index + 1)
     node.replace_input_with(index, value)
@@ -203,7 +339,10 @@ def _set_input(node: ir.Node, index: int, what: str, values: list[int]) -> None:
 
 REWRITES: Mapping[str, Callable[[ir.Node, int, Types], None]] = {
     **dict.fromkeys(
-        ("Squeeze", "Unsqueeze", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL2"),
+        (
+            *("Squeeze", "Unsqueeze", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1"),
+            *("ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"),
+        ),
         _axes_to_input,
     ),
     "Split": _split,
@@ -211,5 +350,22 @@ REWRITES: Mapping[str, Callable[[ir.Node, int, Types], None]] = {
     "BatchNormalization": _batch_norm,
     "Softmax": _softmax,
     "LogSoftmax": _softmax,
+    "Hardmax": _softmax,
+    "GridSample": _grid_sample,
+    "RoiAlign": _roi_align,
+    "DFT": _dft,
 }
 """How a node of an older opset becomes one of :data:`OPSET`."""
+
+OLD_REWRITES: Mapping[str, Callable[[ir.Node, int], None]] = {
+    "Clip": _old_clip,
+    "Pad": _old_pad,
+    "Slice": _old_slice,
+    "TopK": _old_top_k,
+    "Resize": _old_resize,
+    "Scan": _old_scan,
+}
+"""How a node of an opset before 11 gets the form that :data:`SAME_FORM` starts from."""
+
+RENAMED: Mapping[str, Callable[[ir.Node, int], int]] = {"Upsample": _upsample, "Scatter": _scatter}
+"""Operators that another one replaced, and the opset in which the node then stands."""

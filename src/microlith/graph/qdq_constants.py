@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import MicrolithError
 from microlith.graph.qdq_qparams import layer_axis, layer_constants
-from microlith.graph.qdq_rules import data_inputs
+from microlith.graph.qdq_rules import data_positions
 from microlith.graph.values import Array, Names, constant, describe, static_shape
 from microlith.quant.schemes import Grid, Scheme, qparams_from_range, quantize_array
 from microlith.quant.types import QArray, QParams
@@ -100,7 +100,7 @@ class Constants:
 
 def constant_operands(node: ir.Node) -> tuple[int, ...]:
     """Positions of the data inputs of a node that are constant."""
-    return tuple(index for index, value in enumerate(data_inputs(node)) if constant(value) is not None)
+    return tuple(index for index in data_positions(node) if constant(node.inputs[index]) is not None)
 
 
 def _constant_at(node: ir.Node, index: int) -> Array:

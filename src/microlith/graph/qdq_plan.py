@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.graph.qdq_rules import data_inputs, rule_of
-from microlith.graph.units import fused_activation
+from microlith.graph.units import delivers_order, fused_activation
 from microlith.graph.values import constant, describe, input_at, static_shape
 from microlith.quant.types import QParams
 from microlith.quant.weights import ACCUMULATOR_LIMIT
@@ -26,7 +26,8 @@ class Plan:
 
     Attributes:
         kinds: of every node: ``integer``, ``float`` (kept at the user's wish), ``raw`` (moves the integers of a graph
-            input) or ``given`` (the DequantizeLinear that states what those integers mean).
+            input, or computes on integers and booleans that stand for themselves), or ``given`` (the DequantizeLinear
+            that states what those integers mean).
         fused: the Relu or Clip computed together with a node.
         values: values that get QuantizeLinear and DequantizeLinear, graph inputs first, then in graph order.
         given: values that come out of a ``given`` node, with their parameters.
@@ -90,14 +91,17 @@ def _kind(node: ir.Node, float_ops: Sequence[str]) -> Kind:
     rule = rule_of(node)
     if rule is not None and rule.role == "movement" and _is_raw(node.outputs[0]):
         return "raw"
+    if all(value is None or value.dtype not in (None, ir.DataType.FLOAT) for value in (*node.inputs, *node.outputs)):
+        return "raw"
     if node.name in float_ops or node.op_type in float_ops:
         return "float"
     if rule is None:
         raise _refusal(node, f"{node.op_type} has no integer form")
     outputs = [value for value in node.outputs if value.name]
-    if len(outputs) > 1 and any(value.uses() or value.is_graph_output() for value in outputs[1:]):
+    floats = [value for value in outputs[1:] if value.dtype == ir.DataType.FLOAT]
+    if any(value.uses() or value.is_graph_output() for value in floats):
         raise _refusal(node, f"the second result of {node.op_type} has no integer form")
-    for value in (outputs[0], *data_inputs(node)):
+    for value in (*(() if rule.role == "order" else outputs[:1]), *data_inputs(node)):
         if value.dtype != ir.DataType.FLOAT:
             raise _refusal(node, f"{value.name!r} is {value.dtype}, expected FLOAT")
     return "integer"
@@ -143,6 +147,8 @@ def _check_operands(node: ir.Node) -> None:
             value = input_at(node, index)
             if value is not None and constant(value) is None:
                 raise _refusal(node, f"the {what} {value.name!r} are not constant")
+    if node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) != 1:
+        raise _refusal(node, "ConvTranspose with groups has no integer form")
     if node.op_type == "Gemm" and node.attributes.get_int("transA", 0) != 0:
         raise _refusal(node, "Gemm with transA has no integer form")
     operands = data_inputs(node)
@@ -174,7 +180,7 @@ def _quantized_values(
     for node, kind in kinds.items():
         if kind == "integer":
             wanted.update(value for value in data_inputs(node) if constant(value) is None)
-            wanted.add(node.outputs[0])
+            wanted.update(node.outputs[:0] if delivers_order(node) else node.outputs[:1])
     wanted -= excluded
     ordered = [*graph.inputs, *(value for node in graph for value in node.outputs)]
     for value in graph.inputs:

@@ -102,7 +102,7 @@ def assign_qparams(plan: Plan, ranges: Ranges, grid: Grid) -> dict[ir.Value, QPa
         groups.of[value] = Group([value], fixed=plan.given.get(value))
     for value in plan.values:
         _start(groups.of[value], value, plan, ranges, grid)
-    nodes = plan.integer_nodes()
+    nodes = tuple(node for node in plan.integer_nodes() if _role(node) != "order")
     for node in nodes:
         if _role(node) == "movement":
             groups.join(data_inputs(node)[0], node.outputs[0])
@@ -150,7 +150,7 @@ def _cover_padding(node: ir.Node, group: Group) -> None:
 
 def _join_concat(node: ir.Node, groups: _Groups) -> None:
     output = node.outputs[0]
-    inputs = [value for value in node.inputs if value is not None]
+    inputs = list(data_inputs(node))
     members = [value for value in inputs if constant(value) is None]
     parameters = [groups.of[value].fixed for value in members]
     first = parameters[0]
@@ -215,8 +215,16 @@ def _least_scale(node: ir.Node, groups: _Groups, grid: Grid) -> float:
         depth = static_shape(node.inputs[0])[-1] if role == "matmul" else 1
         return a * b * depth * _FINEST
     if role == "pool":
-        return _spread(data_inputs(node)[0], groups, grid) * _FINEST
+        return _spread(data_inputs(node)[0], groups, grid) * _added(node) * _FINEST
     return 0.0
+
+
+def _added(node: ir.Node) -> int:
+    """How many elements stand behind a result without being divided by their number."""
+    if node.op_type != "ReduceSum":
+        return 1
+    source, result = data_inputs(node)[0], node.outputs[0]
+    return int(np.prod(static_shape(source), dtype=np.int64) // np.prod(static_shape(result), dtype=np.int64))
 
 
 def _spread(value: ir.Value, groups: _Groups, grid: Grid) -> float:
@@ -236,12 +244,14 @@ def _greatest_layer_result(node: ir.Node, spread: float) -> float:
 
 
 def layer_axis(node: ir.Node) -> int:
-    """The axis of the output channels in the weights of a Conv or Gemm."""
+    """The axis of the output channels in the weights of a Conv, ConvTranspose or Gemm."""
+    if node.op_type == "ConvTranspose":
+        return 1
     return 1 if node.op_type == "Gemm" and not node.attributes.get_int("transB", 0) else 0
 
 
 def layer_constants(node: ir.Node) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Weights, and bias of shape (channels,), of a Conv or Gemm; alpha and beta of a Gemm multiplied in."""
+    """Weights and bias (channels,) of a Conv, ConvTranspose or Gemm; alpha and beta of a Gemm multiplied in."""
     weights, bias = _float32(constant(node.inputs[1])), constant(input_at(node, 2))
     if node.op_type == "Gemm":
         weights = weights * np.float32(node.attributes.get_float("alpha", 1.0))

@@ -8,10 +8,11 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from microlith.graph.values import constant
 from microlith.quant.schemes import ActivationType
 from microlith.quant.types import QParams
 
-Role = Literal["layer", "matmul", "binary", "pool", "table", "softmax", "movement", "concat"]
+Role = Literal["layer", "matmul", "binary", "pool", "table", "softmax", "movement", "concat", "order"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,9 @@ class Rule:
 
     Attributes:
         role: ``layer`` (constant weights and bias), ``matmul``, ``binary``, ``pool`` (averages), ``table`` (a function
-            of one integer), ``softmax``, ``movement`` (integers are moved, their meaning stays) or ``concat``.
-        data: number of leading data inputs; None for all inputs.
+            of one integer), ``softmax``, ``movement`` (integers are moved, their meaning stays), ``concat`` or
+            ``order`` (the result is no float and depends on the order of the integers only).
+        data: number of leading inputs among which the data inputs are, those that are floats; None for all inputs.
         scale: of the result, where the range of the function fixes it; its least value is 0, or -1 where ``signed``.
         signed: see ``scale``.
     """
@@ -38,8 +40,16 @@ _LAYER = Rule("layer")
 _POOL = Rule("pool")
 _BINARY = Rule("binary", data=2)
 
+_FUNCTIONS = (
+    *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp"),
+    *("Floor", "Gelu", "Log", "Mish", "Neg", "PRelu", "Reciprocal", "Round", "Selu", "Shrink", "Sign", "Sin", "Sinh"),
+    *("Softplus", "Softsign", "Sqrt", "Swish", "Tan", "ThresholdedRelu"),
+)
+"""Functions of one element whose range calibration finds."""
+
 RULES: Mapping[str, Rule] = {
     "Conv": _LAYER,
+    "ConvTranspose": _LAYER,
     "Gemm": _LAYER,
     "MatMul": Rule("matmul", data=2),
     "Add": _BINARY,
@@ -48,7 +58,14 @@ RULES: Mapping[str, Rule] = {
     "AveragePool": _POOL,
     "GlobalAveragePool": _POOL,
     "ReduceMean": _POOL,
+    "ReduceSum": _POOL,
+    "ReduceMax": _MOVEMENT,
+    "ReduceMin": _MOVEMENT,
     "BatchNormalization": _TABLE,
+    **dict.fromkeys(_FUNCTIONS, _TABLE),
+    "Max": Rule("concat", data=None),
+    "Min": Rule("concat", data=None),
+    "Where": Rule("concat", data=None),
     "Relu": _TABLE,
     "Clip": _TABLE,
     "LeakyRelu": _TABLE,
@@ -57,7 +74,9 @@ RULES: Mapping[str, Rule] = {
     "HardSigmoid": Rule("table", scale=1 / 256),
     "Tanh": Rule("table", scale=1 / 128, signed=True),
     "Softmax": Rule("softmax", scale=1 / 256),
+    "Identity": _MOVEMENT,
     "MaxPool": _MOVEMENT,
+    "GlobalMaxPool": _MOVEMENT,
     "Reshape": _MOVEMENT,
     "Flatten": _MOVEMENT,
     "Squeeze": _MOVEMENT,
@@ -65,19 +84,59 @@ RULES: Mapping[str, Rule] = {
     "Transpose": _MOVEMENT,
     "Slice": _MOVEMENT,
     "Pad": _MOVEMENT,
+    "CenterCropPad": _MOVEMENT,
+    "DepthToSpace": _MOVEMENT,
+    "Expand": _MOVEMENT,
+    "Gather": _MOVEMENT,
+    "GatherElements": _MOVEMENT,
+    "GatherND": _MOVEMENT,
+    "MaxUnpool": _MOVEMENT,
+    "Resize": _MOVEMENT,
+    "ReverseSequence": _MOVEMENT,
+    "SpaceToDepth": _MOVEMENT,
+    "Tile": _MOVEMENT,
+    "TopK": _MOVEMENT,
+    "Trilu": _MOVEMENT,
+    "ScatterElements": Rule("concat", data=None),
+    "ScatterND": Rule("concat", data=None),
+    "ArgMax": Rule("order"),
+    "ArgMin": Rule("order"),
     "Concat": Rule("concat", data=None),
 }
 
 
 def rule_of(node: ir.Node) -> Rule | None:
     """The rule of a node's op; None for an op without an integer form."""
-    return RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    if node.domain not in ("", "ai.onnx") or not _moves_activations(node):
+        return None
+    return RULES.get(node.op_type)
+
+
+def _moves_activations(node: ir.Node) -> bool:
+    """False for a lookup in constant data, a Scatter that computes, a Resize that computes or puts its own value."""
+    if node.op_type in ("Gather", "GatherElements", "GatherND"):
+        return constant(node.inputs[0]) is None
+    if node.op_type in ("ScatterElements", "ScatterND"):
+        return node.attributes.get_string("reduction", "none") == "none"
+    if node.op_type != "Resize":
+        return True
+    crops = node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize"
+    return node.attributes.get_string("mode", "nearest") == "nearest" and not crops
 
 
 def data_inputs(node: ir.Node) -> tuple[ir.Value, ...]:
     """The inputs of a node with a rule that carry activations or constants like them, weights of layers excluded."""
+    return tuple(node.inputs[index] for index in data_positions(node))  # type: ignore[misc]
+
+
+def data_positions(node: ir.Node) -> tuple[int, ...]:
+    """Positions of :func:`data_inputs` among the inputs of the node."""
     rule = RULES[node.op_type]
-    return tuple(value for value in node.inputs[: rule.data] if value is not None)
+    return tuple(
+        index
+        for index, value in enumerate(node.inputs[: rule.data])
+        if value is not None and value.dtype in (None, ir.DataType.FLOAT)
+    )
 
 
 def fixed_qparams(node: ir.Node, dtype: ActivationType) -> QParams | None:

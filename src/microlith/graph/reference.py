@@ -31,7 +31,8 @@ class _Step:
     Attributes:
         unit: the unit.
         inputs: values read, None for an absent one.
-        compute: from arrays in graph order to the result.
+        outputs: values computed, None for one that nothing reads.
+        compute: from arrays in graph order to the results.
         per_sample: whether the result differs from sample to sample.
         stacked: whether samples may be stacked along axis 0.
         dies: values that nothing reads after this step.
@@ -39,7 +40,8 @@ class _Step:
 
     unit: Unit
     inputs: tuple[ir.Value | None, ...]
-    compute: Callable[[Sequence[Array | None]], Array]
+    outputs: tuple[ir.Value | None, ...]
+    compute: Callable[[Sequence[Array | None]], tuple[Array, ...]]
     per_sample: bool
     stacked: bool
     dies: tuple[ir.Value, ...]
@@ -118,19 +120,22 @@ class Reference:
         attrs = op.parse(unit.node)
         inputs = tuple(None if item is None else item.value for item in unit.inputs)
         shapes = [None if value is None else self._shape(value, unit) for value in inputs]
-        result = op.infer(attrs, [() if shape is None else shape for shape in shapes])[0]
+        results = op.infer(attrs, [() if shape is None else shape for shape in shapes])
         varying = [value is not None and value in self._varying for value in inputs]
-        if any(varying):
-            self._varying.add(unit.output.value)
-        self._shapes[unit.output.value] = result
+        outputs = (unit.output.value, *(None if item is None else item.value for item in unit.others))
+        for value, shape in zip(outputs, results, strict=False):
+            if value is not None:
+                self._shapes[value] = shape
+                if any(varying):
+                    self._varying.add(value)
         seen = [shape if varies else None for shape, varies in zip(shapes, varying, strict=True)]
         stacked = (
             all(shape is None or shape[:1] == (1,) for shape in seen)
-            and result[:1] == (1,)
-            and op.batches(attrs, seen, result)
+            and all(shape[:1] == (1,) for shape in results)
+            and op.batches(attrs, seen, results[0])
         )
         dies = tuple({v for v in inputs if v is not None and v in self._varying and last_readers.get(v) is unit})
-        return _Step(unit, inputs, _computation(unit, op, attrs, output), any(varying), stacked, dies)
+        return _Step(unit, inputs, outputs, _computation(unit, op, attrs, output), any(varying), stacked, dies)
 
     def _shape(self, value: ir.Value, unit: Unit) -> Shape:
         if value not in self._shapes:
@@ -148,18 +153,19 @@ class Reference:
         for step in self._steps:
             arrays = [None if value is None else values[value] for value in step.inputs]
             try:
-                values[step.unit.output.value] = self._evaluate(step, arrays)
+                results = self._evaluate(step, arrays)
             except MicrolithError as error:
                 if error.node is None:
                     error.node = where(step.unit.node)
                 raise
+            values.update((v, array) for v, array in zip(step.outputs, results, strict=False) if v is not None)
             for value in step.dies:
                 if value not in wanted:
                     del values[value]
         return {name: values[value] for name, value in kept.items()}
 
-    def _evaluate(self, step: _Step, arrays: Sequence[Array | None]) -> Array:
-        """Arrays that vary have an axis of samples in front of the graph's own axes, and so has the result."""
+    def _evaluate(self, step: _Step, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
+        """Arrays that vary have an axis of samples in front of the graph's own axes, and so have the results."""
         if not step.per_sample:
             return step.compute(arrays)
         varying = [value in self._varying for value in step.inputs]
@@ -169,15 +175,12 @@ class Reference:
                 array.reshape(samples, *array.shape[2:]) if varies and array is not None else array
                 for array, varies in zip(arrays, varying, strict=True)
             ]
-            return step.compute(flat).reshape(samples, *self._shapes[step.unit.output.value])
-        return np.stack(
-            [
-                step.compute(
-                    [a[i] if varies and a is not None else a for a, varies in zip(arrays, varying, strict=True)]
-                )
-                for i in range(samples)
-            ]
-        )
+            return tuple(item.reshape(samples, 1, *item.shape[1:]) for item in step.compute(flat))
+        found = [
+            step.compute([a[i] if varies and a is not None else a for a, varies in zip(arrays, varying, strict=True)])
+            for i in range(samples)
+        ]
+        return tuple(np.stack(items) for items in zip(*found, strict=True))
 
     # ---- borders
 
@@ -234,33 +237,45 @@ def required_output(unit: Unit, mode: Requantization) -> Output | None:
 
 def _computation(
     unit: Unit, op: Op[Any], attrs: Any, output: Output | None
-) -> Callable[[Sequence[Array | None]], Array]:
+) -> Callable[[Sequence[Array | None]], tuple[Array, ...]]:
+    several = any(item is not None for item in unit.others)
+    results = op.results if several else None
+    if several and results is None:
+        raise UnsupportedError(f"{op.op_type} has one result only", node=where(unit.node))
     if output is not None:
         if op.quantized is None:
             raise UnsupportedError("the op has no integer form", node=where(unit.node), hint="Leave it in float.")
         qparams = tuple(None if item is None else item.qparams for item in unit.inputs)
-        return partial(_integers, op, attrs, qparams, output)
+        return partial(_integers, op, attrs, qparams, output, results)
+    if unit.activation is None and results is not None:
+        return partial(results, attrs)
     if unit.activation is None:
-        return partial(op.reference, attrs)
+        return lambda arrays: (op.reference(attrs, arrays),)
     activation = op_of(unit.activation)
     return partial(_activated, op, attrs, activation, activation.parse(unit.activation))
 
 
 def _integers(
-    op: Op[Any], attrs: Any, qparams: Sequence[QParams | None], output: Output, arrays: Sequence[Array | None]
-) -> Array:
+    op: Op[Any],
+    attrs: Any,
+    qparams: Sequence[QParams | None],
+    output: Output,
+    results: Callable[[Any, Sequence[Array | None]], tuple[Array, ...]] | None,
+    arrays: Sequence[Array | None],
+) -> tuple[Array, ...]:
     assert op.quantized is not None, "checked when the step was made ready"
     operands = [
-        None if array is None or q is None else QArray(array, q)  # type: ignore[arg-type]
+        None if array is None else QArray.itself(array) if q is None else QArray(array, q)  # type: ignore[arg-type]
         for array, q in zip(arrays, qparams, strict=True)
     ]
-    return op.quantized(attrs, operands, output)
+    others = () if results is None else results(attrs, arrays)[1:]
+    return op.quantized(attrs, operands, output), *others
 
 
 def _activated(
     op: Op[Any], attrs: Any, activation: Op[Any], activation_attrs: Any, arrays: Sequence[Array | None]
-) -> Array:
-    return activation.reference(activation_attrs, [op.reference(attrs, arrays)])
+) -> tuple[Array, ...]:
+    return (activation.reference(activation_attrs, [op.reference(attrs, arrays)]),)
 
 
 def _last_readers(found: Sequence[Unit]) -> dict[ir.Value, Unit]:

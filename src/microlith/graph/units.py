@@ -28,7 +28,7 @@ class Operand:
     Attributes:
         value: the integer tensor where ``qparams`` is set (what DequantizeLinear reads or QuantizeLinear writes), else
             the tensor itself. A constant has ``value.const_value``.
-        qparams: meaning of the integers; None for floats and for integers that are only moved.
+        qparams: meaning of the integers; None for floats and for integers that stand for themselves.
     """
 
     value: ir.Value
@@ -40,14 +40,16 @@ class Unit:
     """One operation.
 
     Attributes:
-        kind: ``integer`` (quantized in and out), ``float``, ``quantize`` or ``dequantize`` (a node at the border
-            between the two), or ``raw`` (moves integers that carry no meaning here, such as a Transpose of an uint8
-            input).
+        kind: ``integer`` (quantized in and out), ``float`` (floats in or out, perhaps beside integers that stand for
+            themselves), ``quantize`` or ``dequantize`` (a node at the border between the two), or ``raw`` (integers and
+            booleans alone, computed as they are, such as a Transpose of an uint8 input or a sum of int64; quantized
+            ones where their order alone matters).
         node: the op itself.
         nodes: every node computed, in order: the op, a fused activation, the closing QuantizeLinear.
         inputs: data inputs of the op in order; None for an absent one.
         output: the result.
         activation: the fused Relu or Clip.
+        others: further outputs of the op, never quantized; None for those that nothing reads.
     """
 
     kind: Literal["integer", "float", "quantize", "dequantize", "raw"]
@@ -56,11 +58,13 @@ class Unit:
     inputs: tuple[Operand | None, ...]
     output: Operand
     activation: ir.Node | None
+    others: tuple[Operand | None, ...] = ()
 
 
 FUSING_OPS = frozenset(
     {
         "Conv",
+        "ConvTranspose",
         "Gemm",
         "MatMul",
         "Add",
@@ -70,11 +74,13 @@ FUSING_OPS = frozenset(
         "AveragePool",
         "GlobalAveragePool",
         "ReduceMean",
+        "ReduceSum",
     }
 )
 """Ops whose result can be clamped before it is stored; they absorb a Relu or Clip that follows."""
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
+_ORDER = frozenset({"ArgMax", "ArgMin"})
 
 
 def fused_activation(node: ir.Node) -> ir.Node | None:
@@ -82,10 +88,15 @@ def fused_activation(node: ir.Node) -> ir.Node | None:
     if node.op_type not in FUSING_OPS:
         return None
     follower = _only_consumer(node.outputs[0])
-    if follower is None or follower.op_type not in _ACTIVATIONS:
+    if follower is None or follower.op_type not in _ACTIVATIONS or not _is_float(node.outputs[0]):
         return None
     bounds = follower.inputs[1:]
     return follower if all(bound is None or bound.const_value is not None for bound in bounds) else None
+
+
+def delivers_order(node: ir.Node) -> bool:
+    """Whether the result depends on the order of elements only, which integers share with what they stand for."""
+    return node.op_type in _ORDER
 
 
 def activation_bounds(activation: ir.Node | None) -> tuple[float, float]:
@@ -177,6 +188,10 @@ def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
     return producer if producer is not None and producer.op_type == op_type else None
 
 
+def _is_float(value: ir.Value) -> bool:
+    return value.dtype in (None, ir.DataType.FLOAT)
+
+
 def _operand(value: ir.Value | None) -> Operand | None:
     if value is None:
         return None
@@ -203,14 +218,17 @@ def _closing(node: ir.Node) -> tuple[ir.Node | None, ir.Node | None]:
 
 
 def _is_integer(node: ir.Node) -> bool:
-    """Whether a node is computed on integers: dequantized data in, quantized data out."""
+    """Whether a node is computed on integers: dequantized data in, quantized data out.
+
+    Data that is no float, such as a condition or indices, is read as it is.
+    """
     if is_kept_in_float(node):
         return False
-    operands = [_operand(value) for value in _data_inputs(node) if value is not None]
+    operands = [_operand(value) for value in _data_inputs(node) if value is not None and _is_float(value)]
     return (
         bool(operands)
         and all(item is not None and item.qparams is not None for item in operands)
-        and _closing(node)[1] is not None
+        and (delivers_order(node) or _closing(node)[1] is not None)
     )
 
 
@@ -247,12 +265,20 @@ def _computed(node: ir.Node) -> Unit:
     if quantize is not None and _is_integer(node):
         nodes = tuple(item for item in (node, activation, quantize) if item is not None)
         output = Operand(quantize.outputs[0], node_qparams(quantize))
-        return Unit("integer", node, nodes, tuple(_operand(value) for value in data), output, activation)
+        return Unit("integer", node, nodes, tuple(_operand(value) for value in data), output, activation, _others(node))
     last = activation or node
+    if delivers_order(node) and _is_integer(node):
+        operands = tuple(_operand(value) for value in data)
+        return Unit("raw", node, (node,), operands, Operand(node.outputs[0], None), None)
     inputs = tuple(None if value is None else Operand(value, None) for value in data)
     nodes = (node,) if activation is None else (node, activation)
-    integers = [value for value in data if value is not None and value.dtype in (ir.DataType.INT8, ir.DataType.UINT8)]
-    kind: Literal["raw", "float"] = (
-        "raw" if integers and len(integers) == len([v for v in data if v is not None]) else "float"
+    values = [value for value in (*data, last.outputs[0]) if value is not None]
+    kind: Literal["raw", "float"] = "float" if any(_is_float(value) for value in values) else "raw"
+    return Unit(kind, node, nodes, inputs, Operand(last.outputs[0], None), activation, _others(node))
+
+
+def _others(node: ir.Node) -> tuple[Operand | None, ...]:
+    return tuple(
+        Operand(value, None) if value.name and (value.uses() or value.is_graph_output()) else None
+        for value in node.outputs[1:]
     )
-    return Unit(kind, node, nodes, inputs, Operand(last.outputs[0], None), activation)

@@ -174,6 +174,8 @@ def _verify_quantization(node: ir.Node) -> None:
         raise VerificationError(f"quantized type {dtype} is not supported", node=describe(node))
     if zero_point is not None and zero_point.dtype != dtype:
         raise VerificationError(f"the zero point is {zero_point.dtype} and the integers {dtype}", node=describe(node))
+    if integer(node, "precision", 0) not in (0, int(ir.DataType.FLOAT)):
+        raise VerificationError("dividing by the scale in another type than float32", node=describe(node))
     if scale.ndim > 1 or integer(node, "block_size", 0):
         raise VerificationError("blocked quantization is not supported", node=describe(node))
     _verify_axis(node, scale)

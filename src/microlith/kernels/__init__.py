@@ -10,18 +10,30 @@ from microlith.kernels.convolution import CONVOLUTIONS
 from microlith.kernels.dsp import DSP
 from microlith.kernels.elementwise import ELEMENTWISE
 from microlith.kernels.headers import header_text, headers_needed
+from microlith.kernels.indexing import INDEXING
 from microlith.kernels.movement import MOVEMENT
+from microlith.kernels.normalization import NORMALIZATIONS
+from microlith.kernels.plain import PLAIN
 from microlith.kernels.pooling import POOLING
 from microlith.kernels.products import PRODUCTS
+from microlith.kernels.recurrent import RECURRENT
+from microlith.kernels.reductions import REDUCTIONS
 from microlith.kernels.softmax import SOFTMAX
+from microlith.kernels.volumes import VOLUMES
 
 PORTABLE: tuple[Kernel, ...] = (
     *CONVOLUTIONS,
     *PRODUCTS,
     *ELEMENTWISE,
+    *PLAIN,
     *POOLING,
+    *REDUCTIONS,
+    *VOLUMES,
     *SOFTMAX,
+    *NORMALIZATIONS,
+    *RECURRENT,
     *MOVEMENT,
+    *INDEXING,
     *CONVERSIONS,
 )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from microlith.kernels.arguments import (
     bounds,
     bounds_f32,
@@ -29,9 +32,15 @@ OPERANDS = ("a", "b")
 Strides = tuple[int, int, int, int]
 NOT_FLAT = "an operand broadcasts, or a view is a ring of rows"
 
-# In the order of the enumeration in f32_unary.h, with the number of parameters of each.
-FUNCTIONS = ("clamp", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish")
-PARAMETERS = (2, 1, 0, 0, 2, 0)
+FUNCTIONS: Mapping[str, int] = {
+    "clamp": 2,
+    "leaky_relu": 1,
+    "sigmoid": 0,
+    "tanh": 0,
+    "hard_sigmoid": 2,
+    "hard_swish": 0,
+}
+"""In the order of the enumeration in ``f32_unary.h``, with the number of parameters of each."""
 NAMES = ("first", "second")
 
 
@@ -269,25 +278,27 @@ class _Rowwise(BaseKernel):
 class F32Unary(_Rowwise):
     """``f32_unary__portable``."""
 
+    functions: ClassVar[Mapping[str, int]] = FUNCTIONS
+
     def refusal(self, ctx: CallContext) -> str:
         """The function and its parameters."""
         assert isinstance(ctx.call.attrs, Unary)
         function, parameters = ctx.call.attrs.function, ctx.call.attrs.parameters
-        if function not in FUNCTIONS:
-            return f"the function {function} is not one of {', '.join(FUNCTIONS)}"
-        if len(parameters) != PARAMETERS[FUNCTIONS.index(function)]:
+        if function not in self.functions:
+            return f"the function {function} is not one of {', '.join(self.functions)}"
+        if len(parameters) != self.functions[function]:
             return f"{function} with {len(parameters)} parameters"
         return super().refusal(ctx)
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
-        """See ``f32_unary.h``."""
+        """See ``f32_unary.h`` and ``f32_math.h``."""
         assert isinstance(ctx.call.attrs, Unary)
         given = [
             Runtime(name, "float", float_text(value))
             for name, value in zip(NAMES, ctx.call.attrs.parameters, strict=False)
         ]
         absent = [Literal(name, "float", "0") for name in NAMES[len(given) :]]
-        function = literal("function", FUNCTIONS.index(ctx.call.attrs.function))
+        function = literal("function", list(self.functions).index(ctx.call.attrs.function))
         return written("y", "float"), read("x", "float"), *self.extent(ctx), function, *given, *absent
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from microlith.kernels.arguments import literal, read, runtime, written
-from microlith.kernels.base import Argument, CallContext, Runtime
-from microlith.kernels.descriptor import BaseKernel, is_contiguous
+from microlith.kernels.base import Argument, CallContext, Packed, Pointer, Runtime
+from microlith.kernels.descriptor import BaseKernel, is_contiguous, plain
 from microlith.program.attrs import Copy, Fill
-from microlith.program.types import ITEM_BYTES
+from microlith.program.types import ITEM_BYTES, DType
 
 AXES = 6
-CTYPES = {1: "uint8_t", 4: "ml_x32"}
+CTYPES = {1: "uint8_t", 2: "ml_x16", 4: "ml_x32", 8: "ml_x64"}
 Axis = tuple[int, int, int]
 
 
@@ -39,6 +41,9 @@ class _Movement(BaseKernel):
 
     def view_refusal(self, ctx: CallContext) -> str:
         """Width of the elements; views may have gaps, the strides are attributes."""
+        for values in ctx.consts.values():
+            if values.dtype.itemsize != self.item_bytes:
+                return f"the data is {values.dtype}, the kernel moves elements of {self.item_bytes} bytes"
         for view in (*ctx.reads, *ctx.writes):
             if ITEM_BYTES[view.dtype] != self.item_bytes:
                 return f"{view.id} is {view.dtype}, the kernel moves elements of {self.item_bytes} bytes"
@@ -48,16 +53,22 @@ class _Movement(BaseKernel):
 
 
 class CopyElements(_Movement):
-    """``x8_copy__portable`` and ``x32_copy__portable``."""
+    """``x8_copy__portable`` to ``x64_copy__portable``."""
 
     def refusal(self, ctx: CallContext) -> str:
         """Number of axes."""
         axes = len(merged_axes(copy_attrs(ctx)))
         return f"{axes} axes that do not merge, the kernel has {AXES}" if axes > AXES else ""
 
+    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+        """The data as the bits that are copied."""
+        return {role: bits(values) for role, values in ctx.consts.items()}
+
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``x_copy.h``; axes that are not needed are literals, so that their loops vanish."""
         attrs, ctype = copy_attrs(ctx), CTYPES[self.item_bytes]
+        constant = "data" in ctx.call.consts
+        source = Pointer("x", f"const {ctype} *", "const", "data") if constant else read("x", ctype)
         axes = merged_axes(attrs)
         unused = AXES - len(axes)
         padded = ((1, 0, 0),) * unused + axes
@@ -72,7 +83,7 @@ class CopyElements(_Movement):
 
         return (
             written("y", ctype),
-            read("x", ctype),
+            source,
             *column("n", 0),
             runtime("x_offset", attrs.read_offset),
             *column("xs", 1),
@@ -82,7 +93,7 @@ class CopyElements(_Movement):
 
 
 class FillElements(_Movement):
-    """``x8_fill__portable`` and ``x32_fill__portable``."""
+    """``x8_fill__portable`` to ``x64_fill__portable``."""
 
     def refusal(self, ctx: CallContext) -> str:
         """Gaps."""
@@ -91,11 +102,12 @@ class FillElements(_Movement):
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``x_copy.h``."""
         assert isinstance(ctx.call.attrs, Fill)
-        ctype, view = CTYPES[self.item_bytes], ctx.writes[0]
+        size, view = self.item_bytes, ctx.writes[0]
+        ctype = CTYPES[size]
         return (
             written("y", ctype),
             runtime("count", view.size),
-            Runtime("value", ctype, f"{bit_pattern(ctx.call.attrs.value, view.dtype)}u"),
+            Runtime("value", ctype, f"{bit_pattern(ctx.call.attrs.value, view.dtype)}{'ull' if size == 8 else 'u'}"),
         )
 
 
@@ -105,7 +117,12 @@ def copy_attrs(ctx: CallContext) -> Copy:
     return ctx.call.attrs
 
 
-def bit_pattern(value: float, dtype: str) -> int:
+def bits(values: np.ndarray) -> Packed:
+    """Values of any type as unsigned integers of the same width, for kernels that look at no more."""
+    return plain(np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}"), "bits")
+
+
+def bit_pattern(value: float | int, dtype: str) -> int:
     """The bits of a value of that type, as an unsigned integer."""
     if dtype == "f32":
         return int(np.float32(value).view(np.uint32))
@@ -113,9 +130,14 @@ def bit_pattern(value: float, dtype: str) -> int:
     return int(value) & ((1 << bits) - 1)
 
 
+_WIDTHS: tuple[DType, ...] = ("s8", "s16", "f32", "s64")
+
+
+def _name(op: str, dtype: DType) -> str:
+    return f"x{8 * ITEM_BYTES[dtype]}_{op}__portable"
+
+
 MOVEMENT = (
-    CopyElements("x8_copy__portable", "copy", "x_copy.h", "s8", "s8", instructions_per_output=4),
-    CopyElements("x32_copy__portable", "copy", "x_copy.h", "f32", "f32", instructions_per_output=4),
-    FillElements("x8_fill__portable", "fill", "x_copy.h", "s8", "s8", instructions_per_output=2),
-    FillElements("x32_fill__portable", "fill", "x_copy.h", "f32", "f32", instructions_per_output=2),
+    *(CopyElements(_name("copy", t), "copy", "x_copy.h", t, t, instructions_per_output=4) for t in _WIDTHS),
+    *(FillElements(_name("fill", t), "fill", "x_copy.h", t, t, instructions_per_output=2) for t in _WIDTHS),
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from microlith.kernels.arguments import (
     bounds,
     bounds_f32,
     per_channel,
-    read,
     requant_arguments,
     runtime,
     written,
@@ -17,6 +18,7 @@ from microlith.kernels.arguments import (
 from microlith.kernels.base import Argument, CallContext, Packed
 from microlith.kernels.convolution import f32_weighted_pointers, s8_weighted_pointers
 from microlith.kernels.descriptor import DIFFERENCE, BaseKernel, accumulator_refusal, plain, requant_refusal
+from microlith.kernels.operands import operand, operand_shape, operands_refusal
 from microlith.kernels.weighted import (
     F32_LANES,
     accumulator_bound,
@@ -26,6 +28,9 @@ from microlith.kernels.weighted import (
     weighted_refusal,
 )
 from microlith.program.attrs import MatMul
+from microlith.program.types import NUMPY
+
+OPERANDS = ("a", "b")
 
 
 class _FullyConnected(BaseKernel):
@@ -89,11 +94,13 @@ class _MatMul(BaseKernel):
     def shape_refusal(self, ctx: CallContext) -> str:
         """Why the operands do not have the sizes that the attributes state; empty where they do."""
         attrs = matmul_attrs(ctx)
-        if len(ctx.reads) != 2:
-            return f"the kernel takes two operands that are read, the call has {len(ctx.reads)}"
+        refusal = operands_refusal(ctx, OPERANDS, NUMPY[self.reads])
+        if refusal:
+            return refusal
         a_size = (1 if attrs.broadcast_a else attrs.batch) * attrs.rows * attrs.depth
         b_size = (1 if attrs.broadcast_b else attrs.batch) * attrs.depth * attrs.columns
-        got = (ctx.reads[0].size, ctx.reads[1].size, ctx.writes[0].size)
+        a, b = (int(np.prod(operand_shape(ctx, role, OPERANDS) or (), dtype=np.int64)) for role in OPERANDS)
+        got = (a, b, ctx.writes[0].size)
         expected = (a_size, b_size, attrs.batch * attrs.rows * attrs.columns)
         return "" if got == expected else f"operands and result of {got} values, expected {expected}"
 
@@ -120,14 +127,14 @@ class S8MatMul(_MatMul):
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``s8_matmul.h``."""
+        attrs = matmul_attrs(ctx)
         return (
             written("y", "int8_t"),
-            read("a", "int8_t", 0),
-            read("b", "int8_t", 1),
+            *(operand(ctx, role, OPERANDS, "int8_t") for role in OPERANDS),
             *requant_arguments(ctx),
             *self.sizes(ctx),
-            runtime("a_zero", zero_point(ctx.reads[0])),
-            runtime("b_zero", zero_point(ctx.reads[1])),
+            runtime("a_zero", attrs.a_zero if "a" in ctx.consts else zero_point(ctx.reads[0])),
+            runtime("b_zero", attrs.b_zero if "b" in ctx.consts else zero_point(ctx.reads[-1])),
             runtime("y_zero", zero_point(ctx.writes[0])),
             *bounds(ctx),
         )
@@ -172,7 +179,7 @@ class F32MatMul(_MatMul):
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``f32_products.h``."""
-        operands = read("a", "float", 0), read("b", "float", 1)
+        operands = (operand(ctx, role, OPERANDS, "float") for role in OPERANDS)
         return written("y", "float"), *operands, *self.sizes(ctx), *bounds_f32(ctx)
 
     def stack_bytes(self, ctx: CallContext) -> int:

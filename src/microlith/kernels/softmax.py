@@ -105,7 +105,7 @@ class S8SoftmaxFloat(_Softmax):
 
 
 class F32Softmax(_Softmax):
-    """``f32_softmax__portable``."""
+    """``f32_softmax__portable``, ``f32_log_softmax__portable`` and ``f32_hardmax__portable``."""
 
     def refusal(self, ctx: CallContext) -> str:
         """Shapes; a clamp of probabilities has no use."""
@@ -115,7 +115,7 @@ class F32Softmax(_Softmax):
         return self.shape_refusal(ctx)
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
-        """See ``f32_softmax.h``."""
+        """See ``f32_softmax.h`` and ``f32_softmax_family.h``."""
         return written("y", "float"), read("x", "float"), *self.sizes(ctx)
 
 

@@ -45,14 +45,19 @@ class Op(Generic[A]):
         data_inputs: indices of the inputs that carry data and not attributes; ``None`` for all.
         infer: output shapes from attributes and shapes of the data inputs, in graph order.
         macs: multiply-accumulates from attributes, shapes of the data inputs and the output shape.
-        reference: float32 meaning on arrays in graph order; a batch axis larger than the graph's 1 is allowed.
+        reference: meaning on arrays in graph order, in the types of the graph; a batch axis larger than the graph's 1
+            is allowed.
         quantized: integer meaning: data inputs as QArrays (None for an absent bias), the output required, integers
-            out. None for an op without one.
+            out. Data that is no float in the graph, such as indices, stands for itself. None for an op without one.
         tables: of an op that is one function of each element (or one a channel): the tables of its integer meaning,
             shape (1, 256) or (C, 256), from attributes, the input's parameters and the output required.
         batches: whether evaluating samples that are stacked along axis 0 of the data inputs equals evaluating them one
             by one, given that axis 0 of each and of the output is 1; from attributes, shapes of the data inputs (None
             for absent and constant ones) and the output shape.
+        results: of an op with several outputs: all of them, of which ``reference`` is the first. An integer unit
+            delivers the further ones, which no QuantizeLinear takes up, as this gives them for the integers read.
+        written_out: whether a node must be written out as the ops by which ONNX defines it, since it cannot be computed
+            by itself.
     """
 
     op_type: str
@@ -64,3 +69,5 @@ class Op(Generic[A]):
     data_inputs: tuple[int, ...] | None = None
     tables: Callable[[A, QParams, Output], NDArray[np.integer]] | None = None
     batches: Callable[[A, Sequence[Shape | None], Shape], bool] = lambda attrs, inputs, output: False
+    results: Callable[[A, Sequence[Array | None]], tuple[Array, ...]] | None = None
+    written_out: Callable[[ir.Node], bool] = lambda node: False

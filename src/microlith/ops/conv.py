@@ -1,4 +1,4 @@
-"""Conv: one or two spatial axes, groups, strides, dilations, automatic padding."""
+"""Conv: one to three spatial axes, groups, strides, dilations, automatic padding."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
-from microlith.ops import nodes
+from microlith.core.errors import InputError, UnsupportedError
+from microlith.ops import conv3d, nodes
 from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.conv3d import Conv3dAttrs
 from microlith.ops.spatial import Spatial, as_rows, parse_spatial
 from microlith.quant.integer_linear import conv2d
 from microlith.quant.requantize import saturate
 from microlith.quant.types import QArray, QParams
 from microlith.quant.windows import correlate
+
+_VOLUME_AXES = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class ConvAttrs:
         return self.groups == self.channels and self.groups > 1
 
 
-def parse(node: ir.Node) -> ConvAttrs:
+def parse(node: ir.Node) -> ConvAttrs | Conv3dAttrs:
     """Attributes of a Conv node, whose weights must have a known shape."""
     shape = nodes.input_shape(node, 1)
     kernel = nodes.integers(node, "kernel_shape", shape[2:]) or ()
@@ -49,24 +52,32 @@ def parse(node: ir.Node) -> ConvAttrs:
     groups = nodes.integer(node, "group", 1)
     if groups < 1 or shape[0] % groups:
         raise InputError(f"{shape[0]} filters cannot be split into {groups} groups", node=nodes.where(node))
+    if len(kernel) == _VOLUME_AXES:
+        return conv3d.parse(node, kernel, groups, shape[0], shape[1] * groups)
     return ConvAttrs(parse_spatial(node, kernel), groups, shape[0], shape[1] * groups)
 
 
-def infer(attrs: ConvAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
-    """(N, O, OH, OW)."""
+def infer(attrs: ConvAttrs | Conv3dAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
+    """(N, O, ...)."""
+    if isinstance(attrs, Conv3dAttrs):
+        return conv3d.infer(attrs, inputs)
     if len(inputs[0]) < 2 or inputs[0][1] != attrs.channels:
         raise InputError(f"Conv over {attrs.channels} channels got an input of shape {inputs[0]}")
     return (attrs.spatial.output_shape(inputs[0], attrs.filters),)
 
 
-def macs(attrs: ConvAttrs, inputs: Sequence[Shape], output: Shape) -> int:
+def macs(attrs: ConvAttrs | Conv3dAttrs, inputs: Sequence[Shape], output: Shape) -> int:
     """Output elements times the weights of a filter."""
+    if isinstance(attrs, Conv3dAttrs):
+        return conv3d.macs(attrs, output)
     taps = attrs.spatial.kernel[0] * attrs.spatial.kernel[1]
     return int(np.prod(output, dtype=np.int64)) * taps * (attrs.channels // attrs.groups)
 
 
-def reference(attrs: ConvAttrs, inputs: Sequence[Array | None]) -> Array:
+def reference(attrs: ConvAttrs | Conv3dAttrs, inputs: Sequence[Array | None]) -> Array:
     """Float32 cross-correlation by matrix products over gathered windows."""
+    if isinstance(attrs, Conv3dAttrs):
+        return conv3d.reference(attrs, inputs)
     x, weights = nodes.f32(inputs, 0), nodes.f32(inputs, 1)
     geometry = attrs.spatial.geometry(x.shape)
     result = correlate(np.asarray(as_rows(x), np.float32), np.asarray(as_rows(weights)), geometry, attrs.groups)
@@ -75,8 +86,10 @@ def reference(attrs: ConvAttrs, inputs: Sequence[Array | None]) -> Array:
     return result.reshape(attrs.spatial.output_shape(x.shape, attrs.filters))
 
 
-def quantized(attrs: ConvAttrs, inputs: Sequence[QArray | None], output: Output) -> Array:
+def quantized(attrs: ConvAttrs | Conv3dAttrs, inputs: Sequence[QArray | None], output: Output) -> Array:
     """Integer cross-correlation: see :func:`microlith.quant.integer_linear.conv2d`."""
+    if isinstance(attrs, Conv3dAttrs):
+        raise UnsupportedError("Conv over three spatial axes has no integer form", hint="Leave it in float.")
     x, weights, bias = (*inputs, None)[:3]
     assert x is not None and weights is not None, "operands that are never absent"
     geometry = attrs.spatial.geometry(x.values.shape)

@@ -23,5 +23,5 @@ HARD_SWISH = unary(
     no_attributes,
     _compute,
     lambda attrs: _hard_swish,
-    lambda attrs, x, out: fixed_curves.hard_swish(x, out.qparams, out.low, out.high),
+    fixed=lambda attrs, x, out: fixed_curves.hard_swish(x, out.qparams, out.low, out.high),
 )

@@ -29,5 +29,5 @@ LEAKY_RELU = unary(
     parse,
     lambda attrs, x: np.where(x < 0, np.float32(attrs.alpha) * x, x),
     lambda attrs: lambda x: np.where(x < 0, attrs.alpha * x, x),
-    lambda attrs, x, out: fixed_curves.leaky_relu(x, out.qparams, attrs.alpha, out.low, out.high),
+    fixed=lambda attrs, x, out: fixed_curves.leaky_relu(x, out.qparams, attrs.alpha, out.low, out.high),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import numpy as np
 import onnx_ir as ir
 
 from microlith.ops.base import Array, Op, Output, Shape
@@ -12,6 +13,7 @@ from microlith.quant.integer_move import requantize
 from microlith.quant.types import QArray
 
 A = TypeVar("A")
+P = TypeVar("P")
 
 
 def operand(inputs: Sequence[Array | None]) -> Array:
@@ -50,3 +52,44 @@ def reshaped(
         return x.reshape(infer(attrs, (x.shape,))[0])
 
     return movement(op_type, parse, infer, move, lambda attrs, inputs, output: False)
+
+
+def rearrangement(
+    op_type: str,
+    parse: Callable[[ir.Node], A],
+    infer: Callable[[A, Sequence[Shape]], tuple[Shape, ...]],
+    move: Callable[[A, Sequence[Array], Array], Array],
+    data_inputs: tuple[int, ...] = (0,),
+    moved: tuple[int, ...] = (0,),
+    batches: Callable[[A, Sequence[Shape | None], Shape], bool] = lambda attrs, inputs, output: False,
+) -> Op[A]:
+    """An op whose elements ``move`` puts elsewhere, among them perhaps some that stand for zero.
+
+    Args:
+        op_type: ONNX name.
+        parse: see :class:`Op`.
+        infer: see :class:`Op`.
+        move: from the data inputs, none of which is optional, and the element that stands for zero.
+        data_inputs: see :class:`Op`.
+        moved: which of the data inputs are moved; the others say where to.
+        batches: see :class:`Op`.
+    """
+
+    def reference(attrs: A, inputs: Sequence[Array | None]) -> Array:
+        arrays = _present(inputs)
+        return move(attrs, arrays, np.zeros((), arrays[moved[0]].dtype))
+
+    def quantized(attrs: A, inputs: Sequence[QArray | None], output: Output) -> Array:
+        arrays = [
+            requantize(item, output.qparams, output.low, output.high) if index in moved else item.values
+            for index, item in enumerate(_present(inputs))
+        ]
+        zero = np.clip(output.qparams.zero_point, output.low, output.high).astype(output.qparams.dtype)
+        return move(attrs, arrays, np.asarray(zero))
+
+    return Op(op_type, parse, infer, reference, quantized, data_inputs=data_inputs, batches=batches)
+
+
+def _present(inputs: Sequence[P | None]) -> list[P]:
+    assert all(item is not None for item in inputs), "operands that are never absent"
+    return [item for item in inputs if item is not None]

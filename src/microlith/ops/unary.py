@@ -44,6 +44,8 @@ def unary(
     parse: Callable[[ir.Node], A],
     compute: Callable[[A, NDArray[np.float32]], NDArray[np.float32]],
     curve: Callable[[A], Curve],
+    integers: Callable[[A, Array], Array] | None = None,
+    *,
     fixed: FixedTable[A] | None = None,
 ) -> Op[A]:
     """An op of one function of each element.
@@ -51,18 +53,25 @@ def unary(
     Args:
         op_type: ONNX name.
         parse: attributes of a node.
-        compute: float32 meaning.
+        compute: float32 meaning; where it is not defined, the result is NaN or infinite.
         curve: float64 meaning, from which the tables of integer calls are made.
+        integers: meaning on integers that stand for themselves; None for an op of floats alone.
         fixed: the table under ``fixed`` requantization, where that is another one.
     """
 
     def tables(attrs: A, x: QParams, output: Output) -> NDArray[np.integer]:
         if fixed is not None and output.requantization == "fixed":
             return fixed(attrs, x, output)[None]
-        return unary_table(curve(attrs), x, output.qparams, output.low, output.high)[None]
+        with np.errstate(all="ignore"):
+            return unary_table(curve(attrs), x, output.qparams, output.low, output.high)[None]
 
     def reference(attrs: A, inputs: Sequence[Array | None]) -> Array:
-        return compute(attrs, nodes.f32(inputs))
+        x = inputs[0]
+        assert x is not None, "an operand that is never absent"
+        with np.errstate(all="ignore"):
+            if integers is not None and x.dtype != np.float32:
+                return integers(attrs, x)
+            return compute(attrs, nodes.f32(inputs))
 
     def quantized(attrs: A, inputs: Sequence[QArray | None], output: Output) -> Array:
         x = inputs[0]

@@ -37,7 +37,11 @@ class FullyConnected:
 
 @dataclass(frozen=True)
 class MatMul:
-    """``matmul``: two read operands, x (batch, M, K) by w (batch, K, N); a batch of 1 broadcasts."""
+    """``matmul``: x (batch, M, K) by w (batch, K, N); a batch of 1 broadcasts.
+
+    A constant operand is the const of role ``a`` or ``b`` and is not among the reads; ``a_zero`` and ``b_zero`` are the
+    zero points of constants of an integer call, a view that is read carries its own.
+    """
 
     batch: int
     rows: int
@@ -45,6 +49,8 @@ class MatMul:
     columns: int
     broadcast_a: bool = False
     broadcast_b: bool = False
+    a_zero: int = 0
+    b_zero: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,15 +74,47 @@ class Binary:
 
 @dataclass(frozen=True)
 class Unary:
-    """``unary``: one float function over all elements; integer calls are ``lut`` instead.
+    """``unary``: one function over all elements; calls on quantized integers are ``lut`` instead.
 
     Attributes:
-        function: ``clamp``, ``leaky_relu``, ``sigmoid``, ``tanh``, ``hard_sigmoid`` or ``hard_swish``.
-        parameters: alpha, beta or bounds, by the function.
+        function: name of the function, as the kernels list them.
+        parameters: alpha, beta or bounds, by the function; of integers, integers.
     """
 
     function: str
-    parameters: tuple[float, ...] = ()
+    parameters: tuple[float | int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Broadcast:
+    """``binary``, ``compare`` and ``where``: one result from the elements of two or three operands of any type.
+
+    Attributes:
+        function: such as ``div`` or ``equal``; empty for ``where``.
+        shape: of the result, physical order.
+        strides: of each operand in elements, 0 along broadcast axes; an operand that is a constant is the const of role
+            ``a``, ``b`` or ``c`` and is not among the reads.
+    """
+
+    function: str
+    shape: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Cast:
+    """``cast``: elements from the type of one view to that of another; see ``x_cast.h``."""
+
+
+@dataclass(frozen=True)
+class Test:
+    """``test``: floats to booleans.
+
+    Attributes:
+        function: ``nan``, ``infinity``, ``positive_infinity`` or ``negative_infinity``.
+    """
+
+    function: str
 
 
 @dataclass(frozen=True)
@@ -126,6 +164,8 @@ class Softmax:
 class Copy:
     """``copy``: strided copy of up to 6 axes: Transpose, Slice, Concat, Pad (after ``fill``), layout changes.
 
+    What is copied is read, or is the const of role ``data``.
+
     Attributes:
         shape: elements copied along each axis.
         read_offset: elements.
@@ -145,7 +185,7 @@ class Copy:
 class Fill:
     """``fill``: every element of the written view becomes ``value`` (an integer as stored, or a float)."""
 
-    value: float
+    value: float | int
 
 
 @dataclass(frozen=True)

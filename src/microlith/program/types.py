@@ -17,9 +17,21 @@ from numpy.typing import NDArray
 from microlith.quant.requantize import Requant
 from microlith.quant.types import QParams, Requantization
 
-DType = Literal["s8", "u8", "s16", "s32", "f32"]
-ITEM_BYTES: Mapping[str, int] = {"s8": 1, "u8": 1, "s16": 2, "s32": 4, "f32": 4}
-NUMPY: Mapping[str, str] = {"s8": "int8", "u8": "uint8", "s16": "int16", "s32": "int32", "f32": "float32"}
+DType = Literal["s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "bool"]
+NUMPY: Mapping[str, str] = {
+    "s8": "int8",
+    "u8": "uint8",
+    "s16": "int16",
+    "u16": "uint16",
+    "s32": "int32",
+    "u32": "uint32",
+    "s64": "int64",
+    "u64": "uint64",
+    "f32": "float32",
+    "bool": "bool",
+}
+"""NumPy's name of every element type; a bool is one byte, 0 or 1."""
+ITEM_BYTES: Mapping[str, int] = {dtype: np.dtype(name).itemsize for dtype, name in NUMPY.items()}
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
+
 import numpy as np
 from numpy.typing import NDArray
 
 from microlith.core.errors import UnsupportedError
 from microlith.quant.accumulator import check_accumulator, magnitude
 from microlith.quant.factors import SUM_HEADROOM_BITS, mul_requant, part, sum_requant
+from microlith.quant.integer_move import requantize
 from microlith.quant.requantize import FloatRequant, round_half_even, scale_accumulator
 from microlith.quant.types import QArray, QParams, Requantization
 
@@ -37,6 +41,15 @@ def mul(a: QArray, b: QArray, y: QParams, mode: Requantization) -> NDArray[np.in
     requant = mul_requant(a.qparams, b.qparams, y, mode)
     check_accumulator(magnitude(a.qparams) * magnitude(b.qparams), requant)
     return scale_accumulator(a.centered().astype(np.int64) * b.centered(), requant, "away")
+
+
+def extremum(operands: Sequence[QArray], y: QParams, low: int, high: int, *, greatest: bool) -> NDArray[np.integer]:
+    """The greatest, or the least, of operands that were each given the meaning of ``y``, broadcast.
+
+    Requantization is monotonic, so this is the requantized extremum of the real values.
+    """
+    pair = np.maximum if greatest else np.minimum
+    return np.asarray(reduce(pair, [requantize(item, y, low, high) for item in operands]))
 
 
 def _check(a: QArray, b: QArray) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,10 @@ from microlith.quant.accumulator import accumulator_bound, check_accumulator, ma
 from microlith.quant.factors import linear_requant
 from microlith.quant.requantize import scale_accumulator
 from microlith.quant.types import QArray, QParams, Requantization
+from microlith.quant.volumes import VolumeGeometry, correlate_transposed
 from microlith.quant.windows import Geometry, correlate
+
+S = TypeVar("S", bound=np.generic)
 
 # Above this magnitude float32 and float64 no longer hold every integer.
 _EXACT_FLOAT32 = 1 << 24
@@ -47,6 +52,50 @@ def conv2d(
     if bias is not None:
         acc += bias.values.reshape(-1, 1, 1)
     return np.moveaxis(scale_accumulator(np.moveaxis(acc, 1, -1), requant), -1, 1)
+
+
+def conv_transpose(
+    x: QArray,
+    weights: QArray,
+    bias: QArray | None,
+    geometry: VolumeGeometry,
+    groups: int,
+    y: QParams,
+    mode: Requantization,
+) -> NDArray[np.int64]:
+    """Scaled results (N, O, *output) of a transposed convolution, neither offset nor saturated.
+
+    Args:
+        x: (N, C, *size); places that no product reaches hold the bias alone.
+        weights: (C, O/groups, *kernel), per tensor or, in one group, per channel along axis 1.
+        bias: int32 (O,) with scale ``sx * sw``, or None.
+        geometry: of the windows.
+        groups: number of groups.
+        y: meaning of the result.
+        mode: requantization.
+    """
+    _check_channel_axis(weights, 1)
+    if weights.qparams.axis is not None and groups > 1:
+        raise UnsupportedError("weights of a ConvTranspose with groups are quantized per channel, expected per tensor")
+    _check_bias(bias, x.qparams, weights.qparams)
+    requant = linear_requant(x.qparams, weights.qparams, y, mode)
+    kernel = weights.centered()
+    rows = output_rows(kernel, groups)
+    bound = accumulator_bound(rows.reshape(rows.shape[0], -1), x.qparams, None if bias is None else bias.values)
+    check_accumulator(bound, requant)
+    # Exact: see _correlate_exactly.
+    found = correlate_transposed(x.centered().astype(np.float64), kernel.astype(np.float64), geometry, groups)
+    acc = found.astype(np.int64)
+    if bias is not None:
+        acc += bias.values.reshape(-1, *[1] * len(geometry.kernel))
+    return np.moveaxis(scale_accumulator(np.moveaxis(acc, 1, -1), requant), -1, 1)
+
+
+def output_rows(weights: NDArray[S], groups: int) -> NDArray[S]:
+    """Weights (C, O/groups, *kernel) of a transposed convolution as (O, C/groups, *kernel)."""
+    channels, filters = weights.shape[:2]
+    split = weights.reshape(groups, channels // groups, filters, *weights.shape[2:])
+    return split.swapaxes(1, 2).reshape(groups * filters, channels // groups, *weights.shape[2:])
 
 
 def fully_connected(

@@ -29,11 +29,3 @@ def quantize(real: NDArray[np.float32], y: QParams) -> NDArray[np.integer]:
     zero = y.broadcast(y.zero_point, real.ndim)
     integers = np.rint(real / scale).astype(np.float64) + zero
     return np.asarray(np.clip(integers, y.low, y.high).astype(y.dtype))
-
-
-def pad(
-    x: QArray, widths: Sequence[tuple[int, int]], fill: float, y: QParams, low: int, high: int
-) -> NDArray[np.integer]:
-    """``x`` with the meaning of ``y``, and ``fill`` quantized likewise around it."""
-    value = np.clip(quantize(np.asarray(fill, np.float32), y), low, high)
-    return np.pad(requantize(x, y, low, high), widths, constant_values=value)

@@ -54,3 +54,11 @@ def reduce_mean(
     requant = part(mean_requant(x.qparams, y, count, mode), 0)
     check_accumulator(count * magnitude(x.qparams), requant)
     return scale_accumulator(x.centered().sum(axis=axes, keepdims=keepdims, dtype=np.int64), requant, "away")
+
+
+def reduce_sum(x: QArray, axes: tuple[int, ...], keepdims: bool, y: QParams, mode: Requantization) -> NDArray[np.int64]:
+    """Scaled sums over ``axes``, neither offset nor saturated: a mean of one, of as many elements."""
+    count = int(np.prod([x.values.shape[axis] for axis in axes], dtype=np.int64))
+    requant = part(mean_requant(x.qparams, y, 1, mode), 0)
+    check_accumulator(count * magnitude(x.qparams), requant)
+    return scale_accumulator(x.centered().sum(axis=axes, keepdims=keepdims, dtype=np.int64), requant, "away")

@@ -29,7 +29,7 @@ def inputs_of(x: QParams) -> NDArray[np.float64]:
 def unary_table(curve: Curve, x: QParams, y: QParams, low: int, high: int) -> NDArray[np.integer]:
     """``curve`` as integers of ``y`` clamped to ``[low, high]``; entry ``i`` is for the input integer ``x.low + i``.
 
-    Computed in float64, ties to even.
+    Computed in float64, ties to even; where the curve is not defined, the result is 0.
     """
     return _to_integers(curve(inputs_of(x)), y, low, high)
 
@@ -70,5 +70,6 @@ def lookup(x: QArray, table: NDArray[np.integer]) -> NDArray[np.integer]:
 
 
 def _to_integers(real: NDArray[np.float64], y: QParams, low: int, high: int) -> NDArray[np.integer]:
+    real = np.where(np.isnan(real), 0.0, real)
     integers = np.rint(real / y.scale.astype(np.float64)) + y.zero_point
     return np.asarray(np.clip(integers, low, high).astype(y.dtype))

@@ -13,6 +13,7 @@ from microlith.core.errors import InputError
 Requantization = Literal["float", "fixed"]
 
 LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "int32": (-(2**31), 2**31 - 1)}
+_ITSELF = "int32"
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,17 @@ class QArray:
     """Integers with their meaning.
 
     Attributes:
-        values: integers of ``qparams.dtype``.
+        values: integers of ``qparams.dtype``, except where they stand for themselves (:meth:`itself`).
         qparams: what they stand for.
     """
 
     values: NDArray[np.integer]
     qparams: QParams
+
+    @classmethod
+    def itself(cls, values: NDArray[np.generic]) -> QArray:
+        """Integers or booleans of any type that stand for themselves, such as the indices of a Gather."""
+        return cls(values, QParams.per_tensor(1.0, 0, _ITSELF))  # type: ignore[arg-type]
 
     def centered(self) -> NDArray[np.int32]:
         """``values - zero_point`` as int32, same shape."""

@@ -38,6 +38,17 @@ def from_bytes(tensor: Tensor, content: bytes) -> Array:
     return np.frombuffer(content, NUMPY[tensor.dtype]).reshape(tensor.shape)
 
 
+def differences(result: Array, wanted: Array) -> NDArray[np.float64]:
+    """Magnitude of the difference of each element, 0 where both are the same, equal infinities and NaN included."""
+    same = result == wanted
+    if wanted.dtype == np.float32:
+        same = same | (np.isnan(result) & np.isnan(wanted))
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(result.astype(np.float64) - wanted.astype(np.float64))
+    # Two 64-bit integers that differ may be one float64.
+    return np.where(same, 0.0, apart if wanted.dtype == np.float32 else np.maximum(apart, 1.0))
+
+
 def compare(
     what: str,
     model: ir.Model,
@@ -63,9 +74,10 @@ def compare(
         found = runner.infer(to_bytes(entry, feeds))
         for tensor, content in zip(entry.outputs, found, strict=True):
             result, wanted = from_bytes(tensor, content), expected[tensor.name]
-            difference = np.abs(result.astype(np.float64) - wanted.astype(np.float64))
+            difference = differences(result, wanted)
             if tensor.dtype == "f32":
-                difference = difference / max(float(np.abs(wanted).max(initial=0)), 1e-6)
+                finite = np.abs(wanted[np.isfinite(wanted)])
+                difference = difference / max(float(finite.max(initial=0)), 1e-6)
                 bound = FLOAT_BOUND
             elements += difference.size
             # NaN compares unequal to everything: what is not equal differs.

@@ -156,3 +156,10 @@ def test_constants_that_cannot_be_computed():
     model = bare(nodes, {"w": np.float32([1, 2]), "i": np.array([7])})
     with pytest.raises(InputError, match=r"cannot be computed from its constants.*'pick' \(Gather\)"):
         FoldConstants().apply(model)
+
+
+def test_a_diagonal_of_what_is_computed():
+    nodes = [helper.make_node("EyeLike", ["x"], ["e"], k=1), helper.make_node("Add", ["x", "e"], ["y"])]
+    model = bare(nodes, {}, {"x": [1, 3]}, {"y": [1, 3]})
+    assert FoldConstants().apply(model).changes == 1
+    np.testing.assert_array_equal(constant(model.graph[0].inputs[1]), np.float32([[0, 1, 0]]), strict=True)

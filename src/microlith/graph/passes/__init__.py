@@ -23,7 +23,12 @@ from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.passes.merge_convs import MergeConvs
 from microlith.graph.passes.merge_reshapes import MergeReshapes
 from microlith.graph.passes.move_qdq import MoveQdq
+from microlith.graph.passes.rewrite_arithmetic import RewriteArithmetic
+from microlith.graph.passes.rewrite_einsum import RewriteEinsum
+from microlith.graph.passes.rewrite_gemm import RewriteGemm
 from microlith.graph.passes.rewrite_mean_as_pool import RewriteMeanAsPool
+from microlith.graph.passes.rewrite_q_linear import RewriteQLinear
+from microlith.graph.passes.rewrite_split_as_slices import RewriteSplitAsSlices
 from microlith.graph.passes.rewrite_transpose_as_reshape import RewriteTransposeAsReshape
 from microlith.graph.passes.simplify_arithmetic import SimplifyArithmetic
 
@@ -33,6 +38,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     EliminateDeadNodes(),
     EliminateIdentity(),
     EliminateCommonSubexpressions(),
+    RewriteSplitAsSlices(),
     FoldPadIntoConv(),
     FoldPadIntoMaxPool(),
     FuseHardSwish(),
@@ -41,7 +47,11 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     FuseSoftmax(),
     FuseNormalization(),
     FuseDepthToSpace(),
+    RewriteArithmetic(),
     SimplifyArithmetic(),
+    RewriteQLinear(),
+    RewriteEinsum(),
+    RewriteGemm(),
     FuseMatMulAdd(),
     FoldBatchNormIntoConv(),
     FoldAffineIntoConv(),

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError
 from microlith.graph.pass_base import CONSTANTS_LIFTED, EXACT, PassResult, Property
-from microlith.graph.values import Array, constant, describe, integer, known_shape
+from microlith.graph.values import Array, constant, describe, input_at, integer, known_shape, replace_node
 
 MAX_GROWTH_BYTES = 16384
 """A result larger than its constant inputs is folded up to this size, so that no node makes the model much larger."""
@@ -19,16 +19,18 @@ _FOLDABLE = frozenset(
     (
         *("Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Div", "Equal"),
         *("Expand", "Flatten", "Floor", "Gather", "GatherND", "Greater", "Identity", "Less", "Max", "Min", "Mul"),
+        *("BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "GreaterOrEqual", "IsInf", "IsNaN"),
+        *("LessOrEqual", "Round", "Sign", "Xor"),
         *("Neg", "Not", "Or", "QuantizeLinear", "Range", "Reciprocal", "ReduceMax", "ReduceMin", "Relu", "Reshape"),
         *("Shape", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where"),
     )
 )
 _FOLDABLE_ON_INTEGERS = frozenset(("ReduceProd", "ReduceSum", "Mod", "Pow", "Sum"))
-_FROM_SHAPE = frozenset(("Shape", "Size"))
+_FROM_SHAPE = frozenset(("EyeLike", "Shape", "Size"))
 
 
 class FoldConstants:
-    """Replaces nodes whose inputs are constants, and Shape and Size of known shapes, by their results.
+    """Replaces nodes whose inputs are constants, and Shape, Size and EyeLike of known shapes, by their results.
 
     Only operators whose result does not depend on an order of summation or on a library function take part, so that a
     model folds to the same bits everywhere. DequantizeLinear is kept: it says how a weight is stored.
@@ -42,6 +44,7 @@ class FoldConstants:
     def apply(self, model: ir.Model) -> PassResult:
         """Changes: nodes replaced."""
         changes = lift_constants(model.graph)
+        changes += sum(_settle_type(node) for node in list(model.graph) if node.op_type == "CastLike")
         for node in list(model.graph):
             if _is_foldable(node):
                 _replace(node, _evaluate(node, model))
@@ -76,11 +79,20 @@ def _constant_array(node: ir.Node) -> Array:
     raise InputError(f"a Constant of kind {attribute.name!r} is not supported", node=describe(node))
 
 
+def _settle_type(node: ir.Node) -> bool:
+    """Make a CastLike of a constant a Cast, which depends on nothing else."""
+    like = input_at(node, 1)
+    if constant(node.inputs[0]) is None or like is None or like.dtype is None:
+        return False
+    replace_node(node, "Cast", [node.inputs[0]], {"to": ir.AttrInt64("to", int(like.dtype))})
+    return True
+
+
 def _is_foldable(node: ir.Node) -> bool:
     if any(value.is_graph_output() for value in node.outputs):
         return False
     if node.op_type in _FROM_SHAPE:
-        return known_shape(node.inputs[0]) is not None
+        return known_shape(node.inputs[0]) is not None and _result_bytes(node) <= MAX_GROWTH_BYTES
     arrays = [constant(value) for value in node.inputs if value is not None]
     if any(array is None for array in arrays):
         return False
@@ -128,6 +140,10 @@ def _evaluate(node: ir.Node, model: ir.Model) -> tuple[Array, ...]:
 def _shape_result(node: ir.Node) -> Array:
     shape = known_shape(node.inputs[0])
     assert shape is not None
+    if node.op_type == "EyeLike":
+        dtype = node.outputs[0].dtype
+        assert dtype is not None, "its size is known"
+        return np.eye(shape[0], shape[1], integer(node, "k", 0)).astype(dtype.numpy())
     if node.op_type == "Size":
         return np.asarray(math.prod(shape), np.int64)
     start = integer(node, "start", 0)

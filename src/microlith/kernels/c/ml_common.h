@@ -72,6 +72,15 @@ ML_INLINE float ml_rounded(float value)
     return value;
 }
 
+/* Usable in initializers. */
+#if defined(__GNUC__) || defined(__clang__)
+#define ML_INFINITY __builtin_inff()
+#define ML_NAN __builtin_nanf("")
+#else
+#define ML_INFINITY ((float)(1e300 * 1e300))
+#define ML_NAN (ML_INFINITY * 0.0f)
+#endif
+
 #if defined(__arm__) && defined(__ARM_FP) && (__ARM_FP & 4) && !defined(__SOFTFP__)
 #define ML_ARM_FPU 1
 #else
@@ -106,6 +115,12 @@ ML_INLINE float ml_clamp_f32(float value, float low, float high)
 {
     value = value > low ? value : low;
     return value < high ? value : high;
+}
+
+/* For code that is written once for signed and unsigned types: a comparison by itself draws a warning in the latter. */
+ML_INLINE int ml_is_negative(int64_t value)
+{
+    return value < 0;
 }
 
 /* Place of row `row` in a buffer that holds `ring` rows; 0 where the buffer holds the whole tensor. */

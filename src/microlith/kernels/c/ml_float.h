@@ -10,12 +10,6 @@
 
 #include "ml_common.h"
 
-#if defined(__GNUC__) || defined(__clang__)
-#define ML_INFINITY __builtin_inff()
-#else
-#define ML_INFINITY ((float)(1e300 * 1e300))
-#endif
-
 /* 2^exponent for exponents in [-126, 127]. */
 ML_INLINE float ml_power_of_two(int32_t exponent)
 {

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT-0 */
-/* Moving and setting elements of 8 and of 32 bits, whatever they stand for. */
+/* Moving and setting elements of 8, 16, 32 and 64 bits, whatever they stand for. */
 #ifndef ML_X_COPY_H
 #define ML_X_COPY_H
 
 #include "ml_common.h"
 
-/* 32 bits that may be a float or an integer. */
+/* Bits that may be signed, unsigned or a float. */
 #if defined(__GNUC__) || defined(__clang__)
+typedef uint16_t __attribute__((may_alias)) ml_x16;
 typedef uint32_t __attribute__((may_alias)) ml_x32;
+typedef uint64_t __attribute__((may_alias)) ml_x64;
 #else
+typedef uint16_t ml_x16;
 typedef uint32_t ml_x32;
+typedef uint64_t ml_x64;
 #endif
 
 /* y[y_offset + sum of i_k * ys_k] = x[x_offset + sum of i_k * xs_k] for all i_k in [0, n_k). */
@@ -45,8 +49,12 @@ typedef uint32_t ml_x32;
     }
 
 ML_COPY(x8_copy__portable, uint8_t)
+ML_COPY(x16_copy__portable, ml_x16)
 ML_COPY(x32_copy__portable, ml_x32)
+ML_COPY(x64_copy__portable, ml_x64)
 ML_FILL(x8_fill__portable, uint8_t)
+ML_FILL(x16_fill__portable, ml_x16)
 ML_FILL(x32_fill__portable, ml_x32)
+ML_FILL(x64_fill__portable, ml_x64)
 
 #endif

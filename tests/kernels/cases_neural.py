@@ -1,0 +1,253 @@
+"""Calls of the kernels of reductions, volumes, normalizations and recurrent layers, with their meaning in float64."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from kernels.cases_f32 import normal, wide
+from kernels.cases_s8 import Rng, random_qparams, random_values
+from kernels.harness import Array, Case, context, view
+from microlith.kernels import kernel
+from microlith.kernels.reductions import INTEGER_FUNCTIONS
+from microlith.ops.recurrent import FUNCTIONS, Activation, RecurrentAttrs, results
+from microlith.program.attrs import Softmax
+from microlith.program.neural_attrs import ConvNd, Lrn, Normalize, PoolNd, Recurrent, Reduce, Volume
+from microlith.program.types import NUMPY
+from microlith.quant.factors import linear_requant
+from microlith.quant.integer_linear import conv_transpose, output_rows
+from microlith.quant.requantize import saturate
+from microlith.quant.types import QArray, QParams
+from microlith.quant.volumes import VolumeGeometry, correlate, correlate_transposed
+
+ONES, NONE = (1, 1, 1), (0, 0, 0)
+RELATIVE = 1e-5
+
+REDUCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sum": lambda x: x.sum(axis=1, dtype=x.dtype),
+    "max": lambda x: x.max(axis=1),
+    "min": lambda x: x.min(axis=1),
+    "prod": lambda x: x.prod(axis=1, dtype=x.dtype),
+    "l1": lambda x: np.abs(x).sum(axis=1, dtype=x.dtype),
+    "sum_square": lambda x: (x * x).sum(axis=1, dtype=x.dtype),
+    "l2": lambda x: np.sqrt((x * x).sum(axis=1)),
+    "log_sum": lambda x: np.log(x.sum(axis=1)),
+    "log_sum_exp": lambda x: np.log(np.exp(x).sum(axis=1)),
+}
+
+
+def neural_cases() -> tuple[Case, ...]:
+    """All calls."""
+    rng = np.random.default_rng(23)
+    return (*_reductions(rng), *_volumes(rng), *_normalizations(rng), *_layers(rng))
+
+
+def _near(expected: np.ndarray) -> np.ndarray:
+    """A tolerance relative to the greatest magnitude."""
+    return np.full(expected.shape, RELATIVE * max(1e-3, float(np.abs(expected).max())))
+
+
+def _reductions(rng: Rng) -> Iterator[Case]:
+    for function, compute in REDUCTIONS.items():
+        for outer, count, inner in ((2, 37, 1), (3, 5, 6)):
+            x = normal(rng, (outer, count, inner))
+            x = np.abs(x) if function == "log_sum" else x
+            expected = compute(wide(x))
+            yield _reduce(function, "f32", x, expected, _near(expected))
+    flags = rng.integers(0, 2, (2, 3, 4)).astype(np.bool_)
+    for function in ("max", "min"):
+        yield _reduce(function, "bool", flags, REDUCTIONS[function](flags), None)
+    for dtype in ("s8", "u8", "s32", "u32", "s64", "u64"):
+        info = np.iinfo(NUMPY[dtype])
+        for function in INTEGER_FUNCTIONS:
+            x = rng.integers(max(info.min, -(1 << 40)), min(info.max, 1 << 40), (2, 3, 4), info.dtype, endpoint=True)
+            yield _reduce(function, dtype, x, REDUCTIONS[function](x), None)
+
+
+def _reduce(function: str, dtype: str, x: Array, expected: Array, tolerance: Array | None) -> Case:
+    ctx = context("reduce", Reduce(function, *x.shape), [view("x", x.shape, dtype)], view("y", expected.shape, dtype))
+    name = f"{dtype}_reduce__portable"
+    return Case(f"reduce {function} {dtype} {x.shape}", kernel(name), ctx, (x,), expected, tolerance)
+
+
+def _geometry(volume: Volume, size: tuple[int, ...], output: tuple[int, ...]) -> VolumeGeometry:
+    return VolumeGeometry(volume.kernel, volume.stride, volume.dilation, volume.before, volume.after, size, output)
+
+
+def _last(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+
+
+def _conv(
+    rng: Rng, volume: Volume, groups: int, output: tuple[int, int, int], transposed: bool, computed: bool
+) -> Case:
+    x = normal(rng, (2, 4, 3, 5, 4))
+    filters = 10
+    shape = (4, filters // groups) if transposed else (filters, 4 // groups)
+    weights, bias = normal(rng, (*shape, *volume.kernel)), normal(rng, (filters,))
+    geometry = _geometry(volume, x.shape[2:], output)
+    compute = correlate_transposed if transposed else correlate
+    expected = _last(compute(wide(x), wide(weights), geometry, groups)) + wide(bias)
+    packed = np.ascontiguousarray(weights.transpose((2, 3, 4, 0, 1) if transposed else (2, 3, 4, 1, 0)))
+    images = _last(x)
+    reads = [view("x", images.shape, "f32")]
+    consts = {} if computed else {"weights": packed, "bias": bias}
+    if computed:
+        reads += [view("w", packed.shape, "f32"), view("b", bias.shape, "f32")]
+    attrs = ConvNd(volume, groups, transposed, ("x", "weights", "bias"))
+    ctx = context("conv_nd", attrs, reads, view("y", expected.shape, "f32"), consts)
+    inputs = (images, packed, bias) if computed else (images,)
+    label = f"conv_nd {volume} {groups} {transposed} {computed}"
+    return Case(label, kernel("f32_conv_nd__portable"), ctx, inputs, expected, _near(expected))
+
+
+def _volumes(rng: Rng) -> Iterator[Case]:
+    yield _conv(rng, Volume((2, 3, 3), (1, 2, 1), ONES, (0, 1, 1), (0, 1, 1)), 1, (2, 3, 4), False, False)
+    yield _conv(rng, Volume((1, 2, 2), ONES, (1, 2, 1), NONE), 2, (3, 3, 3), False, True)
+    yield _conv(rng, Volume((2, 3, 2), (2, 2, 1), ONES, (0, 1, 0)), 1, (6, 10, 5), True, True)
+    yield _conv(rng, Volume((1, 2, 3), (1, 3, 2), (1, 1, 2), NONE), 2, (3, 14, 11), True, False)
+    for mode in ("float", "fixed"):
+        for groups, per_channel in ((1, True), (2, False)):
+            yield _s8_transposed(rng, groups, per_channel, mode)
+    window = Volume((2, 3, 2), (1, 2, 2), (1, 1, 2), (1, 1, 0), (0, 1, 1))
+    for function, p in (("max", 2), ("average", 2), ("lp", 1), ("lp", 2), ("lp", 3)):
+        for include in (False, True) if function == "average" else (False,):
+            yield _pool(rng, PoolNd(window, function, p, include))
+
+
+def _s8_transposed(rng: Rng, groups: int, per_channel: bool, mode: str) -> Case:
+    volume = Volume((1, 3, 2), (1, 2, 1), (1, 1, 2), (0, 1, 0))
+    x_q = random_qparams(rng)
+    x = random_values(rng, (2, 4, 5, 3))
+    weights = random_values(rng, (4, 6 // groups, 3, 2))
+    if per_channel:
+        w_q = QParams(rng.uniform(0.01, 0.02, 6).astype(np.float32), np.zeros(6, np.int32), "int8", 1)
+    else:
+        w_q = QParams.per_tensor(0.015, 7, "int8")
+    scale = np.asarray(x_q.scale * w_q.scale, np.float32)
+    axis = 0 if per_channel else None
+    bias_q = QParams(scale, np.zeros(scale.shape, np.int32), "int32", axis)
+    bias = rng.integers(-5000, 5000, 6).astype(np.int32)
+    y_q = QParams.per_tensor(float(x_q.scale) * 0.015 * 150, -9, "int8")
+    geometry = VolumeGeometry((3, 2), (2, 1), (1, 2), (1, 0), (0, 0), (5, 3), (10, 5))
+    found = conv_transpose(QArray(x, x_q), QArray(weights, w_q), QArray(bias, bias_q), geometry, groups, y_q, mode)
+    expected = _last(saturate(found, y_q))
+    rows = np.ascontiguousarray(output_rows(weights, groups).transpose(0, 2, 3, 1))
+    consts: dict[str, Array] = {"weights": rows, "bias": bias}
+    if not per_channel:
+        consts["weight_zero"] = np.full(6, 7, np.int32)
+    images = _last(x)
+    ctx = context(
+        "conv_transpose2d", ConvNd(volume, groups, True, ("x",)), [view("x", images.shape, "s8", x_q)],
+        view("y", expected.shape, "s8", y_q), consts, linear_requant(x_q, w_q, y_q, mode),
+    )  # fmt: skip
+    label = f"conv_transpose2d {groups} {per_channel} {mode}"
+    return Case(label, kernel("s8_conv_transpose2d__portable"), ctx, (images,), expected)
+
+
+def _pool(rng: Rng, attrs: PoolNd) -> Case:
+    x = normal(rng, (2, 3, 4, 5, 6))
+    geometry = _geometry(attrs.volume, (4, 5, 6), (4, 3, 3))
+    fill = -np.inf if attrs.function == "max" else 0.0
+    seen = np.stack([geometry.seen(wide(x), tap, fill) for tap in geometry.taps()])
+    if attrs.function == "max":
+        expected = seen.max(axis=0)
+    elif attrs.function == "average":
+        expected = seen.sum(axis=0) / geometry.counts(attrs.count_include_pad)
+    else:
+        expected = (np.abs(seen) ** attrs.p).sum(axis=0) ** (1 / attrs.p)
+    expected, images = _last(expected), _last(x)
+    ctx = context("pool_nd", attrs, [view("x", images.shape, "f32")], view("y", expected.shape, "f32"))
+    label = f"pool_nd {attrs.function} {attrs.p} {attrs.count_include_pad}"
+    return Case(label, kernel("f32_pool_nd__portable"), ctx, (images,), expected, _near(expected))
+
+
+def _normalizations(rng: Rng) -> Iterator[Case]:
+    for size in ("deviation", "root_mean_square", "l2", "l1"):
+        yield _normalize(rng, Normalize(size, 3, 20, 1, epsilon=1e-3, operands=("x", "scale", "bias")))
+        yield _normalize(rng, Normalize(size, 2, 7, 4, offset=0.5 if size == "deviation" else 0.0))
+        yield _normalize(rng, Normalize(size, 6, 20, 1, 3, 4, 5, 1e-5, operands=("x", "scale")))
+    x = normal(rng, (3, 7))
+    square, lrn = wide(x) ** 2, Lrn(1, 2, 0.4, 0.75, 1.5)
+    sums = np.stack([square[:, max(0, c - 1) : c + 3].sum(axis=1) for c in range(7)], axis=1)
+    expected = wide(x) / (1.5 + np.float64(np.float32(0.4)) * sums) ** 0.75
+    ctx = context("lrn", lrn, [view("x", x.shape, "f32")], view("y", x.shape, "f32"))
+    yield Case("lrn", kernel("f32_lrn__portable"), ctx, (x,), expected, _near(expected))
+    for outer, count, inner in ((2, 30, 1), (2, 7, 3)):
+        x = (normal(rng, (outer, count, inner)) * 4).astype(np.float32)
+        logarithm = wide(x) - np.log(np.exp(wide(x)).sum(axis=1, keepdims=True))
+        hard = (np.arange(count)[:, None] == x.argmax(axis=1)[:, None]).astype(np.float64)
+        for op, meaning in (("log_softmax", logarithm), ("hardmax", hard)):
+            views = [view("x", x.shape, "f32")], view("y", x.shape, "f32")
+            ctx = context(op, Softmax(outer, count, inner), *views)
+            yield Case(f"{op} {x.shape}", kernel(f"f32_{op}__portable"), ctx, (x,), meaning, _near(meaning))
+
+
+def _normalize(rng: Rng, attrs: Normalize) -> Case:
+    x = normal(rng, (attrs.outer, attrs.count, attrs.inner))
+    entries = (attrs.groups - 1) * attrs.per_group + attrs.count // attrs.span
+    scale, bias = normal(rng, (entries,)), normal(rng, (entries,))
+    centered = wide(x) - (wide(x).mean(axis=1, keepdims=True) if attrs.size == "deviation" else 0)
+    if attrs.size in ("l1", "l2"):
+        size = np.linalg.norm(centered, ord=int(attrs.size[1]), axis=1, keepdims=True)
+    else:
+        size = np.sqrt((centered**2).mean(axis=1, keepdims=True) + attrs.epsilon) + attrs.offset
+    lane = np.arange(attrs.outer * attrs.inner).reshape(attrs.outer, 1, attrs.inner)
+    place = lane % attrs.groups * attrs.per_group + np.arange(attrs.count)[:, None] // attrs.span
+    expected = centered / size
+    reads, inputs, consts = [view("x", x.shape, "f32")], [x], {}
+    if "scale" in attrs.operands:
+        expected = expected * wide(scale)[place]
+        consts["scale"] = scale
+    if "bias" in attrs.operands:
+        expected = expected + wide(bias)[place]
+        reads.append(view("b", bias.shape, "f32"))
+        inputs.append(bias)
+    ctx = context("normalize", attrs, reads, view("y", x.shape, "f32"), consts)
+    return Case(f"{attrs}", kernel("f32_normalize__portable"), ctx, tuple(inputs), expected, _near(expected))
+
+
+def _layers(rng: Rng) -> Iterator[Case]:
+    for kind, names in (("lstm", ("HardSigmoid", "Tanh", "Softsign")), ("gru", ("Sigmoid", "Tanh")), ("rnn", ("Elu",))):
+        for flag in (False, True):
+            yield _layer(rng, kind, names, flag)
+
+
+def _layer(rng: Rng, kind: str, names: tuple[str, ...], flag: bool) -> Case:
+    steps, batch, depth, hidden, directions = 4, 2, 9, 3, 2
+    gates = {"lstm": 4, "gru": 3, "rnn": 1}[kind]
+    activations = tuple(Activation(name, 0.3, 0.4) for name in names) * directions
+    meaning = RecurrentAttrs(kind, hidden, "bidirectional", activations, False, 0.5 if flag else 0.0, flag, flag)
+    operands: dict[str, Array] = {
+        "x": normal(rng, (steps, batch, depth)),
+        "w": normal(rng, (directions, gates * hidden, depth)),
+        "r": normal(rng, (directions, gates * hidden, hidden)),
+        "b": normal(rng, (directions, 2 * gates * hidden)),
+    }
+    if flag:
+        operands |= {"lengths": np.array([4, 2], np.int32), "initial_h": normal(rng, (directions, batch, hidden))}
+    order = ("x", "w", "r", "b", "lengths", "initial_h")
+    expected = results(meaning, [operands.get(role) for role in order])[0].astype(np.float64)
+    index = {name: number for number, name in enumerate(FUNCTIONS)}
+    consts: dict[str, Array] = {role: operands[role] for role in ("w", "r", "b")}
+    consts["functions"] = np.array([index[item.name] for item in activations], np.int32)
+    consts["parameters"] = np.array([[item.alpha, item.beta] for item in activations], np.float32)
+    attrs = Recurrent(
+        kind, steps, batch, depth, hidden, directions, False, (batch * depth, depth),
+        (directions * batch * hidden, batch * hidden, hidden), (batch * hidden, hidden), flag, flag, meaning.clip,
+        tuple(operands),
+    )  # fmt: skip
+    reads = [
+        view(role, values.shape, "s32" if role == "lengths" else "f32")
+        for role, values in operands.items()
+        if role not in consts
+    ]
+    ctx = context("recurrent", attrs, reads, view("y", expected.shape, "f32"), consts)
+    states = [view(name, (directions, batch, hidden), "f32") for name in ("h", "c")[: 2 if kind == "lstm" else 1]]
+    writes = (*ctx.writes, *states)
+    call = dataclasses.replace(ctx.call, writes=tuple(item.id for item in writes))
+    ctx = dataclasses.replace(ctx, writes=writes, call=call)
+    inputs = tuple(values for role, values in operands.items() if role not in consts)
+    return Case(f"{kind} {flag}", kernel("f32_recurrent__portable"), ctx, inputs, expected, _near(expected))
