@@ -3,10 +3,11 @@
     python benchmarks/zoo_calls.py [NAME ...]
 
 Everything starts from the graph as Microlith loads it from torch, at full size. "nodes" is after Microlith's passes,
-"calls" what the Program runs for one inference, "copies" how many of those only move bytes (order of axes at the border,
-parts of a Concat), "transposes" the Transpose nodes that the passes left. ONNX Runtime's count is of the model that it writes with all optimizations (its layout conversions
-included), onnxsim's of what it simplifies; that column is empty where onnxsim is not installed. Where a network cannot
-be compiled, the operators without a kernel stand in the last column.
+"calls" what the Program runs for one inference, "copies" how many of those only move bytes (order of axes at the
+border, parts of a Concat), "transposes" the Transpose nodes that the passes left. ONNX Runtime's count is of the model
+that it writes with all optimizations (its layout conversions included), onnxsim's of what it simplifies; that column is
+empty where onnxsim is not installed. Where a network cannot be compiled, the operators without a kernel stand in the
+last column.
 """
 
 from __future__ import annotations
