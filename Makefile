@@ -1,18 +1,20 @@
 # Everything is installed into .venv, at the versions of constraints.txt. Needs Python 3.11 or newer, with its venv module.
 PYTHON ?= python3
 PYTEST_ARGS ?=
+N ?= 1000
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-train lint clean
+.PHONY: help demo test test-train fuzz lint clean
 
 help:
 	@echo "make demo        quantize, compile and emulate a small network for an nRF52840; all of it in out/demo"
 	@echo "make test        the tests, without a C compiler of yours; arguments as PYTEST_ARGS='-k requantize'"
 	@echo "make test-train  the tests that need torch: installs gigabytes, unless pip finds a build for CPUs"
+	@echo "make fuzz        mutants of small models through the compiler; how many and which as N=10000 SEED=1"
 	@echo "make lint        ruff, mypy --strict and the import contracts"
 	@echo "make clean       remove .venv, out and caches"
 
@@ -24,6 +26,9 @@ test: .venv/.installed-dev
 
 test-train: .venv/.installed-train
 	$(BIN)/python -m pytest -m train $(PYTEST_ARGS)
+
+fuzz: .venv/.installed-dev
+	PYTHONPATH=tests OPENBLAS_NUM_THREADS=1 $(BIN)/python -m fuzz --count $(N) --seed $(or $(SEED),0)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
