@@ -113,9 +113,9 @@ def test_the_requantization_is_read_in_the_model(monkeypatch: pytest.MonkeyPatch
     proto = qdq_model("Mul", operands, q)
     seen: list[str] = []
 
-    def spy(acc: np.ndarray, how: object) -> np.ndarray:
+    def spy(acc: np.ndarray, how: object, ties: object) -> np.ndarray:
         seen.append(type(how).__name__)
-        return scale_accumulator(acc, how)  # type: ignore[arg-type]
+        return scale_accumulator(acc, how, ties)  # type: ignore[arg-type]
 
     monkeypatch.setattr("microlith.quant.integer_elementwise.scale_accumulator", spy)
     for mode, used in (("float", "FloatRequant"), ("fixed", "FixedRequant")):
