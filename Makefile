@@ -1,18 +1,20 @@
 # Everything is installed into .venv, at the versions of constraints.txt. Needs Python 3.11 or newer, with its venv module.
 PYTHON ?= python3
 PYTEST_ARGS ?=
+N ?= 1000
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance docs lint clean
+.PHONY: help demo test conformance fuzz docs lint clean
 
 help:
 	@echo "make demo        quantize, compile and emulate a small network for an nRF52840; all of it in out/demo"
 	@echo "make test        all tests, without a C compiler of yours; arguments as PYTEST_ARGS='-k requantize'"
 	@echo "make conformance every node case of ONNX, compiled and run; writes docs/conformance.md"
+	@echo "make fuzz        mutants of small models through the compiler; how many and which as N=10000 SEED=1"
 	@echo "make docs        write the documents that are generated from the code"
 	@echo "make lint        ruff, mypy --strict and the import contracts"
 	@echo "make clean       remove .venv, out and caches"
@@ -28,6 +30,9 @@ conformance: .venv/.installed-dev
 
 docs: .venv/.installed-dev
 	$(BIN)/python tests/docs/operators_page.py
+
+fuzz: .venv/.installed-dev
+	PYTHONPATH=tests OPENBLAS_NUM_THREADS=1 $(BIN)/python -m fuzz --count $(N) --seed $(or $(SEED),0)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -201,6 +201,17 @@ def test_a_pt2_file_loads_and_computes_the_same(pt2):
 
 
 @pytest.mark.train
+def test_the_command_line_takes_a_pt2_file(pt2, monkeypatch, capsys):
+    from microlith.cli.main import run
+
+    monkeypatch.setattr(sys, "argv", ["microlith", "check", str(pt2), "--device", "nrf52840", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert not ended.value.code
+    assert json.loads(capsys.readouterr().out)["ops"]["Conv"] == 1
+
+
+@pytest.mark.train
 def test_an_example_is_refused_for_a_file(pt2):
     with pytest.raises(InputError, match="needs none"):
         ml.load(pt2, _example(1, 2, 8, 8))

@@ -28,6 +28,10 @@ NOT_COMPILABLE: Mapping[str, frozenset[str]] = {
 }
 """Operators without a kernel, by network. This only gets shorter, and every other network must compile."""
 
+TRANSPOSES: Mapping[str, int] = {"vit": 1 + 2 * 3, "tiny_yolo": 2}
+"""Transpose nodes that stay: patches to tokens, heads apart, keys and heads together again in each of two blocks; the
+values of a box together, at each of two scales."""
+
 TOLERANCE = 1e-4
 """Of the largest magnitude of the output."""
 
@@ -175,6 +179,12 @@ def test_layers_keep_their_names(loaded, name):
     assert layers
     for layer in layers:
         assert layer in modules and type(modules[layer]).__name__ in ("Conv2d", "LSTM")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_more_transposes_stay_than_move_data_for_a_reason(loaded, name):
+    found = [node.name for node in loaded[name].optimized.graph if node.op_type == "Transpose"]
+    assert len(found) <= TRANSPOSES.get(name, 0), found
 
 
 @pytest.mark.parametrize("name", SMALL)

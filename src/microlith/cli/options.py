@@ -14,7 +14,7 @@ from microlith.core.errors import InputError
 if TYPE_CHECKING:
     from microlith.api import Parts, Preprocessing
 
-Model = Annotated[Path, typer.Argument(help="A .onnx or .tflite file.", show_default=False)]
+Model = Annotated[Path, typer.Argument(help="A .onnx, .tflite or .pt2 file.", show_default=False)]
 Out = Annotated[Path, typer.Argument(help="A directory that compile or optimize wrote.", show_default=False)]
 DeviceName = Annotated[
     str, typer.Option("--device", "-d", help="A name that 'microlith devices' lists, or your own TOML file.")
