@@ -283,7 +283,7 @@ def test_split_and_join(load, run, x):
         T("e", "y", NCHW),
     ]
     proto = models.make_model(nodes, {"x": [1, 3, 4, 5]}, {"y": [1, 3, 4, 5]}, {"sizes": np.array([1, 2])})
-    assert settle(load, run, proto, x=x) == ["Split", "Relu", "Concat"]
+    assert settle(load, run, proto, x=x) == ["Slice", "Slice", "Relu", "Concat"]
 
 
 def test_a_residual_network_with_channels_last_between_its_convolutions(load, run, rng):
