@@ -52,7 +52,7 @@ def _text(inputs: Inputs) -> bytes:
 
 
 def _unsupported(inputs: Inputs) -> bytes:
-    return models.one_node("Erf", *SHAPES).SerializeToString()
+    return models.one_node("RandomNormalLike", *SHAPES, opset=22).SerializeToString()
 
 
 def _foreign(inputs: Inputs) -> bytes:
@@ -76,7 +76,7 @@ def _nan(inputs: Inputs) -> bytes:
     [
         (_truncated, ["bad.onnx"]),
         (_text, ["bad.onnx"]),
-        (_unsupported, ["Erf", "node"]),
+        (_unsupported, ["RandomNormalLike", "node"]),
         (_foreign, ["Magic", "my.company"]),
         (_nan, ["pointwise.weight", "NaN"]),
     ],
@@ -105,8 +105,8 @@ def test_check_shows_what_stands_in_the_way(cli: Cli, inputs: Inputs, tmp_path: 
     (tmp_path / "bad.onnx").write_bytes(_unsupported(inputs))
     done = cli("check", "bad.onnx", *DEVICE)
     assert done.code == 2
-    assert "Erf cannot be compiled" in done.out
-    assert "the model cannot be compiled: Erf" in done.err
+    assert "RandomNormalLike cannot be compiled" in done.out
+    assert "the model cannot be compiled: RandomNormalLike" in done.err
 
 
 @pytest.mark.parametrize(
