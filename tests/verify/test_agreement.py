@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 import compiled
@@ -15,6 +16,7 @@ from microlith.core.errors import UnsupportedError
 from microlith.device.load import device
 from microlith.graph.load import load_model
 from microlith.graph.save import save_model
+from microlith.search.artifact import outside_checks
 from microlith.techniques.base import Context
 from microlith.techniques.ptq import PTQ, observe, quantize
 from microlith.verify.agreement import compare, to_bytes
@@ -125,3 +127,11 @@ def test_mark_of_a_node_kept_in_float_survives_a_file(tmp_path: Path) -> None:
     save_model(mixed, tmp_path / "mixed.onnx")
     again = load_model(tmp_path / "mixed.onnx")
     assert float_nodes(again) == float_nodes(mixed) != ()
+
+
+def test_graph_that_onnx_runtime_cannot_run_is_said_to_be_not_compared() -> None:
+    model = ir.from_proto(models.one_node("Swish", {"x": (1, 4)}, {"y": (1, 4)}, opset=27))
+    (row,) = outside_checks(model, [{"x": np.ones((1, 4), np.float32)}])
+    assert row.samples == 0
+    assert row.what.startswith("not compared: ONNX Runtime cannot run the graph")
+    assert "Swish" in row.what

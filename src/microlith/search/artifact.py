@@ -13,7 +13,7 @@ from microlith.compile.manifest import Compiler, Manifest
 from microlith.compile.package import Package
 from microlith.compile.pipeline import compile_graph, random_feeds
 from microlith.core.details import BufferRow, CheckRow, LayerRow, RunDetails
-from microlith.core.errors import ToolchainError, VerificationError
+from microlith.core.errors import ToolchainError, UnsupportedError, VerificationError
 from microlith.core.evidence import Evidence, EvidenceSet
 from microlith.device.emulator import Counts, Emulator
 from microlith.device.host import HostRunner
@@ -168,11 +168,17 @@ def check_compiled(
 
 
 def outside_checks(model: ir.Model, samples: Sequence[Feeds]) -> list[CheckRow]:
-    """ONNX Runtime, layer by layer for a quantized graph and from end to end; nothing where it is not installed."""
+    """ONNX Runtime, layer by layer for a quantized graph and from end to end.
+
+    Nothing where it is not installed; a row of no samples that says why where it cannot run the graph.
+    """
     try:
         rows = [whole_against_outside(model, samples)]
     except ToolchainError:
         return []
+    except UnsupportedError as error:
+        what = f"not compared: {error.what}"
+        return [CheckRow(what=what, samples=0, elements=0, differing=0, worst=0.0, bound=0.0, passed=True)]
     if any(node.op_type == "QuantizeLinear" for node in model.graph):
         rows.insert(0, layers_against_outside(model, samples))
     return rows

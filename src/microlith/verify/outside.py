@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.core.details import CheckRow
-from microlith.core.errors import ToolchainError
+from microlith.core.errors import ToolchainError, UnsupportedError
 from microlith.graph.reference import Reference
 from microlith.graph.save import model_bytes
 
@@ -26,13 +26,14 @@ FLOAT_BOUND = 1e-4
 ONE_QUANTUM = 1.0
 
 
-def session(model: ir.Model) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session whose int8 kernels do not saturate in between.
+def session(model: ir.Model) -> tuple[onnxruntime.InferenceSession, str]:
+    """An ONNX Runtime session whose int8 kernels do not saturate in between, and what is to be said of it.
 
     Some graphs that are part float make ONNX Runtime's own fusions of Q/DQ fail; they run without these.
 
     Raises:
         ToolchainError: ONNX Runtime is not installed.
+        UnsupportedError: it has no kernel for an operator of the graph.
     """
     try:
         import onnxruntime
@@ -46,10 +47,12 @@ def session(model: ir.Model) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = 1
     content, providers = model_bytes(model), ["CPUExecutionProvider"]
     try:
-        return onnxruntime.InferenceSession(content, options, providers=providers)
+        return onnxruntime.InferenceSession(content, options, providers=providers), ""
+    except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented as error:
+        raise UnsupportedError(f"ONNX Runtime cannot run the graph: {error}") from error
     except onnxruntime.capi.onnxruntime_pybind11_state.Fail:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        return onnxruntime.InferenceSession(content, options, providers=providers)
+        return onnxruntime.InferenceSession(content, options, providers=providers), " without its fusions of Q/DQ"
 
 
 @dataclass
@@ -88,7 +91,7 @@ def layers_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRo
         samples: inputs, batch 1.
     """
     cut, inputs = _cut_at_quantized(model)
-    compiled = session(cut)
+    compiled, remark = session(cut)
     outputs = [item.name for item in compiled.get_outputs()]
     given_names = {item.name for item in compiled.get_inputs()}
     reference = Reference(model)
@@ -100,7 +103,7 @@ def layers_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRo
         for name, found in zip(outputs, compiled.run(outputs, given), strict=True):
             if found.dtype != np.float32:
                 tally.add(found, values[name])
-    what = "integer specification against ONNX Runtime, each layer on the same inputs"
+    what = f"integer specification against ONNX Runtime{remark}, each layer on the same inputs"
     return tally.row(what, len(samples), ONE_QUANTUM)
 
 
@@ -129,7 +132,7 @@ def whole_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRow
     For a quantized graph nothing is required from end to end, because a layer may turn one quantum into several: the
     bound is infinite and the difference is only reported. A float graph must stay within ``FLOAT_BOUND``.
     """
-    compiled = session(model)
+    compiled, remark = session(model)
     outputs = [item.name for item in compiled.get_outputs()]
     reference = Reference(model)
     tally = _Tally()
@@ -139,4 +142,4 @@ def whole_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRow
             tally.add(found, values[name])
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph)
     bound = float("inf") if quantized else FLOAT_BOUND
-    return tally.row("reference against ONNX Runtime, from end to end", len(samples), bound)
+    return tally.row(f"reference against ONNX Runtime{remark}, from end to end", len(samples), bound)
