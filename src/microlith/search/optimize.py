@@ -35,7 +35,7 @@ from microlith.search.artifact import (
     require_passed,
 )
 from microlith.search.choice import Score, candidate_row, ranked
-from microlith.search.prepare import Prepared, as_inputs, evaluate
+from microlith.search.prepare import BATCH, Prepared, as_inputs, evaluate
 from microlith.search.study import Study, study_key
 from microlith.search.verdicts import budget_needs_toolchain, show, unmet, with_verdicts
 from microlith.techniques.base import Context
@@ -166,12 +166,13 @@ class _Search:
         return settings.quantize(self.prepared.model, statistics, context)
 
     def _observe(self, first: PTQ) -> Statistics:
-        batches = list(self.prepared.feeds(self.prepared.split.calibration))
+        chosen = self.prepared.split.calibration
+        batches = -(-len(chosen) // BATCH)
         return observe(
             self.prepared.model,
-            batches,
+            self.prepared.feeds(chosen),
             float_ops=first.float_ops,
-            progress=lambda done: self.progress("calibrate", done, len(batches)),
+            progress=lambda done: self.progress("calibrate", done, batches),
         )
 
     # ---- what can meet the budget at all
