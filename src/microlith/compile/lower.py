@@ -10,6 +10,7 @@ import onnx_ir as ir
 from microlith.compile.lower_elementwise import lower_border, lower_requantize, lower_unary
 from microlith.compile.lowering import Lowering
 from microlith.core.errors import InputError, MicrolithError, UnsupportedError
+from microlith.graph.state import read_states
 from microlith.graph.units import Unit, units
 from microlith.ops import ALL
 from microlith.ops.base import Pointwise
@@ -64,6 +65,8 @@ def lower(model: ir.Model, name: str) -> Program:
     Raises:
         UnsupportedError: a node cannot be compiled; the message names it and says why.
     """
+    if read_states(model):
+        raise UnsupportedError("a model with state cannot be compiled")
     low = Lowering(model)
     for value in model.graph.inputs:
         low.add_input(value)
