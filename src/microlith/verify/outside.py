@@ -41,6 +41,9 @@ def session(model: ir.Model) -> tuple[onnxruntime.InferenceSession, str]:
         raise ToolchainError(
             "the outside check needs ONNX Runtime", hint='Install it with: pip install "microlith[verify]"'
         ) from error
+    own = next((f"{node.domain}::{node.op_type}" for node in model.graph if node.domain), None)
+    if own is not None:
+        raise UnsupportedError(f"ONNX Runtime does not know the operator {own}")
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3
