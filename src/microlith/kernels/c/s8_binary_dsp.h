@@ -27,8 +27,9 @@ typedef struct {
 
 ML_INLINE ml_sum_dsp_operand ml_sum_dsp_operand_of(int32_t twice, int32_t bits, int32_t zero)
 {
-    const ml_sum_dsp_operand one = {
-        twice, bits, bits > 0 ? 1 << (bits - 1) : 0, -zero * (1 << (bits > 0 ? ML_SUM_DSP_SHIFT : ML_SUM_DSP_SHIFT - 1))};
+    const int32_t half = bits > 0 ? 1 << (bits - 1) : 0;
+    const int32_t one_shifted = 1 << (bits > 0 ? ML_SUM_DSP_SHIFT : ML_SUM_DSP_SHIFT - 1);
+    const ml_sum_dsp_operand one = {twice, bits, half, -zero * one_shifted};
     return one;
 }
 
