@@ -64,6 +64,7 @@ from microlith.compile.lower_remap import (
 from microlith.compile.lower_volume import lower_conv, lower_conv_transpose, lower_pool_nd
 from microlith.compile.lowering import Lowering
 from microlith.core.errors import InputError, MicrolithError, UnsupportedError
+from microlith.graph.state import read_states
 from microlith.graph.units import Unit, units
 from microlith.program.types import Call, Entry, Program
 
@@ -178,6 +179,8 @@ def lower(model: ir.Model, name: str) -> Program:
     Raises:
         UnsupportedError: a node cannot be compiled; the message names it and says why.
     """
+    if read_states(model):
+        raise UnsupportedError("a model with state cannot be compiled")
     low = Lowering(model)
     for value in model.graph.inputs:
         low.add_input(value)
