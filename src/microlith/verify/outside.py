@@ -82,7 +82,7 @@ def _unshared(model: ir.Model) -> ir.Model:
     Where ONNX Runtime turns int8 weights to uint8 for kernels that do not saturate, it adds a zero point under a name
     that it makes from the old one, and fails where it has added that name before.
     """
-    copy = ir.from_proto(ir.to_proto(model))
+    copy: ir.Model = ir.from_proto(ir.to_proto(model))
     seen: set[ir.Value] = set()
     for node in [node for node in copy.graph if node.op_type == "DequantizeLinear"]:
         for index, value in enumerate(node.inputs):
