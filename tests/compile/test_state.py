@@ -21,6 +21,8 @@ from microlith.graph.pipeline import run_passes
 from microlith.graph.state import initial_values
 from microlith.graph.stepper import Stepper
 from microlith.program.types import STATE_SPACE, Call, Program, calls
+from microlith.quant.schemes import Scheme
+from microlith.quant.types import Requantization
 
 HOST = device("host")
 STEPS = 7
@@ -36,6 +38,52 @@ def _prepared(build: Callable[[], ir.Model]) -> ir.Model:
 def library(tmp_path_factory: pytest.TempPathFactory) -> compiled.Library:
     graphs = {name: _prepared(build) for name, build in state_models.MODELS.items()}
     return compiled.Library(tmp_path_factory.mktemp("states"), graphs, HOST)
+
+
+_SCHEMES = {
+    "int8": Scheme(calibration="minmax"),
+    "uint8": Scheme(calibration="minmax", activations="uint8"),
+}
+_QUANTIZED = {
+    "gru_cell_float": ("gru_cell", "float", "int8"),
+    "lstm_cell_fixed": ("lstm_cell", "fixed", "int8"),
+    "conv_fixed": ("streaming_conv", "fixed", "uint8"),
+    "accumulator_float": ("accumulator", "float", "int8"),
+    "delay_line_float": ("delay_line", "float", "uint8"),
+    "shift_register_float": ("shift_register", "float", "int8"),
+    "read_late_fixed": ("read_late", "fixed", "int8"),
+}
+
+
+def _quantized(build: Callable[[], ir.Model], mode: Requantization, scheme: Scheme) -> ir.Model:
+    graph = _prepared(build)
+    return compiled.quantized(graph, random_feeds(graph, 20, 5), mode, scheme)
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> compiled.Library:
+    graphs = {
+        name: _quantized(state_models.MODELS[model], mode, _SCHEMES[scheme])
+        for name, (model, mode, scheme) in _QUANTIZED.items()
+    }
+    return compiled.Library(tmp_path_factory.mktemp("quantized"), graphs, HOST)
+
+
+@pytest.mark.parametrize("name", _QUANTIZED)
+def test_a_quantized_sequence_is_exact(quantized: compiled.Library, name: str) -> None:
+    member = quantized.members[name]
+    instance, stepper = compiled.Instance(quantized, name), Stepper(member.graph)
+    seen = []
+    for _ in range(2):
+        for step in random_feeds(member.graph, 12, 6):
+            (got,), (wanted,) = instance.run(step), stepper.step(step).values()
+            np.testing.assert_array_equal(got, wanted)
+            seen.append(got.tobytes())
+        instance.reset()
+        stepper.reset()
+    assert len(set(seen)) > 3
+    assert seen[:12] == seen[12:]
+    assert all(state.dtype == "s8" for state in member.package.manifest.states)
 
 
 def _assert_step(got: list[np.ndarray], stepper: Stepper, feeds: dict[str, np.ndarray]) -> None:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.core.details import PassRow
-from microlith.core.errors import InputError
+from microlith.core.errors import InputError, UnsupportedError
 from microlith.data.dataset import Dataset
 from microlith.data.load import load_data
 from microlith.data.metrics import Metric, metric_named
@@ -23,7 +23,7 @@ from microlith.graph.passes import DEFAULT_PASSES
 from microlith.graph.pipeline import run_passes
 from microlith.graph.preprocess import fold_preprocessing
 from microlith.graph.reference import Reference
-from microlith.graph.state import caller_inputs, caller_outputs
+from microlith.graph.state import caller_inputs, caller_outputs, read_states
 from microlith.quant.integer_move import quantize
 from microlith.quant.types import QArray
 
@@ -114,7 +114,13 @@ def prepare(
 
     Raises:
         InputError: the data does not fit the model, or is too little.
+        UnsupportedError: the model keeps state.
     """
+    if read_states(model):
+        raise UnsupportedError(
+            "the model keeps state from run to run, and a search scores samples apart from each other",
+            hint="Use microlith apply ptq, which takes the samples as the steps of one sequence, and then compile.",
+        )
     data = load_data(source)
     chosen = metric_named(metric, labelled=data.y is not None)
     wanted = (parts or Parts()).__dict__
