@@ -22,7 +22,6 @@ from microlith.quant.schemes import Scheme
 from microlith.quant.types import QParams
 from microlith.techniques.ptq import observe, quantize
 
-
 SCHEME = Scheme(calibration="minmax")
 
 
