@@ -19,6 +19,7 @@ from microlith.graph.pass_base import Pass
 from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
 from microlith.graph.passes.expand_functions import ExpandFunctions, expand_newer
 from microlith.graph.passes.fold_constants import FoldConstants, lift_constants
+from microlith.graph.open_rows import check_open_rows, check_open_shapes, has_open_rows
 from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.passes.inline_constant_if import InlineConstantIf
 from microlith.graph.passes.unroll_loops import UnrollLoops
@@ -99,11 +100,13 @@ def _load_proto(proto: Any, origin: str, shapes: Mapping[str, tuple[int, ...]]) 
     model = _deserialize(proto, origin)
     lift_constants(model.graph)
     _check_finite(model)
+    check_open_rows(model)
     expand_newer(model)
     to_internal_opset(model, infer_types(model))
     run_passes(model, SIMPLIFY)
     _refuse_control_flow(model)
     _check_finite(model)
+    check_open_shapes(model)
     _check_types(model)
     _check_outputs(model, declared)
     try:
@@ -244,6 +247,8 @@ def _check_outputs(model: ir.Model, declared: Mapping[str, tuple[int, tuple[int 
         assert value.name is not None and value.dtype is not None
         number, dims = declared[value.name]
         shape = known_shape(value) or ()
+        if dims and has_open_rows(value):
+            dims = (None, *dims[1:])
         fits = dims is None or (
             len(dims) == len(shape) and all(want in (None, got) for want, got in zip(dims, shape, strict=True))
         )

@@ -52,6 +52,7 @@ from microlith.ops.max_pool import MAX_POOL
 from microlith.ops.max_unpool import MAX_UNPOOL
 from microlith.ops.negation import BITWISE_NOT, NOT
 from microlith.ops.nodes import where as node_name
+from microlith.ops.non_max_suppression import NON_MAX_SUPPRESSION
 from microlith.ops.one_hot import ONE_HOT
 from microlith.ops.pad import PAD
 from microlith.ops.pool_nd import LP_POOL
@@ -144,6 +145,7 @@ ALL: tuple[Op[Any], ...] = (
     MAX_POOL,
     MAX_UNPOOL,
     MUL,
+    NON_MAX_SUPPRESSION,
     ONE_HOT,
     PAD,
     QUANTIZE_LINEAR,
