@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.graph.load import load_bytes
+from microlith.graph.state import State, state_entries
 
 Nodes = list[onnx.NodeProto]
 
@@ -86,9 +87,21 @@ def test_a_branch_cannot_hold_one() -> None:
     assert "deep" in caught.value.node
 
 
+def test_a_state_is_none() -> None:
+    model = onnx.load_from_string(_model(_cast(TensorProto.INT32), (TensorProto.INT32, (6, 3))))
+    model.graph.input.append(helper.make_tensor_value_info("before", TensorProto.INT32, (6, 3)))
+    model.graph.node.append(helper.make_node("Neg", ["before"], ["z"]))
+    model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.INT32, (6, 3)))
+    assert len(load_bytes(model.SerializeToString(), "nms").graph.outputs) == 2
+    for key, text in state_entries([State("before", "y")]).items():
+        model.metadata_props.add(key=key, value=text)
+    with pytest.raises(UnsupportedError, match="it is a state"):
+        load_bytes(model.SerializeToString(), "nms")
+
+
 def test_numbers_that_mean_nothing_are_refused() -> None:
     output = (TensorProto.INT64, ("rows", 3))
-    with pytest.raises(InputError, match="max_output_boxes_per_class is .0., expected one integer of 1"):
+    with pytest.raises(InputError, match=r"max_output_boxes_per_class is .0., expected one integer of 1"):
         load_bytes(_model([], output, limit=0), "nms")
     with pytest.raises(InputError, match=r"\(1, 2, 9\)"):
         load_bytes(_model([], output, scores=9), "nms")

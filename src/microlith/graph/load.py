@@ -14,16 +14,17 @@ from microlith.graph.admission import admit
 from microlith.graph.functions import inline_functions
 from microlith.graph.inference import infer_types
 from microlith.graph.onnx_file import parse_onnx, read_file, read_onnx
+from microlith.graph.open_rows import check_open_rows, check_open_shapes, has_open_rows
 from microlith.graph.opset import to_internal_opset
 from microlith.graph.pass_base import Pass
 from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
 from microlith.graph.passes.expand_functions import ExpandFunctions, expand_newer
 from microlith.graph.passes.fold_constants import FoldConstants, lift_constants
-from microlith.graph.open_rows import check_open_rows, check_open_shapes, has_open_rows
 from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.passes.inline_constant_if import InlineConstantIf
 from microlith.graph.passes.unroll_loops import UnrollLoops
 from microlith.graph.pipeline import run_passes
+from microlith.graph.state import caller_inputs, caller_outputs, read_states
 from microlith.graph.subgraphs import has_subgraph
 from microlith.graph.values import constant, describe, known_shape
 from microlith.graph.verifier import verify
@@ -109,11 +110,29 @@ def _load_proto(proto: Any, origin: str, shapes: Mapping[str, tuple[int, ...]]) 
     check_open_shapes(model)
     _check_types(model)
     _check_outputs(model, declared)
+    check_states(model)
     try:
         verify(model)
     except VerificationError as error:
         raise InputError(error.what, node=error.node) from error
     return model
+
+
+def check_states(model: ir.Model) -> None:
+    """Refuse states that do not fit the model, or that leave it without an input or an output.
+
+    Raises:
+        InputError: see :func:`microlith.graph.state.read_states`.
+        UnsupportedError: what is kept holds rows of which data decides how many count.
+    """
+    kept = {state.output for state in read_states(model)}
+    for value in model.graph.outputs:
+        if value.name in kept and has_open_rows(value):
+            raise UnsupportedError(f"how many rows of {value.name!r} count depends on data, and it is a state")
+    if kept:
+        for what, left in (("input", caller_inputs(model)), ("output", caller_outputs(model))):
+            if not left:
+                raise InputError(f"every {what} of the model is a state, expected at least one that is none")
 
 
 def read_tflite(path: Path) -> Any:

@@ -59,8 +59,8 @@ def check_open_shapes(model: ir.Model) -> None:
 
 
 _HINT = (
-    "End the graph there, or a Cast later, and do in the calling program what comes after: its output has room for every "
-    "box that may be chosen, and the first row that holds -1 is the end."
+    "End the graph there, or a Cast later, and do in the calling program what comes after: its output has room for "
+    "every box that may be chosen, and the first row that holds -1 is the end."
 )
 
 

@@ -11,6 +11,7 @@ from microlith.device.profile import Device
 from microlith.kernels.arguments import literal, runtime, zero_point
 from microlith.kernels.base import Argument, CallContext, Cost, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
+from microlith.kernels.descriptor import plain
 from microlith.kernels.fast import (
     FastConv2d,
     FastDepthwiseConv2d,
@@ -22,6 +23,7 @@ from microlith.kernels.fast import (
 from microlith.kernels.weighted import pack_weighted
 from microlith.kernels.windowed import window_sizes
 from microlith.program.attrs import Window
+from microlith.quant.requantize import FixedRequant
 
 QUAD = 4
 CONV_CHANNELS, CONV_PIXELS = 2, 4
@@ -53,14 +55,52 @@ def packed_blocks(blocks: NDArray[np.generic], packing: str) -> Packed:
     return Packed(np.ascontiguousarray(blocks).reshape(-1), packing, align=4, tiles=size, sliceable_axes=(0,))
 
 
+DSP_FIXED = 3
+"""``ML_DSP_FIXED`` of ``ml_dsp.h``."""
+_MOST_BITS = 22
+_ACCUMULATOR_BOUND = 2**30
+
+
+def short_fixed(ctx: CallContext, accumulator: int) -> bool:
+    """Whether a ``fixed`` requantization is one that ``ML_DSP_FIXED`` serves."""
+    how = ctx.call.requant
+    if not isinstance(how, FixedRequant) or accumulator >= _ACCUMULATOR_BOUND:
+        return False
+    return bool((how.multiplier != 0).all() and (how.shift <= 0).all() and (how.shift >= -_MOST_BITS).all())
+
+
+def pack_short_fixed(packed: Mapping[str, Packed]) -> Mapping[str, Packed]:
+    """Consts with multipliers doubled modulo 2**32 and shifts to the right counted as positive."""
+    twice = (packed["multiplier"].values.astype(np.uint32) << np.uint32(1)).view(np.int32)
+    bits = np.negative(packed["shift"].values)
+    return {**packed, "multiplier": plain(twice, "doubled"), "shift": plain(bits, "to the right")}
+
+
+def is_full_range(ctx: CallContext) -> bool:
+    """Whether the clamp is that of the type."""
+    low, high = ctx.call.epilogue.low, ctx.call.epilogue.high
+    return low in (None, -128) and high in (None, 127)
+
+
 class _Dsp(FastKernel):
     """What the three share."""
 
     def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
         """Those of the base class, and whether the clamp is that of the type, which one instruction does."""
-        low, high = ctx.call.epilogue.low, ctx.call.epilogue.high
-        full_range = low in (None, -128) and high in (None, 127)
-        return *super().pointers(ctx), literal("full_range", int(full_range))
+        arguments = super().pointers(ctx)
+        if short_fixed(ctx, self.accum_bound(ctx) or 0):
+            kind = literal("kind", DSP_FIXED)
+            arguments = tuple(kind if argument.name == "kind" else argument for argument in arguments)
+        return *arguments, literal("full_range", int(is_full_range(ctx)))
+
+    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+        """Weights in the kernel's own order, the bias folded, and what ``ML_DSP_FIXED`` reads where it serves."""
+        packed = pack_weighted(ctx, self.pack_weights(ctx))
+        return pack_short_fixed(packed) if short_fixed(ctx, self.accum_bound(ctx) or 0) else packed
+
+    def pack_weights(self, ctx: CallContext) -> Packed:
+        """The weights in the order in which the kernel reads them."""
+        raise NotImplementedError
 
 
 class DspConv2d(_Dsp, FastConv2d):
@@ -70,7 +110,7 @@ class DspConv2d(_Dsp, FastConv2d):
         """Those of the base class, and whether the number of output channels is even."""
         return *super().pointers(ctx), literal("even_channels", int(self.out_channels(ctx) % CONV_CHANNELS == 0))
 
-    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+    def pack_weights(self, ctx: CallContext) -> Packed:
         """Whole quads of every run, then what is left of the runs; pairs of two channels interleaved."""
         weights = ctx.consts["weights"]
         run = run_bytes(conv_attrs(ctx).window, weights.shape[3])
@@ -78,7 +118,7 @@ class DspConv2d(_Dsp, FastConv2d):
         whole = run - run % QUAD
         depth = [part.reshape(weights.shape[0], -1) for part in (runs[:, :, :whole], runs[:, :, whole:])]
         blocks = interleave_pairs(np.concatenate(depth, axis=1), CONV_CHANNELS)
-        return pack_weighted(ctx, packed_blocks(blocks, f"O2, pairs of runs of {run}"))
+        return packed_blocks(blocks, f"O2, pairs of runs of {run}")
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """Four columns of 16 bits, two runs, and what is left of all runs."""
@@ -133,11 +173,11 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
             *self.output_arguments(ctx),
         )
 
-    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+    def pack_weights(self, ctx: CallContext) -> Packed:
         """For each channel and row of the window w0, w1, w1, w2."""
         rows = ctx.consts["weights"][..., 0]
         values = np.ascontiguousarray(rows[:, :, [0, 1, 1, 2]]).reshape(-1)
-        return pack_weighted(ctx, Packed(values, "OH0112", align=4, tiles=12, sliceable_axes=(0,)))
+        return Packed(values, "OH0112", align=4, tiles=12, sliceable_axes=(0,))
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """Three lines of four channels, 16 bits an element, in pairs of columns."""
@@ -166,10 +206,10 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
 class DspFullyConnected(_Dsp, FastFullyConnected):
     """``s8_fully_connected__dsp_1x4``."""
 
-    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+    def pack_weights(self, ctx: CallContext) -> Packed:
         """Pairs of four outputs interleaved."""
         blocks = interleave_pairs(ctx.consts["weights"], FULLY_CONNECTED_LANES)
-        return pack_weighted(ctx, packed_blocks(blocks, "O4, pairs"))
+        return packed_blocks(blocks, "O4, pairs")
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """One row of x, 16 bits an element."""

@@ -39,7 +39,7 @@ def parse(node: ir.Node) -> NonMaxSuppressionAttrs:
     limit = nodes.constant_integers(node, 2, "its max_output_boxes_per_class")
     if limit is None or len(limit) != 1 or limit[0] < 1:
         raise InputError(
-            f"its max_output_boxes_per_class is {'0' if limit is None else list(limit)}, expected one integer of 1 or "
+            f"its max_output_boxes_per_class is {0 if limit is None else list(limit)}, expected one integer of 1 or "
             "more, since room for that many boxes is kept",
             node=nodes.where(node),
         )
@@ -132,4 +132,11 @@ def _overlapping(boxes: NDArray[np.float32], box: NDArray[np.float32], overlap: 
         return np.asarray(sound & (common / union > overlap))
 
 
-NON_MAX_SUPPRESSION = Op("NonMaxSuppression", parse, infer, reference, data_inputs=(0, 1))
+NON_MAX_SUPPRESSION = Op(
+    "NonMaxSuppression",
+    parse,
+    infer,
+    reference,
+    data_inputs=(0, 1),
+    lowering="lower_indexing.lower_non_max_suppression",
+)

@@ -299,7 +299,7 @@ ML_INLINE void s8_depthwise_conv2d__dsp_3x3(int8_t *ML_RESTRICT y, const int8_t 
             for (int32_t c = first; c < first + ML_DEPTHWISE_DSP_LANES; ++c) {
                 ml_depthwise_dsp_row(row + c, channels, conv.lines + (c - first),
                     ml_depthwise_dsp_rotate(weights + 12 * c, (top + 3) % 3), bias[c], stride_w, out_width,
-                    ml_dsp_scale_of(how, c), out);
+                    ml_dsp_scale_of(how, c, out), out);
             }
         }
     }
