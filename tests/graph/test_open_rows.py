@@ -103,6 +103,10 @@ def test_numbers_that_mean_nothing_are_refused() -> None:
     output = (TensorProto.INT64, ("rows", 3))
     with pytest.raises(InputError, match=r"max_output_boxes_per_class is .0., expected one integer of 1"):
         load_bytes(_model([], output, limit=0), "nms")
+    empty = onnx.load_from_string(_model([], output))
+    empty.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.zeros(0, np.int64), "limit"))
+    with pytest.raises(InputError, match="expected one integer of 1"):
+        load_bytes(empty.SerializeToString(), "nms")
     with pytest.raises(InputError, match=r"\(1, 2, 9\)"):
         load_bytes(_model([], output, scores=9), "nms")
     with pytest.raises(InputError, match="between 0 and 1"):
