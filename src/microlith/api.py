@@ -89,7 +89,8 @@ def load(source: object, example_input: object = None, shapes: Mapping[str, tupl
         shapes: by input name, for dynamic dimensions.
 
     Raises:
-        InputError: this cannot be read as a model, or a shape is missing.
+        InputError: the file cannot be read, or a shape that is given does not fit.
+        ModelError: this cannot be read as a model, or a shape is missing.
         UnsupportedError: it is a model, but one that this version cannot take.
     """
     if not isinstance(source, str | Path):
@@ -279,11 +280,11 @@ def only_ptq(recipe: Recipe) -> PTQ:
     """The single step of a recipe that ``optimize`` can run.
 
     Raises:
-        UnsupportedError: the recipe is another one.
+        InputError: the recipe is another one.
     """
     if len(recipe.steps) != 1 or not isinstance(recipe.steps[0], PTQ):
         names = ", ".join(step.name for step in recipe.steps)
-        raise UnsupportedError(f"optimize runs recipes of one ptq step, and this one has: {names}")
+        raise InputError(f"optimize runs recipes of one ptq step, and this one has: {names}")
     return recipe.steps[0]
 
 

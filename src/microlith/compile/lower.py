@@ -63,7 +63,7 @@ from microlith.compile.lower_remap import (
 )
 from microlith.compile.lower_volume import lower_conv, lower_conv_transpose, lower_pool_nd
 from microlith.compile.lowering import Lowering
-from microlith.core.errors import InputError, MicrolithError, UnsupportedError
+from microlith.core.errors import MicrolithError, ModelError, UnsupportedError
 from microlith.graph.units import Unit, units
 from microlith.program.types import Call, Entry, Program
 
@@ -196,7 +196,7 @@ def lower(model: ir.Model, name: str) -> Program:
         taken.add(view.buffer)
         outputs.append(view.id)
     if not low.builder.calls:
-        raise InputError("the graph computes nothing", hint="Give a model with at least one op.")
+        raise ModelError("the graph computes nothing", hint="Give a model with at least one op.")
     body = tuple(Call(call) for call in low.builder.calls)
     entry = Entry("run", tuple(view.id for view in low.inputs), tuple(outputs), body)
     builder = low.builder

@@ -43,8 +43,15 @@ class InputError(MicrolithError):
     """A file, an argument or data that cannot be used as given."""
 
 
-class UnsupportedError(MicrolithError):
-    """Something well-formed that this version cannot do; the reason is the message."""
+class ModelError(InputError):
+    """A model that cannot be used as it is: malformed, incomplete, or one that contradicts itself.
+
+    Whatever the content of a model file makes loading, checking, quantizing or compiling refuse is one of these.
+    """
+
+
+class UnsupportedError(ModelError):
+    """A well-formed model, or step for it, that this version cannot do; the reason is the message."""
 
 
 class ToolchainError(MicrolithError):

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.graph.tflite.model import Graph, Operator, Tensor
 from microlith.graph.tflite.schema import ACTIVATIONS
 from microlith.quant.types import QArray, QParams
@@ -86,7 +86,7 @@ class Importer:
         self.operator = operator
         self.source = operator.inputs[0] if operator.inputs else -1
         if not operator.outputs:
-            raise InputError("an operator without a result", node=self.where)
+            raise ModelError("an operator without a result", node=self.where)
 
     def tensor(self, index: int) -> Tensor:
         """A tensor of the file."""
@@ -96,7 +96,7 @@ class Importer:
         """The number of an input that must be there."""
         inputs = self.operator.inputs
         if position >= len(inputs) or inputs[position] < 0:
-            raise InputError(f"input {position} is missing", node=self.where)
+            raise ModelError(f"input {position} is missing", node=self.where)
         return inputs[position]
 
     def optional(self, position: int) -> int | None:
@@ -107,7 +107,7 @@ class Importer:
     def output(self, position: int = 0) -> int:
         """The number of a result."""
         if position >= len(self.operator.outputs):
-            raise InputError(f"output {position} is missing", node=self.where)
+            raise ModelError(f"output {position} is missing", node=self.where)
         return self.operator.outputs[position]
 
     def shape(self, index: int, rank: int | None = None) -> tuple[int, ...]:
@@ -123,14 +123,14 @@ class Importer:
         if tensor.values is None:
             raise self.refuse(f"{tensor.name!r} is computed, and only a constant can be imported here")
         if not np.issubdtype(tensor.values.dtype, np.integer):
-            raise InputError(f"{tensor.name!r} is {tensor.dtype}, expected integers", node=self.where)
+            raise ModelError(f"{tensor.name!r} is {tensor.dtype}, expected integers", node=self.where)
         return tuple(int(item) for item in tensor.values.reshape(-1))
 
     def integer(self, position: int) -> int:
         """The value of an input that must be one constant integer."""
         values = self.integers(position)
         if len(values) != 1:
-            raise InputError(f"input {position} holds {len(values)} values, expected one", node=self.where)
+            raise ModelError(f"input {position} holds {len(values)} values, expected one", node=self.where)
         return values[0]
 
     @property
@@ -191,9 +191,9 @@ class Importer:
         """State that the values of a result are known, so that what reads it finds a constant."""
         tensor = self.tensor(index)
         if tensor.values is not None or (index, "own") in self._stored:
-            raise InputError(f"{tensor.name!r} is computed twice", node=self.where)
+            raise ModelError(f"{tensor.name!r} is computed twice", node=self.where)
         if values.shape != tensor.shape or values.dtype != tensor.dtype:
-            raise InputError(
+            raise ModelError(
                 f"{tensor.name!r} is {tensor.dtype} {tensor.shape}, and its values are {values.dtype} {values.shape}",
                 node=self.where,
             )
@@ -245,7 +245,7 @@ class Importer:
         else:
             other: Layout = "nchw" if layout == "own" else "own"
             if (index, other) not in self._stored:
-                raise InputError(f"{tensor.name!r} is read before it is computed", node=self.where)
+                raise ModelError(f"{tensor.name!r} is read before it is computed", node=self.where)
             perm = TO_OWN if layout == "own" else TO_NCHW
             name = self.node("Transpose", [self._stored[index, other]], base=f"{tensor.name}/{layout}", perm=perm)
             if layout == "own":
@@ -378,7 +378,7 @@ class Importer:
     def keep(self, value: str, layout: Layout, index: int) -> None:
         """State that ``value`` holds a tensor as it is stored."""
         if (index, "own") in self._stored or (index, "nchw") in self._stored or self.tensor(index).values is not None:
-            raise InputError(f"{self.tensor(index).name!r} is computed twice", node=self.where)
+            raise ModelError(f"{self.tensor(index).name!r} is computed twice", node=self.where)
         name = self._own_names[index] if layout == "own" else self.unique(f"{self._own_names[index]}/nchw")
         self._stored[index, layout] = self._rename(value, name)
 
