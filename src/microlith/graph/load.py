@@ -23,6 +23,7 @@ from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.passes.inline_constant_if import InlineConstantIf
 from microlith.graph.passes.unroll_loops import UnrollLoops
 from microlith.graph.pipeline import run_passes
+from microlith.graph.state import caller_inputs, caller_outputs, read_states
 from microlith.graph.subgraphs import has_subgraph
 from microlith.graph.values import constant, describe, known_shape
 from microlith.graph.verifier import verify
@@ -107,11 +108,24 @@ def _load_proto(proto: Any, origin: str, shapes: Mapping[str, tuple[int, ...]]) 
     _check_finite(model)
     _check_types(model)
     _check_outputs(model, declared)
+    check_states(model)
     try:
         verify(model)
     except VerificationError as error:
         raise ModelError(error.what, node=error.node) from error
     return model
+
+
+def check_states(model: ir.Model) -> None:
+    """Refuse states that do not fit the model, or that leave it without an input or an output.
+
+    Raises:
+        InputError: see :func:`microlith.graph.state.read_states`.
+    """
+    if read_states(model):
+        for what, left in (("input", caller_inputs(model)), ("output", caller_outputs(model))):
+            if not left:
+                raise InputError(f"every {what} of the model is a state, expected at least one that is none")
 
 
 def read_tflite(path: Path) -> Any:

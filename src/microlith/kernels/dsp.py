@@ -76,18 +76,22 @@ def pack_short_fixed(packed: Mapping[str, Packed]) -> Mapping[str, Packed]:
     return {**packed, "multiplier": plain(twice, "doubled"), "shift": plain(bits, "to the right")}
 
 
+def is_full_range(ctx: CallContext) -> bool:
+    """Whether the clamp is that of the type."""
+    low, high = ctx.call.epilogue.low, ctx.call.epilogue.high
+    return low in (None, -128) and high in (None, 127)
+
+
 class _Dsp(FastKernel):
     """What the three share."""
 
     def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
         """Those of the base class, and whether the clamp is that of the type, which one instruction does."""
-        low, high = ctx.call.epilogue.low, ctx.call.epilogue.high
-        full_range = low in (None, -128) and high in (None, 127)
         arguments = super().pointers(ctx)
         if short_fixed(ctx, self.accum_bound(ctx) or 0):
             kind = literal("kind", DSP_FIXED)
             arguments = tuple(kind if argument.name == "kind" else argument for argument in arguments)
-        return *arguments, literal("full_range", int(full_range))
+        return *arguments, literal("full_range", int(is_full_range(ctx)))
 
     def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
         """Weights in the kernel's own order, the bias folded, and what ``ML_DSP_FIXED`` reads where it serves."""

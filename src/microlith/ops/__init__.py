@@ -172,13 +172,19 @@ ALL: tuple[Op[Any], ...] = (
 OPS: Mapping[str, Op[Any]] = {op.op_type: op for op in ALL}
 
 
+def op_at(domain: str, op_type: str) -> Op[Any] | None:
+    """What is known of an op; None where nothing is."""
+    found = OPS.get(op_type)
+    return found if found is not None and found.domain == ("" if domain == "ai.onnx" else domain) else None
+
+
 def op_of(node: ir.Node) -> Op[Any]:
     """What is known of the op of a node.
 
     Raises:
         UnsupportedError: nothing is.
     """
-    found = OPS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    found = op_at(node.domain, node.op_type)
     if found is None:
         name = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
         raise UnsupportedError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
@@ -21,38 +21,80 @@ if TYPE_CHECKING:
 Array = NDArray[np.generic]
 Feeds = Mapping[str, Array]
 
-_CUT = "__cut"
+_CUT, _COPY = "__cut", "__copy"
 FLOAT_BOUND = 1e-4
 ONE_QUANTUM = 1.0
 
 
-def session(model: ir.Model) -> tuple[onnxruntime.InferenceSession, str]:
-    """An ONNX Runtime session whose int8 kernels do not saturate in between, and what is to be said of it.
-
-    Some graphs that are part float make ONNX Runtime's own fusions of Q/DQ fail; they run without these.
-
-    Raises:
-        ToolchainError: ONNX Runtime is not installed.
-        UnsupportedError: it has no kernel for an operator of the graph.
-    """
+def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
         raise ToolchainError(
             "the outside check needs ONNX Runtime", hint='Install it with: pip install "microlith[verify]"'
         ) from error
+    return onnxruntime
+
+
+def raw_session(content: bytes, *, fused: bool = True) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on one thread whose int8 kernels do not saturate in between.
+
+    Args:
+        content: of an ``.onnx`` file.
+        fused: whether it may make kernels of its own out of several nodes, integer ones out of Q/DQ among them.
+
+    Raises:
+        ToolchainError: ONNX Runtime is not installed.
+    """
+    onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
-    content, providers = model_bytes(model), ["CPUExecutionProvider"]
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=providers), ""
-    except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented as error:
-        raise UnsupportedError(f"ONNX Runtime cannot run the graph: {error}") from error
-    except onnxruntime.capi.onnxruntime_pybind11_state.Fail:
+    if not fused:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        return onnxruntime.InferenceSession(content, options, providers=providers), " without its fusions of Q/DQ"
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def session(model: ir.Model) -> tuple[onnxruntime.InferenceSession, str]:
+    """A session of a graph, and what is to be said of it.
+
+    Some graphs make ONNX Runtime's own fusions of Q/DQ fail; they run without these.
+
+    Raises:
+        ToolchainError: ONNX Runtime is not installed.
+        UnsupportedError: it has no kernel for an operator of the graph.
+    """
+    onnxruntime = _onnxruntime()
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    content = model_bytes(_unshared(model))
+    try:
+        return raw_session(content), ""
+    except state.NotImplemented as error:
+        raise UnsupportedError(f"ONNX Runtime cannot run the graph: {error}") from error
+    except state.Fail:
+        return raw_session(content, fused=False), " without its fusions of Q/DQ"
+
+
+def _unshared(model: ir.Model) -> ir.Model:
+    """A copy in which no two DequantizeLinear share a constant.
+
+    Where ONNX Runtime turns int8 weights to uint8 for kernels that do not saturate, it adds a zero point under a name
+    that it makes from the old one, and fails where it has added that name before.
+    """
+    copy: ir.Model = ir.from_proto(ir.to_proto(model))
+    seen: set[ir.Value] = set()
+    for node in [node for node in copy.graph if node.op_type == "DequantizeLinear"]:
+        for index, value in enumerate(node.inputs):
+            if value is None or value.const_value is None or value.is_graph_input():
+                continue
+            if value in seen:
+                tensor = ir.tensor(value.const_value.numpy(), name=f"{value.name}{_COPY}{len(seen)}")
+                value = ir.Value(name=tensor.name, shape=value.shape, type=value.type, const_value=tensor)
+                copy.graph.initializers[tensor.name or ""] = value
+                node.replace_input_with(index, value)
+            seen.add(value)
+    return copy
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 from microlith.core.errors import MicrolithError, ModelError, UnsupportedError
 from microlith.graph.metadata import REQUANTIZATION_KEY, io_qparams_entry
 from microlith.graph.opset import IR_VERSION, OPSET
-from microlith.graph.tflite import elementwise, linear, movement, pooling, reduction
+from microlith.graph.tflite import batches, elementwise, linear, movement, pooling, reduction
 from microlith.graph.tflite.importer import Importer
 from microlith.graph.tflite.model import Graph, parse_tflite
 
@@ -18,6 +18,7 @@ HANDLERS: Mapping[str, Callable[[Importer], None]] = {
     **elementwise.HANDLERS,
     **movement.HANDLERS,
     **reduction.HANDLERS,
+    **batches.HANDLERS,
 }
 """How each built-in operator becomes nodes, by its name."""
 
@@ -38,7 +39,7 @@ def onnx_of_tflite(data: bytes, what: str) -> Any:
         ModelError: it is malformed.
         UnsupportedError: an operator, or a form of one, cannot be imported; it is named.
     """
-    graph = parse_tflite(data, what)
+    graph = batches.with_dilations(parse_tflite(data, what))
     _check_operators(graph)
     imp = Importer(graph)
     for operator in graph.operators:

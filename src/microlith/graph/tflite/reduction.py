@@ -83,11 +83,15 @@ def _cast(imp: Importer) -> None:
 
 
 def _one_hot(imp: Importer) -> None:
+    """ONE_HOT: an index below zero stands for no place, where ONNX counts it from the end."""
     imp.float_only()
     values = imp.constant(np.stack([_scalar(imp, 3), _scalar(imp, 2)]), f"{imp.layer}/values")
+    indices, kind = imp.stored(imp.input(0)), np.dtype(imp.tensor(imp.input(0)).dtype)
+    zero, beyond = (imp.constant(np.asarray(item, kind), f"{imp.layer}/index") for item in (0, imp.integer(1)))
+    indices = imp.node("Where", [imp.node("Less", [indices, zero]), beyond, indices])
     y = imp.node(
         "OneHot",
-        [imp.stored(imp.input(0)), imp.ints([imp.integer(1)], "depth"), values],
+        [indices, imp.ints([imp.integer(1)], "depth"), values],
         axis=imp.operator.options["axis"],
     )
     imp.finish(y)
