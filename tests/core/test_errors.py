@@ -30,6 +30,12 @@ def test_what_is_wrong_with_a_model_can_be_told_from_other_input() -> None:
     assert issubclass(errors.ModelError, errors.InputError)
 
 
+def test_a_message_about_a_model_has_an_end() -> None:
+    text = str(errors.ModelError(f"begin {'n' * 10**6} end", node="n" * 10**6))
+    assert len(text) < 4000
+    assert text.startswith("begin n") and "n end (node n" in text
+
+
 def test_every_error_has_a_base() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     assert len(kinds) >= 7

@@ -30,10 +30,6 @@ def refuses_without_name(path: Path, out: Path) -> None:
     raise ModelError("something here is wrong")
 
 
-def refuses_at_length(path: Path, out: Path) -> None:
-    raise ModelError("the model is bad " * 1000)
-
-
 def blames_the_arguments(path: Path, out: Path) -> None:
     raise InputError("the file cannot be read")
 
@@ -88,7 +84,7 @@ def runs_program(path: Path, out: Path) -> None:
 def main() -> None:
     """Print ending and place of each as JSON."""
     targets: tuple[Any, ...] = (
-        succeeds, refuses, refuses_without_reason, refuses_without_name, refuses_at_length,
+        succeeds, refuses, refuses_without_reason, refuses_without_name, 
         blames_the_arguments, blames_itself, divides_by_zero, warns, recurses, allocates, crashes,
         hangs, writes_beside, makes_folder, reads_secret, runs_program,
     )  # fmt: skip

@@ -120,12 +120,12 @@ def check_states(model: ir.Model) -> None:
     """Refuse states that do not fit the model, or that leave it without an input or an output.
 
     Raises:
-        InputError: see :func:`microlith.graph.state.read_states`.
+        ModelError: see :func:`microlith.graph.state.read_states`.
     """
     if read_states(model):
         for what, left in (("input", caller_inputs(model)), ("output", caller_outputs(model))):
             if not left:
-                raise InputError(f"every {what} of the model is a state, expected at least one that is none")
+                raise ModelError(f"every {what} of the model is a state, expected at least one that is none")
 
 
 def read_tflite(path: Path) -> Any:
