@@ -84,7 +84,7 @@ def runs_program(path: Path, out: Path) -> None:
 def main() -> None:
     """Print ending and place of each as JSON."""
     targets: tuple[Any, ...] = (
-        succeeds, refuses, refuses_without_reason, refuses_without_name, 
+        succeeds, refuses, refuses_without_reason, refuses_without_name,
         blames_the_arguments, blames_itself, divides_by_zero, warns, recurses, allocates, crashes,
         hangs, writes_beside, makes_folder, reads_secret, runs_program,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
+from pkgutil import resolve_name
 
 import onnx_ir as ir
 
@@ -22,8 +22,7 @@ Handler = Callable[[Lowering, Unit], None]
 def _handler_of(lowering: Pointwise | str) -> Handler:
     if isinstance(lowering, Pointwise):
         return lower_unary
-    module, _, function = lowering.partition(".")
-    handler: Handler = getattr(import_module(f"microlith.compile.{module}"), function)
+    handler: Handler = resolve_name(f"microlith.compile.{lowering.replace('.', ':')}")
     return handler
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir as ir
 
 from microlith.core.errors import ModelError
+from microlith.ops import op_of
 
 _PROPAGATED_BYTES = 8192
 """Constants up to this size take part in inference by value (shapes, axes, pads); larger ones by type only."""
@@ -37,7 +39,8 @@ def infer_types(model: ir.Model) -> dict[str, TypeInfo]:
     """
     proto = _skeleton(model)
     found = _infer(proto)
-    while _supply(proto, found):
+    own = [node for node in model.graph if node.domain]
+    while _supply(proto, found) or _supply_own(own, proto, found):
         found = _infer(proto)
     return found
 
@@ -68,6 +71,26 @@ def _supply(proto: Any, found: dict[str, TypeInfo]) -> bool:
             info = onnx.helper.make_tensor_value_info(node.output[0], int(source.dtype), source.shape)
             proto.graph.value_info.append(info)
             new = True
+    return new
+
+
+def _supply_own(nodes: Sequence[ir.Node], proto: Any, found: dict[str, TypeInfo]) -> bool:
+    """State the results of ops that ONNX does not define; whether there was a new one."""
+    import onnx
+
+    stated = {value.name for value in proto.graph.value_info}
+    new = False
+    for node in nodes:
+        op = op_of(node)
+        read = node.inputs if op.data_inputs is None else [node.inputs[index] for index in op.data_inputs]
+        known = [found.get(value.name or "") for value in read if value is not None]
+        shapes = [info.shape for info in known if info is not None and info.static]
+        if node.outputs[0].name in stated or len(shapes) != len(known):
+            continue
+        for value, shape in zip(node.outputs, op.infer(op.parse(node), shapes), strict=True):  # type: ignore[arg-type]
+            info = onnx.helper.make_tensor_value_info(value.name or "", onnx.TensorProto.FLOAT, shape)
+            proto.graph.value_info.append(info)
+        new = True
     return new
 
 

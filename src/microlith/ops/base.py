@@ -45,7 +45,7 @@ class Pointwise:
         function: name of the function in the kernels.
         parameters: attributes that are its parameters, by their names in the op's parsed attributes; at most two.
         header: of a function that comes with the op: the file in ``kernels/c`` that defines the kernel
-            ``f32_FUNCTION__portable`` by ``ML_POINTWISE`` of ``ml_pointwise.h``. Empty for one that kernels have.
+            ``f32_FUNCTION__portable`` by ``ML_POINTWISE`` of ``ml_float.h``. Empty for one that kernels have.
     """
 
     function: str

@@ -66,6 +66,9 @@ def session(model: ir.Model) -> tuple[onnxruntime.InferenceSession, str]:
         UnsupportedError: it has no kernel for an operator of the graph.
     """
     onnxruntime = _onnxruntime()
+    own = next((f"{node.domain}::{node.op_type}" for node in model.graph if node.domain), None)
+    if own is not None:
+        raise UnsupportedError(f"ONNX Runtime does not know the operator {own}")
     state = onnxruntime.capi.onnxruntime_pybind11_state
     content = model_bytes(_unshared(model))
     try:
