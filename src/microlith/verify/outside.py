@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from microlith.core.details import CheckRow
 from microlith.core.errors import ToolchainError, UnsupportedError
-from microlith.graph.reference import Reference
 from microlith.graph.save import model_bytes
+from microlith.graph.stepper import Stepper
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -139,11 +139,11 @@ def layers_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRo
     compiled, remark = session(cut)
     outputs = [item.name for item in compiled.get_outputs()]
     given_names = {item.name for item in compiled.get_inputs()}
-    reference = Reference(model)
+    stepper = Stepper(model)
     tally = _Tally()
     for feeds in samples:
-        values = reference.run(feeds, keep=[*outputs, *inputs])
-        given = {name: array for name, array in feeds.items() if name in given_names}
+        given = {name: array for name, array in (*feeds.items(), *stepper.state.items()) if name in given_names}
+        values = stepper.step(feeds, keep=[*outputs, *inputs])
         given |= {name + _CUT: values[name] for name in inputs}
         for name, found in zip(outputs, compiled.run(outputs, given), strict=True):
             if found.dtype != np.float32:
@@ -175,15 +175,17 @@ def whole_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRow
     """The whole graph: integers differ by so many quanta, floats relative to the largest magnitude.
 
     For a quantized graph nothing is required from end to end, because a layer may turn one quantum into several: the
-    bound is infinite and the difference is only reported. A float graph must stay within ``FLOAT_BOUND``.
+    bound is infinite and the difference is only reported. A float graph must stay within ``FLOAT_BOUND``. Each step of
+    a model with state starts from what the reference holds, and its next state is compared too.
     """
     compiled, remark = session(model)
     outputs = [item.name for item in compiled.get_outputs()]
-    reference = Reference(model)
+    stepper = Stepper(model)
     tally = _Tally()
     for feeds in samples:
-        values = reference.run(feeds)
-        for name, found in zip(outputs, compiled.run(outputs, dict(feeds)), strict=True):
+        given = {**feeds, **stepper.state}
+        values = stepper.step(feeds, keep=outputs)
+        for name, found in zip(outputs, compiled.run(outputs, given), strict=True):
             tally.add(found, values[name])
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph)
     bound = float("inf") if quantized else FLOAT_BOUND
