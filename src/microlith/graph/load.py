@@ -153,8 +153,10 @@ def _refuse_control_flow(model: ir.Model) -> None:
     """Refuse what is still decided at run time."""
     node = next((node for node in model.graph if has_subgraph(node)), None)
     if node is not None:
+        article = "an" if node.op_type == "If" else "a"
         raise UnsupportedError(
-            f"an {node.op_type} that depends on computed values, or runs too often to be written out, is not supported",
+            f"{article} {node.op_type} that depends on computed values, or runs too often to be written out, is not "
+            "supported",
             node=describe(node),
             hint="Export the model with constant control flow, for instance by tracing it.",
         )
