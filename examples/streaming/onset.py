@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-FRAMES, SAMPLES, ONSET = 80, 16, 40
+FRAMES, SAMPLES, ONSET, SETTLED = 80, 16, 40, 25
 SHARES = {"fast": 0.5, "slow": 0.05}
 
 
@@ -59,8 +59,8 @@ def recording() -> np.ndarray:
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         scores = np.load(sys.argv[1]).reshape(-1)
-        above = np.flatnonzero(scores[10:] > 0) + 10  # the slow mean has settled by then
-        print(f"{len(scores)} scores, above zero from frame {above[0]} to frame {above[-1]}")
+        above = np.flatnonzero(scores[SETTLED:] > 0) + SETTLED
+        print(f"{len(scores)} scores, after frame {SETTLED} above zero from frame {above[0]} to frame {above[-1]}")
     else:
         onnx.save(detector(), "onset.onnx")
         np.save("frames.npy", recording())
