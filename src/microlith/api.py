@@ -25,9 +25,9 @@ from microlith.data.load import load_data
 from microlith.data.preprocess import Preprocessing
 from microlith.device.load import device, devices
 from microlith.device.profile import Device
+from microlith.graph.export import export_model, save_model
 from microlith.graph.load import load_model
 from microlith.graph.metadata import io_qparams
-from microlith.graph.save import save_model
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.search import artifact as built
@@ -62,6 +62,7 @@ __all__ = [
     "device",
     "devices",
     "dry_run",
+    "export_model",
     "graph_after",
     "infer",
     "load",

@@ -17,6 +17,7 @@ from microlith.compile.plan import plan
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.core.random import generator
 from microlith.device.profile import Device
+from microlith.graph.export import export_model
 from microlith.graph.reference import Reference
 from microlith.graph.save import model_bytes
 from microlith.graph.units import units
@@ -59,7 +60,8 @@ def compile_graph(
     chosen = list(samples[:GOLDEN_VECTORS]) or random_feeds(model, GOLDEN_VECTORS, seed)
     vectors, tolerance = golden_vectors(model, chosen)
     title = f"{name}, compiled for {device.title} by Microlith"
-    return package(planned, device, model_bytes(model), vectors, title=title, tolerance=tolerance, compiler=compiler)
+    content = model_bytes(export_model(model))
+    return package(planned, device, content, vectors, title=title, tolerance=tolerance, compiler=compiler)
 
 
 def random_feeds(model: ir.Model, count: int, seed: int) -> list[Feeds]:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from microlith.core.details import CheckRow
 from microlith.core.errors import ToolchainError, UnsupportedError
+from microlith.graph.export import export_model
 from microlith.graph.reference import Reference
 from microlith.graph.save import model_bytes
+from microlith.verify.runnable import refusals, runnable
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -29,27 +31,41 @@ ONE_QUANTUM = 1.0
 def session(model: ir.Model) -> tuple[onnxruntime.InferenceSession, str]:
     """An ONNX Runtime session whose int8 kernels do not saturate in between, and what is to be said of it.
 
-    Some graphs that are part float make ONNX Runtime's own fusions of Q/DQ fail; they run without these.
+    The graph is given as it is written to files. Where ONNX Runtime does not take that, it gets the newest opset of
+    which it has all kernels.
 
     Raises:
         ToolchainError: ONNX Runtime is not installed.
-        UnsupportedError: it has no kernel for an operator of the graph.
+        UnsupportedError: there is no such opset.
     """
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
     except ImportError as error:
         raise ToolchainError(
             "the outside check needs ONNX Runtime", hint='Install it with: pip install "microlith[verify]"'
         ) from error
+    try:
+        return _session(export_model(model))
+    except refusals():
+        older = runnable(model)
+    try:
+        found, remark = _session(older)
+    except refusals() as error:
+        raise UnsupportedError(f"ONNX Runtime cannot run the graph: {error}") from error
+    return found, f" at opset {older.graph.opset_imports['']}{remark}"
+
+
+def _session(model: ir.Model) -> tuple[onnxruntime.InferenceSession, str]:
+    """Some graphs that are part float make ONNX Runtime's own fusions of Q/DQ fail; they run without these."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.x64quantprecision", "1")
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it refuses is in the exception
     options.intra_op_num_threads = 1
     content, providers = model_bytes(model), ["CPUExecutionProvider"]
     try:
         return onnxruntime.InferenceSession(content, options, providers=providers), ""
-    except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented as error:
-        raise UnsupportedError(f"ONNX Runtime cannot run the graph: {error}") from error
     except onnxruntime.capi.onnxruntime_pybind11_state.Fail:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         return onnxruntime.InferenceSession(content, options, providers=providers), " without its fusions of Q/DQ"
