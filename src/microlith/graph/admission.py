@@ -10,6 +10,7 @@ from typing import Any
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.graph.functions import all_nodes
 from microlith.graph.metadata import OWN_PREFIX
+from microlith.ops import op_at
 
 _TYPES = ("FLOAT", "INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64", "BOOL")
 _DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -18,8 +19,8 @@ _DEFAULT_DOMAINS = ("", "ai.onnx")
 def admit(proto: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Check and normalize a ModelProto in place, and return its opset.
 
-    Afterwards: only the default domain; no functions or sequences; value names unique; nodes named and in
-    topological order; no initializer is also an input; every input has a type and a known shape, with a
+    Afterwards: only the default domain and ops of our own; no functions or sequences; value names unique; nodes
+    named and in topological order; no initializer is also an input; every input has a type and a known shape, with a
     batch of 1 where the first dimension was left open; no documentation strings and no metadata but this project's.
 
     Args:
@@ -65,12 +66,13 @@ def _refuse_nodes(proto: Any, opset: int) -> None:
     for node in all_nodes(proto.graph.node):
         where = f"{node.name!r} ({node.op_type})"
         if node.domain not in _DEFAULT_DOMAINS:
-            raise UnsupportedError(
-                f"operator domain {node.domain!r} is not supported, expected the default domain",
-                node=where,
-                hint="Export the model with standard ONNX operators only.",
-            )
-        if not onnx.defs.has(node.op_type, opset, ""):
+            if op_at(node.domain, node.op_type) is None:
+                raise UnsupportedError(
+                    f"operator domain {node.domain!r} is not supported, expected the default domain",
+                    node=where,
+                    hint="Export the model with standard ONNX operators only.",
+                )
+        elif not onnx.defs.has(node.op_type, opset, ""):
             raise UnsupportedError(f"opset {opset} has no operator {node.op_type!r}", node=where)
         for attribute in node.attribute:
             if attribute.ref_attr_name:
@@ -247,9 +249,12 @@ def _apply_shape(value: Any, given: tuple[int, ...]) -> None:
 def _strip(proto: Any, opset: int) -> None:
     """Drop what carries no meaning: other opset imports, documentation, producer, stale intermediate shapes."""
     _keep_own_metadata(proto)
+    used = {node.domain for node in all_nodes(proto.graph.node)} - set(_DEFAULT_DOMAINS)
+    own = {item.domain: item.version for item in proto.opset_import if item.domain in used}
     _clear(proto, "opset_import", "functions", "training_info", "doc_string", "domain")
     _clear(proto, "producer_name", "producer_version", "model_version", "configuration")
-    proto.opset_import.add(domain="", version=opset)
+    for domain, version in {"": opset, **own}.items():
+        proto.opset_import.add(domain=domain, version=version)
     graph = proto.graph
     nodes = list(all_nodes(graph.node))
     for item in (graph, *(inner for node in nodes for inner in _subgraphs(node))):
@@ -258,7 +263,7 @@ def _strip(proto: Any, opset: int) -> None:
         _keep_own_metadata(item)
         _clear(item, "doc_string", "device_configurations")
     for node in nodes:
-        node.domain = ""
+        node.domain = "" if node.domain in _DEFAULT_DOMAINS else node.domain
         for attribute in node.attribute:
             _clear(attribute, "doc_string")
 

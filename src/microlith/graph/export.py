@@ -148,6 +148,8 @@ def _types(node: ir.Node) -> dict[str, TypeInfo]:
 
 def _unfit(node: ir.Node, opset: int) -> str | None:
     """Why an opset cannot hold a node, apart from what :func:`_set_form` changes; None where it can."""
+    if node.domain:
+        return None
     old, new = _schema(node.op_type, opset), _schema(node.op_type, OPSET)
     if old is None:
         return f"opset {opset} has no operator {node.op_type}"
@@ -196,6 +198,8 @@ def _is_default(node: ir.Node, name: str, schema: Any) -> bool:
 
 def _set_form(node: ir.Node, opset: int) -> None:
     """Write a node as its opset wants it; it must fit."""
+    if node.domain:
+        return
     old, new = _schema(node.op_type, opset), _schema(node.op_type, OPSET)
     if old.since_version == new.since_version:
         return

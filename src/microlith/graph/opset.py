@@ -76,8 +76,8 @@ def to_internal_opset(model: ir.Model, types: Types) -> None:
     """
     version = model.graph.opset_imports[""]
     for node in list(model.graph.all_nodes()):
-        convert_node(node, version if node.version is None else node.version, types)
-    model.graph.opset_imports.clear()
+        if not node.domain:
+            convert_node(node, version if node.version is None else node.version, types)
     model.graph.opset_imports[""] = OPSET
     model.ir_version = IR_VERSION
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from microlith.core.errors import InputError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.movement import operand
 from microlith.quant.integer_move import requantize
 from microlith.quant.types import QArray
@@ -122,8 +122,26 @@ def _top_k_batches(attrs: TopKAttrs, inputs: Sequence[Shape | None], output: Sha
     return attrs.axis % len(output) != 0
 
 
-ARG_MAX = Op("ArgMax", parse_arg, infer_arg, reference_arg, data_inputs=(0,), batches=_arg_batches)
-ARG_MIN = Op("ArgMin", parse_arg, infer_arg, reference_arg, data_inputs=(0,), batches=_arg_batches)
+ARG_MAX = Op(
+    "ArgMax",
+    parse_arg,
+    infer_arg,
+    reference_arg,
+    data_inputs=(0,),
+    batches=_arg_batches,
+    rule=Rule("order"),
+    lowering="lower_indexing.lower_arg_extreme",
+)
+ARG_MIN = Op(
+    "ArgMin",
+    parse_arg,
+    infer_arg,
+    reference_arg,
+    data_inputs=(0,),
+    batches=_arg_batches,
+    rule=Rule("order"),
+    lowering="lower_indexing.lower_arg_extreme",
+)
 TOP_K = Op(
     "TopK",
     parse_top_k,
@@ -133,4 +151,6 @@ TOP_K = Op(
     data_inputs=(0,),
     batches=_top_k_batches,
     results=results_top_k,
+    rule=Rule("movement"),
+    lowering="lower_indexing.lower_top_k",
 )

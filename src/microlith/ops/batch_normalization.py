@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from microlith.core.errors import InputError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.unary import always
 from microlith.quant.lut import channel_tables, lookup
 from microlith.quant.types import QArray, QParams
@@ -73,5 +73,14 @@ def quantized(attrs: BatchNormalizationAttrs, inputs: Sequence[QArray | None], o
 
 
 BATCH_NORMALIZATION = Op(
-    "BatchNormalization", parse, infer, reference, quantized, data_inputs=(0,), tables=tables, batches=always
+    "BatchNormalization",
+    parse,
+    infer,
+    reference,
+    quantized,
+    data_inputs=(0,),
+    tables=tables,
+    batches=always,
+    rule=Rule("table"),
+    lowering="lower_elementwise.lower_batch_norm",
 )

@@ -72,5 +72,4 @@ def _move(attrs: CenterCropPadAttrs, inputs: Sequence[Array], zero: Array) -> Ar
 CENTER_CROP_PAD = rearrangement(
     "CenterCropPad", parse, infer, _move, batches=lambda attrs, inputs, output: attrs.axes is not None and all(
         axis % len(output) for axis in attrs.axes
-    )
-)  # fmt: skip
+    ), lowering="lower_remap.lower_center_crop_pad")  # fmt: skip

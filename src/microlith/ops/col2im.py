@@ -102,4 +102,12 @@ def reference(attrs: Col2ImAttrs, inputs: Sequence[Array | None]) -> Array:
     return np.ascontiguousarray(images[(slice(None), slice(None), *inside)])
 
 
-COL2IM = Op("Col2Im", parse, infer, reference, data_inputs=(0,), batches=lambda attrs, inputs, output: True)
+COL2IM = Op(
+    "Col2Im",
+    parse,
+    infer,
+    reference,
+    data_inputs=(0,),
+    batches=lambda attrs, inputs, output: True,
+    lowering="lower_indexing.lower_col2im",
+)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant import integer_move
 from microlith.quant.types import QArray
 
@@ -56,4 +56,13 @@ def _batches(attrs: ConcatAttrs, inputs: Sequence[Shape | None], output: Shape) 
     return attrs.axis % len(output) != 0 and all(item is not None for item in inputs)
 
 
-CONCAT = Op("Concat", parse, infer, reference, quantized, batches=_batches)
+CONCAT = Op(
+    "Concat",
+    parse,
+    infer,
+    reference,
+    quantized,
+    batches=_batches,
+    rule=Rule("concat", data=None),
+    lowering="lower_movement.lower_concat",
+)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.ops import conv3d, nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.conv3d import Conv3dAttrs
 from microlith.ops.spatial import Spatial, as_rows, parse_spatial
 from microlith.quant.integer_linear import conv2d
@@ -115,4 +115,6 @@ CONV = Op(
     quantized,
     macs,
     batches=lambda attrs, inputs, output: inputs[0] is not None and all(item is None for item in inputs[1:]),
+    rule=Rule("layer"),
+    lowering="lower_volume.lower_conv",
 )

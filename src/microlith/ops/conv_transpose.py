@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.volume import Volume, parse_volume, sized
 from microlith.quant.integer_linear import conv_transpose
 from microlith.quant.requantize import saturate
@@ -121,4 +121,6 @@ CONV_TRANSPOSE = Op(
     quantized,
     macs,
     batches=lambda attrs, inputs, output: inputs[0] is not None and all(item is None for item in inputs[1:]),
+    rule=Rule("layer"),
+    lowering="lower_volume.lower_conv_transpose",
 )

@@ -59,4 +59,6 @@ def _batches(attrs: CumSumAttrs, inputs: Sequence[Shape | None], output: Shape) 
     return attrs.axis % len(output) != 0
 
 
-CUM_SUM = Op("CumSum", parse, infer, reference, data_inputs=(0,), batches=_batches)
+CUM_SUM = Op(
+    "CumSum", parse, infer, reference, data_inputs=(0,), batches=_batches, lowering="lower_indexing.lower_cum_sum"
+)

@@ -72,5 +72,19 @@ def _to_depth(attrs: DepthSpaceAttrs, x: Array) -> Array:
     return parts.transpose(0, 3, 5, 1, 2, 4).reshape(shape)
 
 
-DEPTH_TO_SPACE = movement("DepthToSpace", parse, infer_space, _to_space, lambda attrs, inputs, output: True)
-SPACE_TO_DEPTH = movement("SpaceToDepth", parse, infer_depth, _to_depth, lambda attrs, inputs, output: True)
+DEPTH_TO_SPACE = movement(
+    "DepthToSpace",
+    parse,
+    infer_space,
+    _to_space,
+    lambda attrs, inputs, output: True,
+    lowering="lower_remap.lower_depth_space",
+)
+SPACE_TO_DEPTH = movement(
+    "SpaceToDepth",
+    parse,
+    infer_depth,
+    _to_depth,
+    lambda attrs, inputs, output: True,
+    lowering="lower_remap.lower_depth_space",
+)

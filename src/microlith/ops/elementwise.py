@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.core.errors import InputError
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant import integer_elementwise
 from microlith.quant.requantize import saturate
 from microlith.quant.types import QArray, QParams, Requantization
@@ -62,7 +62,16 @@ def _binary(
         scaled = integer(a, b, output.qparams, output.requantization)
         return saturate(scaled, output.qparams, output.low, output.high)
 
-    return Op(op_type, parse, infer, reference, quantized, batches=ranks_agree)
+    return Op(
+        op_type,
+        parse,
+        infer,
+        reference,
+        quantized,
+        batches=ranks_agree,
+        rule=Rule("binary", data=2),
+        lowering="lower_elementwise.lower_binary",
+    )
 
 
 def _subtract(a: QArray, b: QArray, y: QParams, mode: Requantization) -> NDArray[np.int64]:

@@ -45,4 +45,4 @@ def _move(attrs: ExpandAttrs, x: Array) -> Array:
     return np.array(np.broadcast_to(x, infer(attrs, (x.shape,))[0]))
 
 
-EXPAND = movement("Expand", parse, infer, _move, _batches)
+EXPAND = movement("Expand", parse, infer, _move, _batches, lowering="lower_remap.lower_expand")

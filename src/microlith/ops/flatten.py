@@ -35,4 +35,4 @@ def infer(attrs: FlattenAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     return ((int(np.prod(shape[:axis], dtype=np.int64)), int(np.prod(shape[axis:], dtype=np.int64))),)
 
 
-FLATTEN = reshaped("Flatten", parse, infer)
+FLATTEN = reshaped("Flatten", parse, infer, lowering="lower_movement.lower_reshape")

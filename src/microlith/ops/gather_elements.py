@@ -52,4 +52,6 @@ def _move(attrs: GatherElementsAttrs, inputs: Sequence[Array], zero: Array) -> A
     return np.asarray(data[along(indices, axis, data.shape[axis])])
 
 
-GATHER_ELEMENTS = rearrangement("GatherElements", parse, infer, _move, data_inputs=(0, 1))
+GATHER_ELEMENTS = rearrangement(
+    "GatherElements", parse, infer, _move, data_inputs=(0, 1), lowering="lower_indexing.lower_gather_elements"
+)

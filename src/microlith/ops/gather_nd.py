@@ -52,4 +52,6 @@ def _move(attrs: GatherNDAttrs, inputs: Sequence[Array], zero: Array) -> Array:
     return np.stack(found).reshape(shape)
 
 
-GATHER_ND = rearrangement("GatherND", parse, infer, _move, data_inputs=(0, 1))
+GATHER_ND = rearrangement(
+    "GatherND", parse, infer, _move, data_inputs=(0, 1), lowering="lower_indexing.lower_gather_nd"
+)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant.integer_linear import fully_connected
 from microlith.quant.requantize import saturate
 from microlith.quant.types import QArray, QParams
@@ -98,4 +98,14 @@ def _batches(attrs: GemmAttrs, inputs: Sequence[Shape | None], output: Shape) ->
     return not attrs.trans_a and inputs[0] is not None and inputs[1] is None
 
 
-GEMM = Op("Gemm", parse, infer, reference, quantized, macs, batches=_batches)
+GEMM = Op(
+    "Gemm",
+    parse,
+    infer,
+    reference,
+    quantized,
+    macs,
+    batches=_batches,
+    rule=Rule("layer"),
+    lowering="lower_linear.lower_gemm",
+)

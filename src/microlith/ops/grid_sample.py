@@ -133,4 +133,4 @@ def _weights(t: F64, taps: int) -> list[F64]:
     return [far(t + 1), near(t), near(s), far(s + 1)]
 
 
-GRID_SAMPLE = Op("GridSample", parse, infer, reference)
+GRID_SAMPLE = Op("GridSample", parse, infer, reference, lowering="lower_indexing.lower_grid_sample")

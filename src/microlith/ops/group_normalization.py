@@ -78,5 +78,19 @@ def _batches(attrs: GroupNormalizationAttrs, inputs: Sequence[Shape | None], out
     return inputs[0] is not None and all(item is None for item in inputs[1:])
 
 
-INSTANCE_NORMALIZATION = Op("InstanceNormalization", _instance, infer, reference, batches=_batches)
-GROUP_NORMALIZATION = Op("GroupNormalization", _group, infer, reference, batches=_batches)
+INSTANCE_NORMALIZATION = Op(
+    "InstanceNormalization",
+    _instance,
+    infer,
+    reference,
+    batches=_batches,
+    lowering="lower_normalization.lower_group_normalization",
+)
+GROUP_NORMALIZATION = Op(
+    "GroupNormalization",
+    _group,
+    infer,
+    reference,
+    batches=_batches,
+    lowering="lower_normalization.lower_group_normalization",
+)

@@ -71,6 +71,19 @@ def _batches(attrs: LayerNormalizationAttrs, inputs: Sequence[Shape | None], out
 
 
 LAYER_NORMALIZATION = Op(
-    "LayerNormalization", lambda node: _parse(node, True), infer, reference, batches=_batches, results=results
+    "LayerNormalization",
+    lambda node: _parse(node, True),
+    infer,
+    reference,
+    batches=_batches,
+    results=results,
+    lowering="lower_normalization.lower_layer_normalization",
 )
-RMS_NORMALIZATION = Op("RMSNormalization", lambda node: _parse(node, False), infer, reference, batches=_batches)
+RMS_NORMALIZATION = Op(
+    "RMSNormalization",
+    lambda node: _parse(node, False),
+    infer,
+    reference,
+    batches=_batches,
+    lowering="lower_normalization.lower_layer_normalization",
+)

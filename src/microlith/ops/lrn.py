@@ -54,4 +54,4 @@ def reference(attrs: LrnAttrs, inputs: Sequence[Array | None]) -> Array:
     return np.asarray(x / np.power(np.float32(attrs.bias) + share * total, np.float32(attrs.beta)), np.float32)
 
 
-LRN = Op("LRN", parse, infer, reference, batches=always)
+LRN = Op("LRN", parse, infer, reference, batches=always, lowering="lower_normalization.lower_lrn")

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.elementwise import broadcast_shape
 from microlith.quant import integer_linear
 from microlith.quant.requantize import saturate
@@ -70,4 +70,14 @@ def _batches(attrs: MatMulAttrs, inputs: Sequence[Shape | None], output: Shape) 
     return len(b) >= 3 and (a is None or len(a) == len(b))
 
 
-MATMUL = Op("MatMul", parse, infer, reference, quantized, macs, batches=_batches)
+MATMUL = Op(
+    "MatMul",
+    parse,
+    infer,
+    reference,
+    quantized,
+    macs,
+    batches=_batches,
+    rule=Rule("matmul", data=2),
+    lowering="lower_linear.lower_matmul",
+)

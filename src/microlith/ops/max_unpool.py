@@ -80,4 +80,6 @@ def _move(attrs: MaxUnpoolAttrs, inputs: Sequence[Array], zero: Array) -> Array:
     return np.pad(result.reshape(least), rest, constant_values=zero)
 
 
-MAX_UNPOOL = rearrangement("MaxUnpool", parse, infer, _move, data_inputs=(0, 1))
+MAX_UNPOOL = rearrangement(
+    "MaxUnpool", parse, infer, _move, data_inputs=(0, 1), lowering="lower_indexing.lower_max_unpool"
+)

@@ -59,4 +59,4 @@ def reference(attrs: OneHotAttrs, inputs: Sequence[Array | None]) -> Array:
     return np.asarray(np.take(values, ((lifted == steps) | (lifted == steps - attrs.depth)).astype(np.int64)))
 
 
-ONE_HOT = Op("OneHot", parse, infer, reference, data_inputs=(0, 2))
+ONE_HOT = Op("OneHot", parse, infer, reference, data_inputs=(0, 2), lowering="lower_indexing.lower_one_hot")

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.movement import operand
 from microlith.ops.remap import NOWHERE, Places, take
 from microlith.quant import integer_move
@@ -116,4 +116,14 @@ def _batches(attrs: PadAttrs, inputs: Sequence[Shape | None], output: Shape) -> 
     return attrs.widths(len(output))[0] == (0, 0)
 
 
-PAD = Op("Pad", parse, infer, reference, quantized, data_inputs=(0,), batches=_batches)
+PAD = Op(
+    "Pad",
+    parse,
+    infer,
+    reference,
+    quantized,
+    data_inputs=(0,),
+    batches=_batches,
+    rule=Rule("movement"),
+    lowering="lower_movement.lower_pad",
+)

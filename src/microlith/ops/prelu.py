@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant.lut import lookup, unary_table
 from microlith.quant.types import QArray, QParams
 
@@ -88,5 +88,4 @@ def _batches(attrs: PReluAttrs, inputs: Sequence[Shape | None], output: Shape) -
 
 PRELU = Op(
     "PRelu", parse, infer, reference, quantized, data_inputs=(0,), tables=tables, batches=_batches,
-    written_out=is_computed,
-)  # fmt: skip
+    written_out=is_computed, rule=Rule("table"), lowering="lower_elementwise.lower_prelu",)  # fmt: skip

@@ -271,7 +271,17 @@ def _batches(attrs: RecurrentAttrs, inputs: Sequence[Shape | None], output: Shap
 
 
 def _op(op_type: str, kind: Kind) -> Op[RecurrentAttrs]:
-    return Op(op_type, partial(parse, kind), infer, reference, None, macs, batches=_batches, results=results)
+    return Op(
+        op_type,
+        partial(parse, kind),
+        infer,
+        reference,
+        None,
+        macs,
+        batches=_batches,
+        results=results,
+        lowering="lower_recurrent.lower_recurrent",
+    )
 
 
 LSTM, GRU, RNN = _op("LSTM", "lstm"), _op("GRU", "gru"), _op("RNN", "rnn")

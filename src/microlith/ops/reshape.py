@@ -50,4 +50,4 @@ def infer(attrs: ReshapeAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     return (tuple(sizes),)
 
 
-RESHAPE = reshaped("Reshape", parse, infer)
+RESHAPE = reshaped("Reshape", parse, infer, lowering="lower_movement.lower_reshape")

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.interpolation import COORDINATES, ROUNDINGS, Axis, Interpolation
 from microlith.ops.movement import operand
 from microlith.ops.remap import Places, take
@@ -163,4 +163,14 @@ def _batches(attrs: ResizeAttrs, inputs: Sequence[Shape | None], output: Shape) 
     return shape is not None and attrs.sizes is None and 0 not in attrs.resized(shape)
 
 
-RESIZE = Op("Resize", parse, infer, reference, quantized, data_inputs=(0,), batches=_batches)
+RESIZE = Op(
+    "Resize",
+    parse,
+    infer,
+    reference,
+    quantized,
+    data_inputs=(0,),
+    batches=_batches,
+    rule=Rule("movement"),
+    lowering="lower_remap.lower_resize",
+)

@@ -53,4 +53,6 @@ def _move(attrs: ReverseSequenceAttrs, inputs: Sequence[Array], zero: Array) -> 
     return result
 
 
-REVERSE_SEQUENCE = rearrangement("ReverseSequence", parse, infer, _move, data_inputs=(0, 1))
+REVERSE_SEQUENCE = rearrangement(
+    "ReverseSequence", parse, infer, _move, data_inputs=(0, 1), lowering="lower_indexing.lower_reverse_sequence"
+)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.gather_elements import along
 from microlith.ops.gather_nd import places
 from microlith.quant.integer_move import requantize
@@ -103,7 +103,15 @@ def _op(
         moved = [requantize(item, output.qparams, output.low, output.high) for item in (data, updates)]
         return scatter(attrs, [moved[0], indices.values, moved[1]])
 
-    return Op(op_type, parse, infer, reference, quantized)
+    return Op(
+        op_type,
+        parse,
+        infer,
+        reference,
+        quantized,
+        rule=Rule("concat", data=None),
+        lowering="lower_indexing.lower_scatter",
+    )
 
 
 SCATTER_ELEMENTS = _op("ScatterElements", infer_elements, _elements)

@@ -85,4 +85,4 @@ def _batches(attrs: SliceAttrs, inputs: Sequence[Shape | None], output: Shape) -
     return 0 not in {axis % len(output) for axis in attrs.axes}
 
 
-SLICE = movement("Slice", parse, infer, _move, _batches)
+SLICE = movement("Slice", parse, infer, _move, _batches, lowering="lower_movement.lower_slice")

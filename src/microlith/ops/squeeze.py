@@ -35,4 +35,4 @@ def infer(attrs: SqueezeAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     return (tuple(size for axis, size in enumerate(shape) if axis not in gone),)
 
 
-SQUEEZE = reshaped("Squeeze", parse, infer)
+SQUEEZE = reshaped("Squeeze", parse, infer, lowering="lower_movement.lower_reshape")

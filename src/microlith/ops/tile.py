@@ -42,4 +42,5 @@ TILE = movement(
     infer,
     lambda attrs, x: np.tile(x, attrs.repeats),
     lambda attrs, inputs, output: attrs.repeats[0] == 1,
+    lowering="lower_remap.lower_tile",
 )

@@ -41,4 +41,11 @@ def _move(attrs: TransposeAttrs, x: Array) -> Array:
     return x.transpose(attrs.axes(x.ndim))
 
 
-TRANSPOSE = movement("Transpose", parse, infer, _move, lambda attrs, inputs, output: attrs.axes(len(output))[0] == 0)
+TRANSPOSE = movement(
+    "Transpose",
+    parse,
+    infer,
+    _move,
+    lambda attrs, inputs, output: attrs.axes(len(output))[0] == 0,
+    lowering="lower_movement.lower_transpose",
+)

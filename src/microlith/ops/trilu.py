@@ -52,4 +52,11 @@ def _move(attrs: TriluAttrs, inputs: Sequence[Array], zero: Array) -> Array:
     return np.where(distance >= attrs.k if attrs.upper else distance <= attrs.k, x, zero)
 
 
-TRILU = rearrangement("Trilu", parse, infer, _move, batches=lambda attrs, inputs, output: len(output) > 2)
+TRILU = rearrangement(
+    "Trilu",
+    parse,
+    infer,
+    _move,
+    batches=lambda attrs, inputs, output: len(output) > 2,
+    lowering="lower_remap.lower_trilu",
+)

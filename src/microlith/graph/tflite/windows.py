@@ -29,6 +29,9 @@ def windows(imp: Importer, size: tuple[int, int], kernel: tuple[int, int]) -> Wi
             f"windows of {kernel} with strides {strides} and dilations {dilations}, expected positive numbers",
             node=imp.where,
         )
+    stated = options.get("pads")
+    if stated is not None:
+        return Windows(kernel, strides, dilations, stated)
     before, after = zip(
         *(
             padding(imp, extent, (taps - 1) * dilation + 1, stride)
