@@ -6,7 +6,7 @@ import hashlib
 
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.metadata import OWN_PREFIX
 
 
@@ -25,7 +25,7 @@ def model_bytes(model: ir.Model) -> bytes:
     try:
         data: bytes = proto.SerializeToString(deterministic=True)
     except ValueError as error:
-        raise InputError("the model is too large for one ONNX file (2 GiB)") from error
+        raise ModelError("the model is too large for one ONNX file (2 GiB)") from error
     return data
 
 
