@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.c_text import check_identifier
+from microlith.compile.choose import Goal
 from microlith.compile.emit_selftest import GOLDEN_STEPS, Vector
 from microlith.compile.lower import lower
 from microlith.compile.manifest import Compiler
@@ -41,6 +42,7 @@ def compile_graph(
     compiler: Compiler | None = None,
     samples: Sequence[Feeds] = (),
     seed: int = 0,
+    goal: Goal = Goal(),  # noqa: B008 - frozen
 ) -> Package:
     """Lower, plan, emit and package a graph; it must have been through the graph passes.
 
@@ -51,13 +53,14 @@ def compile_graph(
         compiler: what the figures will be obtained with, for the manifest.
         samples: inputs for the golden vectors (batch 1); random ones where none are given.
         seed: of the random inputs.
+        goal: what kernels are chosen by.
 
     Raises:
         UnsupportedError: a node cannot be compiled, or an integer model has ops left in float that nobody asked for.
         ModelError: ``name`` cannot prefix C symbols.
     """
     check_identifier(name)
-    planned = plan(lower(model, name), device)
+    planned = plan(lower(model, name), device, goal)
     count = GOLDEN_STEPS if planned.program.states else GOLDEN_VECTORS
     chosen = list(samples[:count])
     if len(chosen) < count and (planned.program.states or not chosen):

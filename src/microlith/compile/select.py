@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
+from microlith.compile.candidates import Candidate, Choices
 from microlith.compile.context import call_context
-from microlith.core.errors import UnsupportedError
-from microlith.device.profile import Device
-from microlith.kernels import candidates
 from microlith.kernels.base import Kernel, Packed
 from microlith.program.types import ConstRef, OpCall, Program, Storage
 
@@ -22,47 +19,18 @@ class Selection:
     why: str
 
 
-Opt = Literal["size", "balanced", "speed"]
-
-# Stored constants of a balanced choice: the least that any kernel needs for the call times this, and a few bytes more.
-_BALANCED_BYTES = 1.25
-_BALANCED_SLACK = 256
-
-
-def select(program: Program, call: OpCall, device: Device, opt: Opt = "balanced") -> Selection:
-    """The fitting kernel of least a-priori cycles, where ``opt`` lets it have its constants.
-
-    Args:
-        program: holds the call's views and consts.
-        call: to be served.
-        device: that it runs on.
-        opt: ``size`` takes the kernel of the fewest stored constants, ``balanced`` the fastest of those with up to a
-            quarter more, ``speed`` the fastest.
-
-    Raises:
-        UnsupportedError: none fits; the message lists why.
-    """
-    context = call_context(program, call)
-    considered = candidates(context, device)
-    fitting = [found for found, fit in considered if fit]
-    if not fitting:
-        reasons = "; ".join(f"{found.name}: {fit.reason}" for found, fit in considered)
-        raise UnsupportedError(
-            f"no kernel can run {call.op} on {device.name}: {reasons or 'none is written'}",
-            node=", ".join(call.source_nodes),
-        )
-    prices = {found.name: found.cost(context, device) for found in fitting}
-    costs = {name: price.cycles for name, price in prices.items()}
-    least = min(price.const_bytes for price in prices.values())
-    most = {"size": least, "balanced": least * _BALANCED_BYTES + _BALANCED_SLACK, "speed": float("inf")}[opt]
-    allowed = [found for found in fitting if prices[found.name].const_bytes <= most]
-    best = min(allowed, key=lambda found: costs[found.name])
-    others = [f"{found.name} {costs[found.name]:,.0f}" for found in fitting if found is not best]
-    refused = [f"{found.name}: {fit.reason}" for found, fit in considered if not fit]
-    why = f"estimated {costs[best.name]:,.0f} cycles" if others else "the only one that fits"
+def selection(layer: Choices, chosen: Candidate) -> Selection:
+    """A choice with its reason: cycles against those of the others, and who was refused."""
+    others = [f"{item.name} {_cycles(item)}" for item in layer.candidates if item is not chosen]
+    why = _cycles(chosen, " cycles") if others else "the only one that fits"
     why += f" against {', '.join(others)}" if others else ""
+    refused = [f"{name}: {reason}" for name, reason in layer.refused.items()]
     why += f"; refused {'; '.join(refused)}" if refused else ""
-    return Selection(replace(call, kernel=best.name, schedule=best.schedules(context)[0]), best, why)
+    return Selection(chosen.call, chosen.kernel, why)
+
+
+def _cycles(item: Candidate, unit: str = "") -> str:
+    return f"{'measured' if item.measured else 'estimated'} {item.cycles:,.0f}{unit}"
 
 
 class Packer:
