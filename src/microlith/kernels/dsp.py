@@ -189,7 +189,7 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
         """Sizes and widened weights."""
         return 96
 
-    def cost(self, ctx: CallContext, device: Device) -> Cost:
+    def rough_cost(self, ctx: CallContext) -> Cost:
         """Linear in outputs, in rows of one channel (weights are widened for each) and in elements of x turned."""
         _, rows, _, channels = ctx.writes[0].shape
         stride = conv_attrs(ctx).window.stride
