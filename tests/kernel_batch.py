@@ -46,6 +46,7 @@ class Case:
         y_ring: rows of the output buffer where it is a ring.
         extreme: whether inputs and weights take the ends of their range only.
         gain: by which results are larger than those that fill their type's range.
+        schedule: of the kernel; empty for the one that it prefers.
     """
 
     op: str
@@ -61,6 +62,7 @@ class Case:
     y_ring: int | None = None
     extreme: bool = False
     gain: float = 1.0
+    schedule: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +185,7 @@ def _context(
         Epilogue(case.low, case.high),
         requant,
         rows=case.rows,
+        schedule=case.schedule,
     )
     reads = _view("x", case.x_shape, x.qparams, case.x_ring)
     return CallContext(call, (reads,), (_view("y", y_shape, y, case.y_ring),), consts)

@@ -58,6 +58,9 @@ DEPTHWISE = (
     depthwise(9, 7, 8, pad=1, rows=(2, 5)),
     depthwise(9, 7, 8, pad=1, rows=(4, 9), x_ring=6, y_ring=5),
     depthwise(9, 7, 5, stride=2, pad=1, rows=(1, 3), x_ring=5, y_ring=2),
+    *(depthwise(9, 7, 8, pad=1, mode="fixed", schedule=f"rows_{rows}") for rows in (1, 2, 4, 9)),
+    *(depthwise(9, 7, 8, stride=2, pad=1, mode="fixed", schedule=f"rows_{rows}") for rows in (1, 2, 5)),
+    depthwise(10, 5, 4, stride=(3, 2), pad=1, schedule="rows_2"),
     depthwise(5, 5, 8, pad=1, mode="fixed", gain=300),
 )
 

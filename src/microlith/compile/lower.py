@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pkgutil import resolve_name
 
 import onnx_ir as ir
 
+from microlith.compile.layout import Layout, channels_last, identity
 from microlith.compile.lower_elementwise import lower_border, lower_requantize, lower_unary
-from microlith.compile.lowering import Lowering
+from microlith.compile.lowering import Lowering, shape_of
 from microlith.core.errors import InputError, MicrolithError, UnsupportedError
-from microlith.graph.state import read_states
+from microlith.graph.state import caller_outputs, initial_values, read_states
 from microlith.graph.units import Unit, units
 from microlith.ops import ALL
 from microlith.ops.base import Pointwise
-from microlith.program.types import Call, Entry, Program
+from microlith.program.attrs import Copy
+from microlith.program.types import ITEM_BYTES, Call, Entry, Program, calls
 
 Handler = Callable[[Lowering, Unit], None]
 
@@ -64,11 +67,30 @@ def lower(model: ir.Model, name: str) -> Program:
     Raises:
         UnsupportedError: a node cannot be compiled; the message names it and says why.
     """
-    if read_states(model):
-        raise UnsupportedError("a model with state cannot be compiled")
+    pairs = {state.input: state.output for state in read_states(model)}
+    if not any(len(shape_of(value)) >= 3 for value in model.graph.inputs if value.name in pairs):
+        return _lower(model, name, pairs, identity)
+    # What is kept has no order that anyone sees: the better of two for all states together.
+    forms = (_lower(model, name, pairs, layout) for layout in (identity, channels_last))
+    return min(forms, key=_copied_bytes)
+
+
+def _copied_bytes(program: Program) -> int:
+    """Bytes that calls move which compute nothing."""
+    copies = [call for entry in program.entries for call in calls(entry.body) if isinstance(call.attrs, Copy)]
+    sizes = ((math.prod(call.attrs.shape), call) for call in copies if isinstance(call.attrs, Copy))
+    return sum(size * ITEM_BYTES[program.view(call.writes[0]).dtype] for size, call in sizes)
+
+
+def _lower(model: ir.Model, name: str, pairs: Mapping[str, str], state_layout: Callable[[int], Layout]) -> Program:
     low = Lowering(model)
+    initial = initial_values(model)
     for value in model.graph.inputs:
-        low.add_input(value)
+        into = value.name or ""
+        if into in pairs:
+            low.add_state(value, pairs[into], state_layout(len(shape_of(value))), initial[into])
+        else:
+            low.add_input(value)
     for unit in units(model):
         if unit.kind == "raw" and unit.node.op_type in _NOT_RAW:
             raise UnsupportedError(f"{unit.node.op_type} of integers cannot be compiled", node=low.where(unit))
@@ -78,17 +100,28 @@ def lower(model: ir.Model, name: str) -> Program:
         except MicrolithError as error:
             error.node = error.node or low.where(unit)
             raise
-    outputs, taken = [], {view.buffer for view in low.inputs}
-    for value in model.graph.outputs:
+    kept = {low.builder.views[slot.view].buffer for slot in low.states.values()}
+    outputs, taken = [], {view.buffer for view in low.inputs} | kept
+    for value in caller_outputs(model):
         view = low.output(value, taken)
         taken.add(view.buffer)
         outputs.append(view.id)
+    results = {str(value.name): value for value in model.graph.outputs}
+    low.update_states({into: results[out] for into, out in pairs.items()})
     if not low.builder.calls:
         raise InputError("the graph computes nothing", hint="Give a model with at least one op.")
     body = tuple(Call(call) for call in low.builder.calls)
     entry = Entry("run", tuple(view.id for view in low.inputs), tuple(outputs), body)
     builder = low.builder
-    return Program(name, (entry,), builder.buffers, builder.views, builder.consts, requantization=low.mode)
+    return Program(
+        name,
+        (entry,),
+        builder.buffers,
+        builder.views,
+        builder.consts,
+        requantization=low.mode,
+        states=tuple(low.states.values()),
+    )
 
 
 def _is_requantize(unit: Unit) -> bool:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError
 from microlith.ops import op_of
+from microlith.ops.non_max_suppression import most_rows
 
 _PROPAGATED_BYTES = 8192
 """Constants up to this size take part in inference by value (shapes, axes, pads); larger ones by type only."""
@@ -64,6 +65,8 @@ def _supply(proto: Any, found: dict[str, TypeInfo]) -> bool:
     stated = {value.name for value in proto.graph.value_info}
     new = False
     for node in proto.graph.node:
+        if node.op_type == "NonMaxSuppression":
+            new |= _supply_rows(node, proto, found)
         if node.op_type not in _SHAPED_LIKE_INPUT or node.output[0] in stated or node.input[0] not in found:
             continue
         source = found[node.input[0]]
@@ -72,6 +75,29 @@ def _supply(proto: Any, found: dict[str, TypeInfo]) -> bool:
             proto.graph.value_info.append(info)
             new = True
     return new
+
+
+def _supply_rows(node: Any, proto: Any, found: dict[str, TypeInfo]) -> bool:
+    """State the shape of a NonMaxSuppression, with a row for each box that may be chosen; whether that is new."""
+    import onnx
+
+    limits = [item for item in proto.graph.initializer if len(node.input) > 2 and item.name == node.input[2]]
+    boxes, scores = (found.get(name) for name in node.input[:2])
+    name = node.output[0]
+    if not limits or not name or boxes is None or scores is None or (name in found and found[name].static):
+        return False
+    limit = onnx.numpy_helper.to_array(limits[0])
+    rows = most_rows(int(limit.reshape(())), boxes.shape or (), scores.shape or ()) if limit.size == 1 else None
+    if rows is None or rows < 1:
+        return False
+    _state(proto, onnx.helper.make_tensor_value_info(name, int(ir.DataType.INT64), [rows, 3]))
+    return True
+
+
+def _state(proto: Any, stated: Any) -> None:
+    """Write type and shape of a value where inference reads them."""
+    places = [item for item in proto.graph.output if item.name == stated.name]
+    (places[0] if places else proto.graph.value_info.add()).CopyFrom(stated)
 
 
 def _supply_own(nodes: Sequence[ir.Node], proto: Any, found: dict[str, TypeInfo]) -> bool:
@@ -139,8 +165,7 @@ def _state_unpooled(node: ir.Node, proto: Any) -> None:
         return
     shape = [int(size) for size in given.const_value.numpy().reshape(-1)]
     stated = onnx.helper.make_tensor_value_info(node.outputs[0].name or "", int(source.dtype), shape)
-    places = [item for item in proto.graph.output if item.name == stated.name]
-    (places[0] if places else proto.graph.value_info.add()).CopyFrom(stated)
+    _state(proto, stated)
 
 
 def _typed(name: str, tensor: ir.TensorProtocol) -> Any:

@@ -14,6 +14,7 @@ from microlith.graph.admission import admit
 from microlith.graph.functions import inline_functions
 from microlith.graph.inference import infer_types
 from microlith.graph.onnx_file import parse_onnx, read_file, read_onnx
+from microlith.graph.open_rows import check_open_rows, check_open_shapes, has_open_rows
 from microlith.graph.opset import to_internal_opset
 from microlith.graph.pass_base import Pass
 from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
@@ -100,11 +101,13 @@ def _load_proto(proto: Any, origin: str, shapes: Mapping[str, tuple[int, ...]]) 
     model = _deserialize(proto, origin)
     lift_constants(model.graph)
     _check_finite(model)
+    check_open_rows(model)
     expand_newer(model)
     to_internal_opset(model, infer_types(model))
     run_passes(model, SIMPLIFY)
     _refuse_control_flow(model)
     _check_finite(model)
+    check_open_shapes(model)
     _check_types(model)
     _check_outputs(model, declared)
     check_states(model)
@@ -120,8 +123,13 @@ def check_states(model: ir.Model) -> None:
 
     Raises:
         InputError: see :func:`microlith.graph.state.read_states`.
+        UnsupportedError: what is kept holds rows of which data decides how many count.
     """
-    if read_states(model):
+    kept = {state.output for state in read_states(model)}
+    for value in model.graph.outputs:
+        if value.name in kept and has_open_rows(value):
+            raise UnsupportedError(f"how many rows of {value.name!r} count depends on data, and it is a state")
+    if kept:
         for what, left in (("input", caller_inputs(model)), ("output", caller_outputs(model))):
             if not left:
                 raise InputError(f"every {what} of the model is a state, expected at least one that is none")
@@ -143,8 +151,10 @@ def _refuse_control_flow(model: ir.Model) -> None:
     """Refuse what is still decided at run time."""
     node = next((node for node in model.graph if has_subgraph(node)), None)
     if node is not None:
+        article = "an" if node.op_type == "If" else "a"
         raise UnsupportedError(
-            f"an {node.op_type} that depends on computed values, or runs too often to be written out, is not supported",
+            f"{article} {node.op_type} that depends on computed values, or runs too often to be written out, is not "
+            "supported",
             node=describe(node),
             hint="Export the model with constant control flow, for instance by tracing it.",
         )
@@ -258,6 +268,8 @@ def _check_outputs(model: ir.Model, declared: Mapping[str, tuple[int, tuple[int 
         assert value.name is not None and value.dtype is not None
         number, dims = declared[value.name]
         shape = known_shape(value) or ()
+        if dims and has_open_rows(value):
+            dims = (None, *dims[1:])
         fits = dims is None or (
             len(dims) == len(shape) and all(want in (None, got) for want, got in zip(dims, shape, strict=True))
         )

@@ -88,20 +88,33 @@ def _is_source(value: ir.Value, plan: Plan) -> bool:
     return rule.scale is None and not moves
 
 
-def assign_qparams(plan: Plan, ranges: Ranges, grid: Grid) -> dict[ir.Value, QParams]:
+def assign_qparams(
+    plan: Plan, ranges: Ranges, grid: Grid, initial: Mapping[str, Array] | None = None
+) -> dict[ir.Value, QParams]:
     """Parameters of every quantized or given value.
 
-    Data movement keeps the parameters of its input. The inputs and the result of a Concat share theirs, unless an input
+    Data movement keeps the parameters of its input. The ends of a state share theirs, which cover what it starts from.
+    The inputs and the result of a Concat share theirs, unless an input
     has fixed ones or would lose more than one bit for its other readers; such an input is requantized.
+
+    Args:
+        plan: what is quantized.
+        ranges: by name of a value.
+        grid: of activations.
+        initial: first values of the states, by name of the graph input.
 
     Raises:
         InputError: a range is missing or not finite.
+        UnsupportedError: a state starts from a value that its fixed parameters cannot stand for.
     """
     groups = _Groups()
     for value in (*plan.given, *plan.values):
         groups.of[value] = Group([value], fixed=plan.given.get(value))
     for value in plan.values:
         _start(groups.of[value], value, plan, ranges, grid)
+    for into, out in plan.states.items():
+        groups.join(out, into)
+        _cover_initial(into, groups.of[into], (initial or {})[str(into.name)])
     nodes = tuple(node for node in plan.integer_nodes() if _role(node) != "order")
     for node in nodes:
         if _role(node) == "movement":
@@ -134,6 +147,17 @@ def _start(group: Group, value: ir.Value, plan: Plan, ranges: Ranges, grid: Grid
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"the range of {name!r} is [{low}, {high}], expected finite ends")
     group.cover(low, high)
+
+
+def _cover_initial(value: ir.Value, group: Group, initial: Array) -> None:
+    least, most = float(initial.min(initial=0)), float(initial.max(initial=0))
+    low, high = group.range()
+    if group.fixed is not None and not low <= least <= most <= high:
+        raise UnsupportedError(
+            f"the state {value.name!r} starts from values between {least:g} and {most:g}, and what computes it stays "
+            f"between {low:g} and {high:g}"
+        )
+    group.cover(least, most)
 
 
 def _cover_padding(node: ir.Node, group: Group) -> None:

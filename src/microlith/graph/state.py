@@ -94,7 +94,7 @@ def read_states(model: ir.Model) -> tuple[State, ...]:
                     f"the state {name!r} = {output!r} is no pair of this model: it has no {what} {end!r}",
                     hint=f"Its {what}s are {', '.join(there)}.",
                 )
-        _check_same(inputs[name], outputs[output])
+        _check_same(model, inputs[name], outputs[output])
         found.append(State(name, output, _initial(model, inputs[name])))
     return tuple(found)
 
@@ -174,7 +174,13 @@ def _check_initial(model: ir.Model, state: State) -> None:
         raise InputError(f"the initial value of the state {state.input!r} is not finite")
 
 
-def _check_same(source: ir.Value, result: ir.Value) -> None:
+def _check_same(model: ir.Model, source: ir.Value, result: ir.Value) -> None:
+    before, after = (io_qparams(model, str(value.name)) for value in (source, result))
+    if before is not None and after is not None and not before.same(after):
+        raise InputError(
+            f"the integers of the state {source.name!r} = {result.name!r} stand for {before} before a run and for "
+            f"{after} after it, expected one meaning"
+        )
     if source.dtype != result.dtype or known_shape(source) != known_shape(result):
         raise InputError(
             f"the state {source.name!r} = {result.name!r} is {source.dtype} {source.shape} before a run and "

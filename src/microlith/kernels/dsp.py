@@ -29,6 +29,7 @@ QUAD = 4
 CONV_CHANNELS, CONV_PIXELS = 2, 4
 DEPTHWISE_LANES = 4
 FULLY_CONNECTED_LANES = 4
+_LINES_BYTES = 2048
 
 
 def interleave_quads(rows: NDArray[np.generic], lanes: int) -> NDArray[np.generic]:
@@ -165,6 +166,7 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
             *self.pointers(ctx),
             RowRange(),
             *window_sizes(ctx),
+            runtime("block_rows", self.block_rows(ctx)),
             runtime("stride_h", window.stride[0]),
             runtime("stride_w", window.stride[1]),
             runtime("pad_top", window.pad[0]),
@@ -173,17 +175,31 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
             *self.output_arguments(ctx),
         )
 
+    def schedules(self, ctx: CallContext) -> tuple[str, ...]:
+        """Output rows of a block: first the most whose lines take 2 KB, then all, then ever fewer."""
+        height = ctx.writes[0].shape[1]
+        fitting = [rows for rows in range(1, height + 1) if self._lines_bytes(ctx, rows) <= _LINES_BYTES]
+        halves = [height >> shift for shift in range(1, height.bit_length())]
+        return tuple(f"rows_{rows}" for rows in dict.fromkeys((max(fitting, default=1), height, *halves)))
+
+    def block_rows(self, ctx: CallContext) -> int:
+        """Output rows of a block in the call's schedule."""
+        return int((ctx.call.schedule or self.schedules(ctx)[0]).removeprefix("rows_"))
+
     def pack_weights(self, ctx: CallContext) -> Packed:
-        """For each channel and row of the window w0, w1, w1, w2."""
-        rows = ctx.consts["weights"][..., 0]
-        values = np.ascontiguousarray(rows[:, :, [0, 1, 1, 2]]).reshape(-1)
-        return Packed(values, "OH0112", align=4, tiles=12, sliceable_axes=(0,))
+        """The taps of each channel, by rows."""
+        values = np.ascontiguousarray(ctx.consts["weights"][..., 0]).reshape(-1)
+        return Packed(values, "OHW", align=4, tiles=9, sliceable_axes=(0,))
 
     def scratch_bytes(self, ctx: CallContext) -> int:
-        """Three lines of four channels, 16 bits an element, in pairs of columns."""
-        width = ctx.writes[0].shape[2]
-        pairs = (ceil_div(width, 2) if conv_attrs(ctx).window.stride[1] == 1 else width) + 1
-        return pairs * 3 * DEPTHWISE_LANES * 4
+        """The lines of a block."""
+        return self._lines_bytes(ctx, self.block_rows(ctx))
+
+    def _lines_bytes(self, ctx: CallContext, block_rows: int) -> int:
+        """Lines of four channels, 16 bits an element, in pairs of columns."""
+        width, stride = ctx.writes[0].shape[2], conv_attrs(ctx).window.stride
+        pairs = (ceil_div(width, 2) if stride[1] == 1 else width) + 1
+        return pairs * ((block_rows - 1) * stride[0] + 3) * DEPTHWISE_LANES * 4
 
     def stack_bytes(self, ctx: CallContext) -> int:
         """Sizes and widened weights."""

@@ -68,6 +68,7 @@ FILES = (
     "max_unpool.MAX_UNPOOL",
     "negation.BITWISE_NOT",
     "negation.NOT",
+    "non_max_suppression.NON_MAX_SUPPRESSION",
     "one_hot.ONE_HOT",
     "pad.PAD",
     "pool_nd.LP_POOL",

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from microlith.core.details import CheckRow
 from microlith.core.errors import ToolchainError, UnsupportedError
-from microlith.graph.reference import Reference
+from microlith.graph.open_rows import has_open_rows
 from microlith.graph.save import model_bytes
+from microlith.graph.stepper import Stepper
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -139,17 +140,31 @@ def layers_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRo
     compiled, remark = session(cut)
     outputs = [item.name for item in compiled.get_outputs()]
     given_names = {item.name for item in compiled.get_inputs()}
-    reference = Reference(model)
+    stepper = Stepper(model)
+    open_rows = _open_rows(model)
     tally = _Tally()
     for feeds in samples:
-        values = reference.run(feeds, keep=[*outputs, *inputs])
-        given = {name: array for name, array in feeds.items() if name in given_names}
+        given = {name: array for name, array in (*feeds.items(), *stepper.state.items()) if name in given_names}
+        values = stepper.step(feeds, keep=[*outputs, *inputs])
         given |= {name + _CUT: values[name] for name in inputs}
         for name, found in zip(outputs, compiled.run(outputs, given), strict=True):
             if found.dtype != np.float32:
-                tally.add(found, values[name])
+                tally.add(_with_unused(found, values[name], name in open_rows), values[name])
     what = f"integer specification against ONNX Runtime{remark}, each layer on the same inputs"
     return tally.row(what, len(samples), ONE_QUANTUM)
+
+
+def _open_rows(model: ir.Model) -> set[str]:
+    """Names of the outputs of which ONNX Runtime gives only the rows that count."""
+    return {value.name or "" for value in model.graph.outputs if has_open_rows(value)}
+
+
+def _with_unused(found: Array, wanted: Array, is_open: bool) -> Array:
+    """What was found, and the -1 of the rows that it has not."""
+    if not is_open or len(found) >= len(wanted):
+        return found
+    unused = np.full((len(wanted) - len(found), *found.shape[1:]), -1, found.dtype)
+    return np.concatenate([found, unused])
 
 
 def _cut_at_quantized(model: ir.Model) -> tuple[ir.Model, list[str]]:
@@ -175,16 +190,19 @@ def whole_against_outside(model: ir.Model, samples: Sequence[Feeds]) -> CheckRow
     """The whole graph: integers differ by so many quanta, floats relative to the largest magnitude.
 
     For a quantized graph nothing is required from end to end, because a layer may turn one quantum into several: the
-    bound is infinite and the difference is only reported. A float graph must stay within ``FLOAT_BOUND``.
+    bound is infinite and the difference is only reported. A float graph must stay within ``FLOAT_BOUND``. Each step of
+    a model with state starts from what the reference holds, and its next state is compared too.
     """
     compiled, remark = session(model)
     outputs = [item.name for item in compiled.get_outputs()]
-    reference = Reference(model)
+    stepper = Stepper(model)
+    open_rows = _open_rows(model)
     tally = _Tally()
     for feeds in samples:
-        values = reference.run(feeds)
-        for name, found in zip(outputs, compiled.run(outputs, dict(feeds)), strict=True):
-            tally.add(found, values[name])
+        given = {**feeds, **stepper.state}
+        values = stepper.step(feeds, keep=outputs)
+        for name, found in zip(outputs, compiled.run(outputs, given), strict=True):
+            tally.add(_with_unused(found, values[name], name in open_rows), values[name])
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph)
     bound = float("inf") if quantized else FLOAT_BOUND
     return tally.row(f"reference against ONNX Runtime{remark}, from end to end", len(samples), bound)

@@ -15,7 +15,7 @@ from microlith.graph.values import Array, constant, describe, input_at, integer,
 MAX_GROWTH_BYTES = 16384
 """A result larger than its constant inputs is folded up to this size, so that no node makes the model much larger."""
 
-_FOLDABLE = frozenset(
+FOLDABLE = frozenset(
     (
         *("Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Div", "Equal"),
         *("Expand", "Flatten", "Floor", "Gather", "GatherND", "Greater", "Identity", "Less", "Max", "Min", "Mul"),
@@ -25,7 +25,7 @@ _FOLDABLE = frozenset(
         *("Shape", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where"),
     )
 )
-_FOLDABLE_ON_INTEGERS = frozenset(("ReduceProd", "ReduceSum", "Mod", "Pow", "Sum"))
+FOLDABLE_ON_INTEGERS = frozenset(("ReduceProd", "ReduceSum", "Mod", "Pow", "Sum"))
 _FROM_SHAPE = frozenset(("EyeLike", "Shape", "Size"))
 
 
@@ -97,7 +97,7 @@ def _is_foldable(node: ir.Node) -> bool:
     if any(array is None for array in arrays):
         return False
     integers = all(array is not None and np.issubdtype(array.dtype, np.integer) for array in arrays)
-    if node.op_type not in _FOLDABLE and not (integers and node.op_type in _FOLDABLE_ON_INTEGERS):
+    if node.op_type not in FOLDABLE and not (integers and node.op_type in FOLDABLE_ON_INTEGERS):
         return False
     limit = max(MAX_GROWTH_BYTES, sum(array.nbytes for array in arrays if array is not None))
     return _result_bytes(node) <= limit

@@ -1,4 +1,4 @@
-"""The content of a ``.tflite`` file, checked: tensors, constants and operators of its first subgraph."""
+"""The content of a ``.tflite`` file, checked: tensors, constants and operators of its subgraphs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ MAX_TENSOR_ELEMENTS = 1 << 28
 MAX_RANK = 8
 
 MAX_OPERATORS = 1 << 13
-"""Most operators; the largest models have some thousand."""
+"""Most operators of a subgraph; the largest models have some thousand."""
+
+MAX_SUBGRAPHS = 1 << 10
+RESOURCE = "resource"
+"""The type of a tensor that names a variable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +43,10 @@ class Tensor:
     Attributes:
         name: as in the file.
         shape: static; a dimension that the file leaves open has the size that it was exported with.
-        dtype: NumPy name; int4 is held as int8.
+        dtype: NumPy name, or :data:`RESOURCE`; int4 is held as int8.
         values: of a constant, in ``shape``.
         qparams: None where it is not quantized.
+        is_variable: whether it is kept from one inference to the next.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Tensor:
     dtype: str
     values: NDArray[Any] | None
     qparams: QParams | None
+    is_variable: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Operator:
 
 @dataclass(frozen=True)
 class Graph:
-    """The first subgraph of a file."""
+    """A subgraph of a file."""
 
     tensors: tuple[Tensor, ...]
     inputs: tuple[int, ...]
@@ -71,8 +77,40 @@ class Graph:
     operators: tuple[Operator, ...]
 
 
-def parse_tflite(data: bytes, what: str) -> Graph:
-    """The graph in the bytes of a file.
+class File:
+    """The subgraphs of a file, each read when it is first asked for: those that nothing refers to are of no concern."""
+
+    def __init__(self, subgraphs: tuple[Table, ...], buffers: tuple[Table, ...], codes: tuple[str, ...]) -> None:
+        self._subgraphs, self._buffers, self._codes = subgraphs, buffers, codes
+        self._read: dict[int, Graph] = {}
+
+    def graph(self, number: int) -> Graph:
+        """A subgraph; the model is number 0.
+
+        Raises:
+            InputError: there is none of that number, or it is malformed.
+            UnsupportedError: it uses what cannot be imported.
+        """
+        if not 0 <= number < len(self._subgraphs):
+            raise InputError(f"subgraph {number} is referred to, and the file holds {len(self._subgraphs)}")
+        if number not in self._read:
+            self._read[number] = self._parsed(self._subgraphs[number])
+        return self._read[number]
+
+    def _parsed(self, graph: Table) -> Graph:
+        tensors = tuple(_tensor(item, self._buffers) for item in graph.tables(Slots.GRAPH_TENSORS, "tensor"))
+        operators = tuple(
+            _operator(item, self._codes, len(tensors))
+            for item in graph.tables(Slots.GRAPH_OPERATORS, "operator", MAX_OPERATORS)
+        )
+        inputs, outputs = (
+            _indices(graph, slot, len(tensors), absent=False) for slot in (Slots.GRAPH_INPUTS, Slots.GRAPH_OUTPUTS)
+        )
+        return Graph(tensors, inputs, outputs, operators)
+
+
+def parse_tflite(data: bytes, what: str) -> File:
+    """The bytes of a file, of which the model itself (subgraph 0) is read and checked.
 
     Raises:
         InputError: they are malformed.
@@ -84,20 +122,14 @@ def parse_tflite(data: bytes, what: str) -> Graph:
     version = model.scalar(Slots.MODEL_VERSION, "I", 0)
     if version != 3:
         raise UnsupportedError(f"{what} is of schema version {version}, expected 3")
-    subgraphs = model.tables(Slots.MODEL_SUBGRAPHS, "subgraph")
+    subgraphs = model.tables(Slots.MODEL_SUBGRAPHS, "subgraph", MAX_SUBGRAPHS)
     if not subgraphs:
         raise InputError(f"{what} holds no subgraph")
     buffers = model.tables(Slots.MODEL_BUFFERS, "buffer")
     codes = tuple(_code(item) for item in model.tables(Slots.MODEL_CODES, "operator code"))
-    graph = subgraphs[0]
-    tensors = tuple(_tensor(item, buffers) for item in graph.tables(Slots.GRAPH_TENSORS, "tensor"))
-    operators = tuple(
-        _operator(item, codes, len(tensors)) for item in graph.tables(Slots.GRAPH_OPERATORS, "operator", MAX_OPERATORS)
-    )
-    inputs, outputs = (
-        _indices(graph, slot, len(tensors), absent=False) for slot in (Slots.GRAPH_INPUTS, Slots.GRAPH_OUTPUTS)
-    )
-    return Graph(tensors, inputs, outputs, operators)
+    file = File(subgraphs, buffers, codes)
+    file.graph(0)
+    return file
 
 
 def _code(item: Table) -> str:
@@ -118,7 +150,9 @@ def _operator(item: Table, codes: tuple[str, ...], tensors: int) -> Operator:
     table = item.table(Slots.OP_OPTIONS, f"the options of {item.what} ({name})")
     options: dict[str, Any] = {}
     for key, field in OPTIONS.get(name, {}).items():
-        if field.code == "i*":
+        if field.code == "s":
+            options[key] = "" if table is None else table.text(field.slot)
+        elif field.code == "i*":
             options[key] = () if table is None else tuple(int(v) for v in table.array(field.slot, np.int32))
         else:
             options[key] = field.default if table is None else table.scalar(field.slot, field.code, field.default)
@@ -146,12 +180,13 @@ def _tensor(item: Table, buffers: tuple[Table, ...]) -> Tensor:
     dtype, bits = TENSOR_TYPES[number]
     if item.table(Slots.TENSOR_SPARSITY, what) is not None:
         raise UnsupportedError(f"{what} is sparse", hint="Export the model with dense weights.")
-    if item.scalar(Slots.TENSOR_IS_VARIABLE, "?", False):
-        raise UnsupportedError(f"{what} keeps a state from one inference to the next, which cannot be imported")
     shape = _shape(item, what)
+    if dtype == RESOURCE:
+        return Tensor(name, shape, dtype, None, None)
     values = _values(item, buffers, shape, (dtype, bits), what)
     dtype = "int8" if dtype == "int4" else dtype
-    return Tensor(name, shape, dtype, values, _qparams(item, shape, dtype, what))
+    qparams = _qparams(item, shape, dtype, what)
+    return Tensor(name, shape, dtype, values, qparams, item.scalar(Slots.TENSOR_IS_VARIABLE, "?", False))
 
 
 def _shape(item: Table, what: str) -> tuple[int, ...]:

@@ -11,10 +11,10 @@ import numpy as np
 
 from microlith.core.errors import InputError
 from microlith.graph.tflite.importer import NCHW_AXIS, Importer
+from microlith.graph.tflite.types import ONNX_TYPES
 from microlith.quant.types import QArray
 
 Handler = Callable[[Importer], None]
-_ONNX_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int16": 5, "int32": 6, "int64": 7, "bool": 9, "float16": 10}
 
 
 def _axes(imp: Importer, rank: int) -> list[int]:
@@ -42,10 +42,10 @@ def _reduce_logic(imp: Importer, op_type: str) -> None:
     """REDUCE_ANY and REDUCE_ALL, as the greatest or the least of 0 and 1."""
     index = imp.input(0)
     axes = _axes(imp, len(imp.shape(index)))
-    numbers = imp.node("Cast", [imp.stored(index)], to=_ONNX_TYPES["int32"])
+    numbers = imp.node("Cast", [imp.stored(index)], to=ONNX_TYPES["int32"])
     keep = int(imp.operator.options["keep_dims"])
     y = imp.node(op_type, [numbers, imp.ints(axes, "axes")], keepdims=keep)
-    imp.finish(imp.node("Cast", [y], to=_ONNX_TYPES["bool"]))
+    imp.finish(imp.node("Cast", [y], to=ONNX_TYPES["bool"]))
 
 
 def _arg(imp: Importer, op_type: str) -> None:
@@ -99,9 +99,9 @@ def _one_hot(imp: Importer) -> None:
 
 def _type_of(imp: Importer, index: int) -> int:
     dtype = imp.tensor(index).dtype
-    if dtype not in _ONNX_TYPES:
+    if dtype not in ONNX_TYPES:
         raise imp.refuse(f"a result of type {dtype} cannot be imported")
-    return _ONNX_TYPES[dtype]
+    return ONNX_TYPES[dtype]
 
 
 def _quantize(imp: Importer) -> None:
@@ -124,7 +124,7 @@ def _dequantize(imp: Importer) -> None:
         return
     value = imp.real(index, layout)
     if tensor.dtype == "float16":
-        value = imp.node("Cast", [value], to=_ONNX_TYPES["float32"])
+        value = imp.node("Cast", [value], to=ONNX_TYPES["float32"])
     imp.finish(value, layout)
 
 

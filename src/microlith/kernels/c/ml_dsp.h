@@ -50,6 +50,14 @@ ML_INLINE uint32_t ml_dsp_pack_low(uint32_t a, uint32_t b)
     return pair;
 }
 
+/* (low half of a, high half of b) */
+ML_INLINE uint32_t ml_dsp_pack_outer(uint32_t a, uint32_t b)
+{
+    uint32_t pair;
+    __asm__("pkhbt %0, %1, %2" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+}
+
 /* (high half of a, high half of b) */
 ML_INLINE uint32_t ml_dsp_pack_high(uint32_t a, uint32_t b)
 {
