@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microlith.device.profile import Device
 from microlith.kernels.arguments import (
     bounds,
     const,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from microlith.kernels.base import CallContext, Kernel, Literal
+from microlith.kernels.base import CallContext, Kernel, Literal, Runtime
 from microlith.program.attrs import Conv2d, Pool2d, ReduceMean, Window
 
 
@@ -63,9 +63,7 @@ def _ceil(numerator: int, denominator: int) -> int:
 def _axis(window: Window, ctx: CallContext, axis: int) -> _Axis:
     size, kernel, dilation = ctx.reads[0].shape[1 + axis], window.kernel[axis], window.dilation[axis]
     origins = (out * window.stride[axis] - window.pad[axis] for out in range(ctx.writes[0].shape[1 + axis]))
-    return _Axis(
-        tuple(sum(0 <= origin + tap * dilation < size for tap in range(kernel)) for origin in origins), kernel
-    )
+    return _Axis(tuple(sum(0 <= origin + tap * dilation < size for tap in range(kernel)) for origin in origins), kernel)
 
 
 def _literals(kernel: Kernel, ctx: CallContext) -> dict[str, str]:
@@ -147,34 +145,43 @@ def _depthwise_dsp(kernel: Kernel, ctx: CallContext) -> Work:
     window, (_, _, in_width, channels) = ctx.call.attrs.window, ctx.reads[0].shape
     _, height, width, _ = ctx.writes[0].shape
     stride = window.stride[1]
-    groups, pairs = _ceil(channels, 4), (_ceil(width, 2) if stride == 1 else width) + 1
-    inside, outside = _lines(window, ctx.reads[0].shape[1], height)
+    block_rows = next(
+        int(item.value) for item in kernel.arguments(ctx) if isinstance(item, Runtime) and item.name == "block_rows"
+    )
+    groups, blocks = _ceil(channels, 4), _ceil(height, block_rows)
+    pairs = (_ceil(width, 2) if stride == 1 else width) + 1
+    kept = max(0, 3 - window.stride[0])
+    inside, outside = _lines(window, ctx.reads[0].shape[1], height, block_rows)
     starts, middle, single = _line_pairs(-window.pad[1], pairs, in_width)
     turns, odd = (width // 2, width % 2) if stride == 1 else (width, 0)
     counts = {
         "call": 1,
         "group": groups,
-        "row": groups * height,
+        "block": groups * blocks,
+        "pair kept": groups * (blocks - 1) * pairs,
+        "word kept": groups * (blocks - 1) * pairs * kept * 4,
         "line": groups * (inside + outside),
         "stretch of pairs": groups * inside * starts,
         "pair": groups * inside * middle,
-        "pair at an edge": groups * (inside * single + outside * pairs),
+        "pair at an edge": groups * inside * single,
+        "pair outside": groups * outside * pairs,
+        "channel of a block": 4 * groups * blocks,
         "row of a channel": 4 * groups * height,
+        "row with turns": 4 * groups * height * (turns > 0),
         "turn": 4 * groups * height * turns,
         "odd output": 4 * groups * height * odd,
     }
     return Work(_path(kernel, ctx, "full_range", "per_channel") + f", stride {stride}", counts)
 
 
-def _lines(window: Window, in_height: int, height: int) -> tuple[int, int]:
+def _lines(window: Window, in_height: int, height: int, block_rows: int) -> tuple[int, int]:
     """Input rows turned that lie inside the input and outside of it."""
+    stride, kept = window.stride[0], max(0, 3 - window.stride[0])
     inside = outside = 0
-    following = -window.pad[0]
-    for out in range(height):
-        top = out * window.stride[0] - window.pad[0]
-        for row in range(max(following, top), top + 3):
+    for begin in range(0, height, block_rows):
+        top, end = begin * stride - window.pad[0], min(begin + block_rows, height)
+        for row in range(top + (kept if begin else 0), top + (end - 1 - begin) * stride + 3):
             inside, outside = inside + (0 <= row < in_height), outside + (not 0 <= row < in_height)
-        following = max(following, top + 3)
     return inside, outside
 
 
