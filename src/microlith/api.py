@@ -100,7 +100,8 @@ def load(
         state: see :func:`with_state`; what the file itself says by default.
 
     Raises:
-        InputError: this cannot be read as a model, a shape is missing, or a state does not fit.
+        InputError: the file cannot be read, or a shape that is given does not fit.
+        ModelError: this cannot be read as a model, a shape is missing, or a state does not fit.
         UnsupportedError: it is a model, but one that this version cannot take.
     """
     model = _loaded(source, example_input, shapes)
@@ -314,11 +315,11 @@ def only_ptq(recipe: Recipe) -> PTQ:
     """The single step of a recipe that ``optimize`` can run.
 
     Raises:
-        UnsupportedError: the recipe is another one.
+        InputError: the recipe is another one.
     """
     if len(recipe.steps) != 1 or not isinstance(recipe.steps[0], PTQ):
         names = ", ".join(step.name for step in recipe.steps)
-        raise UnsupportedError(f"optimize runs recipes of one ptq step, and this one has: {names}")
+        raise InputError(f"optimize runs recipes of one ptq step, and this one has: {names}")
     return recipe.steps[0]
 
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from microlith.compile.layout import Layout, channels_last, identity
 from microlith.compile.lower_elementwise import lower_border, lower_requantize, lower_unary
 from microlith.compile.lowering import Lowering, shape_of
-from microlith.core.errors import InputError, MicrolithError, UnsupportedError
+from microlith.core.errors import MicrolithError, ModelError, UnsupportedError
 from microlith.graph.state import caller_outputs, initial_values, read_states
 from microlith.graph.units import Unit, units
 from microlith.ops import ALL
@@ -109,7 +109,7 @@ def _lower(model: ir.Model, name: str, pairs: Mapping[str, str], state_layout: C
     results = {str(value.name): value for value in model.graph.outputs}
     low.update_states({into: results[out] for into, out in pairs.items()})
     if not low.builder.calls:
-        raise InputError("the graph computes nothing", hint="Give a model with at least one op.")
+        raise ModelError("the graph computes nothing", hint="Give a model with at least one op.")
     body = tuple(Call(call) for call in low.builder.calls)
     entry = Entry("run", tuple(view.id for view in low.inputs), tuple(outputs), body)
     builder = low.builder

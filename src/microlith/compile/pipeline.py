@@ -14,7 +14,7 @@ from microlith.compile.lower import lower
 from microlith.compile.manifest import Compiler
 from microlith.compile.package import Package, package
 from microlith.compile.plan import plan
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.core.random import generator
 from microlith.device.profile import Device
 from microlith.graph.save import model_bytes
@@ -53,7 +53,7 @@ def compile_graph(
 
     Raises:
         UnsupportedError: a node cannot be compiled, or an integer model has ops left in float that nobody asked for.
-        InputError: ``name`` cannot prefix C symbols.
+        ModelError: ``name`` cannot prefix C symbols.
     """
     check_identifier(name)
     planned = plan(lower(model, name), device)
@@ -92,7 +92,7 @@ def golden_vectors(model: ir.Model, samples: Sequence[Feeds]) -> tuple[list[Vect
     The samples of a model with state are sequences of ``GOLDEN_STEPS``.
 
     Raises:
-        InputError: an output is not finite.
+        ModelError: an output is not finite.
     """
     stepper = Stepper(model)
     inputs = [value.name or "" for value in caller_inputs(model)]
@@ -113,7 +113,7 @@ def golden_vectors(model: ir.Model, samples: Sequence[Feeds]) -> tuple[list[Vect
 def _check_finite(outputs: Feeds) -> None:
     for name, array in outputs.items():
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-            raise InputError(
+            raise ModelError(
                 f"the output {name!r} comes out as infinity or NaN, expected finite numbers",
                 hint="Weights, or the inputs that are given, are too large for float32: look for the layer that grows.",
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import op_of
 from microlith.ops.non_max_suppression import most_rows
 
@@ -36,7 +36,7 @@ def infer_types(model: ir.Model) -> dict[str, TypeInfo]:
     """Type and shape of every graph input and of the output of every node, from inputs and constants alone.
 
     Raises:
-        InputError: the operators contradict each other, such as a Conv on the wrong number of channels.
+        ModelError: the operators contradict each other, such as a Conv on the wrong number of channels.
     """
     proto = _skeleton(model)
     found = _infer(proto)
@@ -53,7 +53,7 @@ def _infer(proto: Any) -> dict[str, TypeInfo]:
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        raise InputError(f"the types and shapes of the model do not fit together: {_one_line(error)}") from error
+        raise ModelError(f"the types and shapes of the model do not fit together: {_one_line(error)}") from error
     values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
     return {value.name: info for value in values if (info := _type_info(value.type)) is not None}
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError, UnsupportedError, VerificationError
+from microlith.core.errors import ModelError, UnsupportedError, VerificationError
 from microlith.graph.admission import admit
 from microlith.graph.functions import inline_functions
 from microlith.graph.inference import infer_types
@@ -74,7 +74,8 @@ def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = 
         shapes: full shapes, the batch included, of inputs with dynamic dimensions, by input name.
 
     Raises:
-        InputError: the file cannot be read, is malformed, or needs a shape.
+        InputError: the file cannot be read, or a shape that is given does not fit the model.
+        ModelError: the model is malformed, or needs a shape.
         UnsupportedError: the model is well-formed and uses what cannot be compiled.
     """
     path = Path(path)
@@ -114,7 +115,7 @@ def _load_proto(proto: Any, origin: str, shapes: Mapping[str, tuple[int, ...]]) 
     try:
         verify(model)
     except VerificationError as error:
-        raise InputError(error.what, node=error.node) from error
+        raise ModelError(error.what, node=error.node) from error
     return model
 
 
@@ -122,7 +123,7 @@ def check_states(model: ir.Model) -> None:
     """Refuse states that do not fit the model, or that leave it without an input or an output.
 
     Raises:
-        InputError: see :func:`microlith.graph.state.read_states`.
+        ModelError: see :func:`microlith.graph.state.read_states`.
         UnsupportedError: what is kept holds rows of which data decides how many count.
     """
     kept = {state.output for state in read_states(model)}
@@ -132,14 +133,15 @@ def check_states(model: ir.Model) -> None:
     if kept:
         for what, left in (("input", caller_inputs(model)), ("output", caller_outputs(model))):
             if not left:
-                raise InputError(f"every {what} of the model is a state, expected at least one that is none")
+                raise ModelError(f"every {what} of the model is a state, expected at least one that is none")
 
 
 def read_tflite(path: Path) -> Any:
     """The ModelProto of a ``.tflite`` file.
 
     Raises:
-        InputError: the file is missing, too large or malformed.
+        InputError: the file cannot be read.
+        ModelError: it is too large or malformed.
         UnsupportedError: it uses what cannot be imported.
     """
     from microlith.graph.tflite.read import onnx_of_tflite
@@ -184,7 +186,7 @@ def _check_standard(proto: Any, origin: str) -> None:
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
-        raise InputError(f"{origin} is not valid ONNX: {' '.join(str(error).split())[:500]}") from error
+        raise ModelError(f"{origin} is not valid ONNX: {' '.join(str(error).split())[:500]}") from error
 
 
 def _deserialize(proto: Any, origin: str) -> ir.Model:
@@ -201,7 +203,7 @@ def _deserialize(proto: Any, origin: str) -> ir.Model:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__  # it wraps the reason in the whole text of the part that it read
-        raise InputError(f"{origin} is malformed: {' '.join(str(cause).split())[:500]}") from error
+        raise ModelError(f"{origin} is malformed: {' '.join(str(cause).split())[:500]}") from error
     return model
 
 
@@ -214,7 +216,7 @@ def _check_finite(model: ir.Model) -> None:
         if np.isnan(array).any() or any(use.node.op_type in _WEIGHTED for use in value.uses()):
             kind = "NaN" if np.isnan(array).any() else "infinity"
             readers = ", ".join(describe(use.node) for use in value.uses())
-            raise InputError(
+            raise ModelError(
                 f"the constant {name!r} contains {kind}, expected finite numbers",
                 node=readers or None,
                 hint="The training probably diverged: export a model with finite weights.",
@@ -230,7 +232,7 @@ def _check_types(model: ir.Model) -> None:
                 continue
             _check_dtype(value, node)
             if known_shape(value) is None:
-                raise InputError(
+                raise ModelError(
                     f"the shape of {value.name!r} is {value.shape or 'not known'}, expected known sizes",
                     node=describe(node),
                     hint="Give the shapes of all inputs with --shape, or export the model with static shapes.",
@@ -274,7 +276,7 @@ def _check_outputs(model: ir.Model, declared: Mapping[str, tuple[int, tuple[int 
             len(dims) == len(shape) and all(want in (None, got) for want, got in zip(dims, shape, strict=True))
         )
         if int(value.dtype) != number or not fits:
-            raise InputError(
+            raise ModelError(
                 f"the output {value.name!r} is declared as {ir.DataType(number)} {dims} and comes out as "
                 f"{value.dtype} {shape}",
                 hint="Export the model again, with the shapes that are used here.",

@@ -9,11 +9,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import InputError, ModelError, UnsupportedError
 from microlith.graph.qdq_plan import Plan
 from microlith.graph.qdq_rules import data_inputs, fixed_qparams, rule_of
 from microlith.graph.values import Array, constant, constant_scalar, describe, input_at, static_shape
-from microlith.quant.schemes import MIN_SCALE, Grid, qparams_from_range, representable
+from microlith.quant.schemes import MAX_SCALE, MIN_SCALE, Grid, qparams_from_range, representable
 from microlith.quant.types import QParams
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -55,7 +55,10 @@ class Group:
 
     def qparams(self, grid: Grid) -> QParams:
         """The parameters of all members."""
-        return self.fixed or qparams_from_range(self.low, self.high, grid, self.minimum_scale)
+        try:
+            return self.fixed or qparams_from_range(self.low, self.high, grid, self.minimum_scale)
+        except ModelError as error:
+            raise ModelError(f"{self.values[0].name!r}: {error.what}", hint=error.hint) from error
 
 
 @dataclass(eq=False)
@@ -219,6 +222,12 @@ def _raise_scales(nodes: tuple[ir.Node, ...], plan: Plan, groups: _Groups, grid:
             if group.fixed is not None:
                 continue
             least = _least_scale(node, groups, grid)
+            if least > MAX_SCALE:
+                raise ModelError(
+                    f"its results need a quantization scale of {least:.3g}, expected at most {MAX_SCALE:.3g}",
+                    node=describe(node),
+                    hint="Look for weights that are too large.",
+                )
             if least > float(group.qparams(grid).scale):
                 group.minimum_scale, changed = least * 1.0001, True
         if not changed:

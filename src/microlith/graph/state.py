@@ -22,7 +22,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.metadata import OWN_PREFIX, io_qparams
 from microlith.graph.values import known_shape
 
@@ -64,7 +64,7 @@ def set_states(model: ir.Model, states: Sequence[State]) -> None:
     """State all states of a model, in place of those that were stated before.
 
     Raises:
-        InputError: they do not fit the graph; see :func:`read_states`.
+        ModelError: they do not fit the graph; see :func:`read_states`.
     """
     for key in [key for key in model.metadata_props if key == _STATE or key.startswith(_INITIAL)]:
         del model.metadata_props[key]
@@ -78,19 +78,19 @@ def read_states(model: ir.Model) -> tuple[State, ...]:
     """The states of a model, in the order in which they are stated; none for most models.
 
     Raises:
-        InputError: what the metadata say is malformed, names what the graph does not have or names it twice, or the two
+        ModelError: what the metadata say is malformed, names what the graph does not have or names it twice, or the two
             ends of a state differ in type or shape.
     """
     pairs = _pairs(model)
     inputs = {str(value.name): value for value in model.graph.inputs}
     outputs = {str(value.name): value for value in model.graph.outputs}
     if len(set(pairs.values())) != len(pairs):
-        raise InputError("two states of the model are the same output", hint="Put an Identity before one of them.")
+        raise ModelError("two states of the model are the same output", hint="Put an Identity before one of them.")
     found = []
     for name, output in pairs.items():
         for what, end, there in (("input", name, inputs), ("output", output, outputs)):
             if end not in there:
-                raise InputError(
+                raise ModelError(
                     f"the state {name!r} = {output!r} is no pair of this model: it has no {what} {end!r}",
                     hint=f"Its {what}s are {', '.join(there)}.",
                 )
@@ -115,7 +115,7 @@ def initial_values(model: ir.Model) -> dict[str, Array]:
     """What every state holds before the first run, by the name of its input, in the input's shape and type.
 
     Raises:
-        InputError: see :func:`read_states`; or a shape is not known.
+        ModelError: see :func:`read_states`; or a shape is not known.
     """
     values = {str(value.name): value for value in model.graph.inputs}
     return {state.input: _first(model, values[state.input], state) for state in read_states(model)}
@@ -126,7 +126,7 @@ def _first(model: ir.Model, value: ir.Value, state: State) -> Array:
         return state.initial
     shape = known_shape(value)
     if shape is None or value.dtype is None:
-        raise InputError(f"the shape of the state {state.input!r} is not known", hint="Give it with --shape.")
+        raise ModelError(f"the shape of the state {state.input!r} is not known", hint="Give it with --shape.")
     qparams = io_qparams(model, state.input)
     zero = 0 if qparams is None else int(qparams.zero_point)
     return np.full(shape, zero, value.dtype.numpy())
@@ -139,9 +139,9 @@ def _pairs(model: ir.Model) -> dict[str, str]:
     try:
         pairs = json.loads(text)
     except ValueError as error:
-        raise InputError(f"{_STATE} in the model's metadata is not JSON") from error
+        raise ModelError(f"{_STATE} in the model's metadata is not JSON") from error
     if not isinstance(pairs, dict) or not all(isinstance(item, str) for item in pairs.values()):
-        raise InputError(f"{_STATE} in the model's metadata is malformed, expected names of outputs by names of inputs")
+        raise ModelError(f"{_STATE} in the model's metadata is malformed, expected names of outputs by names of inputs")
     return pairs
 
 
@@ -151,12 +151,12 @@ def _initial(model: ir.Model, value: ir.Value) -> Array | None:
         return None
     shape = known_shape(value)
     if shape is None or value.dtype is None:
-        raise InputError(f"the shape of the state {value.name!r} is not known", hint="Give it with --shape.")
+        raise ModelError(f"the shape of the state {value.name!r} is not known", hint="Give it with --shape.")
     dtype = value.dtype.numpy()
     try:
         array = np.frombuffer(base64.b64decode(text, validate=True), dtype.newbyteorder("<")).reshape(shape)
     except ValueError as error:
-        raise InputError(f"the initial value of the state {value.name!r} is malformed: {error}") from error
+        raise ModelError(f"the initial value of the state {value.name!r} is malformed: {error}") from error
     return array.astype(dtype)
 
 
@@ -166,23 +166,23 @@ def _check_initial(model: ir.Model, state: State) -> None:
         return  # an input that is not there is refused where the pair is read
     wanted = value.dtype.numpy()
     if state.initial.shape != known_shape(value) or state.initial.dtype != wanted:
-        raise InputError(
+        raise ModelError(
             f"the initial value of the state {state.input!r} is {state.initial.dtype} {state.initial.shape}, "
             f"expected {wanted} {known_shape(value)}"
         )
     if np.issubdtype(wanted, np.floating) and not np.isfinite(state.initial.astype(np.float64)).all():
-        raise InputError(f"the initial value of the state {state.input!r} is not finite")
+        raise ModelError(f"the initial value of the state {state.input!r} is not finite")
 
 
 def _check_same(model: ir.Model, source: ir.Value, result: ir.Value) -> None:
     before, after = (io_qparams(model, str(value.name)) for value in (source, result))
     if before is not None and after is not None and not before.same(after):
-        raise InputError(
+        raise ModelError(
             f"the integers of the state {source.name!r} = {result.name!r} stand for {before} before a run and for "
             f"{after} after it, expected one meaning"
         )
     if source.dtype != result.dtype or known_shape(source) != known_shape(result):
-        raise InputError(
+        raise ModelError(
             f"the state {source.name!r} = {result.name!r} is {source.dtype} {source.shape} before a run and "
             f"{result.dtype} {result.shape} after it, expected one type and shape",
         )

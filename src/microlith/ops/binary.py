@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.elementwise import NO_ATTRS, BinaryAttrs, broadcast_shape, ranks_agree
@@ -44,7 +44,7 @@ def parse_mod(node: ir.Node) -> ModAttrs:
     fmod = nodes.integer(node, "fmod", 0) != 0
     value = node.inputs[0]
     if value is not None and value.dtype == ir.DataType.FLOAT and not fmod:
-        raise InputError("Mod of floats has fmod = 0, expected 1", node=nodes.where(node))
+        raise ModelError("Mod of floats has fmod = 0, expected 1", node=nodes.where(node))
     return ModAttrs(fmod)
 
 
@@ -52,7 +52,7 @@ def parse_bit_shift(node: ir.Node) -> BitShiftAttrs:
     """Attributes of a BitShift node."""
     direction = nodes.text(node, "direction", "")
     if direction not in ("LEFT", "RIGHT"):
-        raise InputError(f"direction is {direction!r}, expected 'LEFT' or 'RIGHT'", node=nodes.where(node))
+        raise ModelError(f"direction is {direction!r}, expected 'LEFT' or 'RIGHT'", node=nodes.where(node))
     return BitShiftAttrs(direction == "LEFT")
 
 

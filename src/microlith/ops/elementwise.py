@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant import integer_elementwise
 from microlith.quant.requantize import saturate
@@ -34,7 +34,7 @@ def broadcast_shape(op: str, a: Shape, b: Shape) -> Shape:
     try:
         return tuple(int(item) for item in np.broadcast_shapes(a, b))
     except ValueError as error:
-        raise InputError(f"{op} got operands of shapes {a} and {b}, which do not broadcast") from error
+        raise ModelError(f"{op} got operands of shapes {a} and {b}, which do not broadcast") from error
 
 
 def ranks_agree(attrs: object, inputs: Sequence[Shape | None], output: Shape) -> bool:

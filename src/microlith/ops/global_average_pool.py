@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.unary import NoAttrs, always, no_attributes
@@ -19,7 +19,7 @@ def infer(attrs: NoAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """(N, C, 1, ...)."""
     shape = inputs[0]
     if len(shape) < 3:
-        raise InputError(f"GlobalAveragePool got an input of shape {shape}, expected N, C and spatial axes")
+        raise ModelError(f"GlobalAveragePool got an input of shape {shape}, expected N, C and spatial axes")
     return ((*shape[:2], *[1] * (len(shape) - 2)),)
 
 

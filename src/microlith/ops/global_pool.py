@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.pool_nd import parse_p, power_sum_root
@@ -32,7 +32,7 @@ def infer(attrs: GlobalPoolAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """(N, C, 1, ...)."""
     shape = inputs[0]
     if len(shape) < 3:
-        raise InputError(f"a global pool got an input of shape {shape}, expected N, C and spatial axes")
+        raise ModelError(f"a global pool got an input of shape {shape}, expected N, C and spatial axes")
     return ((*shape[:2], *[1] * (len(shape) - 2)),)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Shape
 
@@ -38,7 +38,7 @@ def parse(node: ir.Node) -> NonMaxSuppressionAttrs:
     """Attributes and constant inputs of a NonMaxSuppression node."""
     limit = nodes.constant_integers(node, 2, "its max_output_boxes_per_class")
     if limit is None or len(limit) != 1 or limit[0] < 1:
-        raise InputError(
+        raise ModelError(
             f"its max_output_boxes_per_class is {0 if limit is None else list(limit)}, expected one integer of 1 or "
             "more, since room for that many boxes is kept",
             node=nodes.where(node),
@@ -46,7 +46,7 @@ def parse(node: ir.Node) -> NonMaxSuppressionAttrs:
     overlap, threshold = (_number(node, index, what) for index, what in ((3, "iou"), (4, "score")))
     overlap = 0.0 if overlap is None else overlap
     if not 0 <= overlap <= 1:
-        raise InputError(f"its iou_threshold is {overlap}, expected one between 0 and 1", node=nodes.where(node))
+        raise ModelError(f"its iou_threshold is {overlap}, expected one between 0 and 1", node=nodes.where(node))
     return NonMaxSuppressionAttrs(limit[0], overlap, threshold, bool(nodes.integer(node, "center_point_box", 0)))
 
 
@@ -55,7 +55,7 @@ def _number(node: ir.Node, index: int, what: str) -> float | None:
     if given is None:
         return None
     if given.size != 1:
-        raise InputError(f"its {what}_threshold has shape {given.shape}, expected one number", node=nodes.where(node))
+        raise ModelError(f"its {what}_threshold has shape {given.shape}, expected one number", node=nodes.where(node))
     return float(np.float32(given.reshape(-1)[0]))
 
 
@@ -73,7 +73,7 @@ def infer(attrs: NonMaxSuppressionAttrs, inputs: Sequence[Shape]) -> tuple[Shape
     boxes, scores = inputs[0], inputs[1]
     rows = most_rows(attrs.limit, boxes, scores)
     if rows is None or boxes != (scores[0], scores[2], 4):
-        raise InputError(f"NonMaxSuppression got boxes of shape {boxes} and scores of shape {scores}")
+        raise ModelError(f"NonMaxSuppression got boxes of shape {boxes} and scores of shape {scores}")
     return ((rows, 3),)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant.lut import lookup, unary_table
@@ -34,7 +34,7 @@ def parse(node: ir.Node) -> PReluAttrs:
     slope = nodes.required(node, nodes.constant(node, 1, "its slope"), "its slope")
     rank = len(nodes.input_shape(node, 0))
     if slope.ndim > rank:
-        raise InputError(f"its slope of shape {slope.shape} has more axes than its input", node=nodes.where(node))
+        raise ModelError(f"its slope of shape {slope.shape} has more axes than its input", node=nodes.where(node))
     return PReluAttrs(slope.reshape((1,) * (rank - slope.ndim) + slope.shape))
 
 
@@ -45,7 +45,7 @@ def infer(attrs: PReluAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     except ValueError:
         fits = False
     if not fits:
-        raise InputError(f"a slope of shape {attrs.slope.shape} does not broadcast to {inputs[0]}")
+        raise ModelError(f"a slope of shape {attrs.slope.shape} does not broadcast to {inputs[0]}")
     return (inputs[0],)
 
 

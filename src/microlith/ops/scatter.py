@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.gather_elements import along
@@ -50,7 +50,7 @@ def infer_elements(attrs: ScatterAttrs, inputs: Sequence[Shape]) -> tuple[Shape,
         or len(data) != len(indices)
         or any(index > data[place] for place, index in enumerate(indices) if place != axis)
     ):
-        raise InputError(f"ScatterElements got data {data}, indices {indices} and updates {updates}")
+        raise ModelError(f"ScatterElements got data {data}, indices {indices} and updates {updates}")
     return (data,)
 
 
@@ -58,7 +58,7 @@ def infer_nd(attrs: ScatterAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """The shape of the data; the updates are one slice of it for each tuple of indices."""
     data, indices, updates = inputs
     if not indices or not 1 <= indices[-1] <= len(data) or updates != (*indices[:-1], *data[indices[-1] :]):
-        raise InputError(f"ScatterND got data {data}, indices {indices} and updates {updates}")
+        raise ModelError(f"ScatterND got data {data}, indices {indices} and updates {updates}")
     return (data,)
 
 

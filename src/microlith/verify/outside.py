@@ -178,7 +178,8 @@ def _cut_at_quantized(model: ir.Model) -> tuple[ir.Model, list[str]]:
         value = node.outputs[0]
         if value.uses():
             fresh = ir.Value(name=f"{value.name}{_CUT}", shape=value.shape, type=value.type)
-            value.replace_all_uses_with(fresh)
+            for use in tuple(value.uses()):
+                use.node.replace_input_with(use.idx, fresh)
             graph.inputs.append(fresh)
             names.append(value.name or "")
         if not value.is_graph_output():

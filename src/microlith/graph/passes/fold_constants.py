@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.pass_base import CONSTANTS_LIFTED, EXACT, PassResult, Property
 from microlith.graph.values import Array, constant, describe, input_at, integer, known_shape, replace_node
 
@@ -65,7 +65,7 @@ def lift_constants(graph: ir.Graph) -> int:
 def _constant_array(node: ir.Node) -> Array:
     (attribute,) = node.attributes.values() if len(node.attributes) == 1 else (None,)
     if attribute is None:
-        raise InputError(f"a Constant has {len(node.attributes)} attributes, expected one", node=describe(node))
+        raise ModelError(f"a Constant has {len(node.attributes)} attributes, expected one", node=describe(node))
     if attribute.name == "value":
         return attribute.as_tensor().numpy()
     if attribute.name == "value_float":
@@ -76,7 +76,7 @@ def _constant_array(node: ir.Node) -> Array:
         return np.asarray(attribute.as_int(), np.int64)
     if attribute.name == "value_ints":
         return np.asarray(attribute.as_ints(), np.int64)
-    raise InputError(f"a Constant of kind {attribute.name!r} is not supported", node=describe(node))
+    raise ModelError(f"a Constant of kind {attribute.name!r} is not supported", node=describe(node))
 
 
 def _settle_type(node: ir.Node) -> bool:
@@ -125,12 +125,12 @@ def _evaluate(node: ir.Node, model: ir.Model) -> tuple[Array, ...]:
             results = ReferenceEvaluator(proto).run(None, feeds)
     except Exception as error:
         # The evaluator states no errors of its own: what it raises on constants of a file is the fault of the file.
-        raise InputError(f"cannot be computed from its constants: {error}", node=describe(node)) from error
+        raise ModelError(f"cannot be computed from its constants: {error}", node=describe(node)) from error
     arrays = tuple(np.asarray(result) for result in results)
     for value, array in zip(node.outputs, arrays, strict=True):
         assert value.dtype is not None
         if array.shape != known_shape(value) or array.dtype != value.dtype.numpy():
-            raise InputError(
+            raise ModelError(
                 f"its constant result is {array.dtype} {array.shape}, inference gives {value.dtype} {value.shape}",
                 node=describe(node),
             )

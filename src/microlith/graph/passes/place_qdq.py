@@ -72,7 +72,7 @@ def place_qdq(
 
     Raises:
         UnsupportedError: a node cannot be quantized; the message names it and says how to keep it in float.
-        InputError: a range is missing, or a range or a weight is not finite.
+        ModelError: a range is missing, or a range or a weight is not finite.
     """
     opset = model.graph.opset_imports.get("", 0)
     if opset < _LEAST_OPSET:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.tflite.importer import Importer
 from microlith.graph.tflite.model import Graph, Operator
 
@@ -23,7 +23,7 @@ def _blocks(imp: Importer, borders: str) -> tuple[tuple[int, ...], list[list[int
     edges = np.asarray(imp.integers(2), np.int64).reshape(-1)
     rank = len(imp.shape(imp.input(0)))
     if not block or len(block) > rank - 1 or min(block) < 1 or edges.size != 2 * len(block) or (edges < 0).any():
-        raise InputError(
+        raise ModelError(
             f"blocks of {list(block)} and {borders} of {edges.tolist()} for {rank} dimensions", node=imp.where
         )
     return block, edges.reshape(-1, 2).tolist()
@@ -49,7 +49,7 @@ def _space_to_batch(imp: Importer) -> None:
         for axis, pair in enumerate(pads, 1):
             shape[axis] += sum(pair)
     if any(size % step for size, step in zip(shape[1:], block, strict=False)):
-        raise InputError(f"blocks of {list(block)} do not divide {shape}", node=imp.where)
+        raise ModelError(f"blocks of {list(block)} do not divide {shape}", node=imp.where)
     inner = [part for size, step in zip(shape[1:], block, strict=False) for part in (size // step, step)]
     split = [shape[0], *inner, *shape[count + 1 :]]
     value = _shaped(imp, value, split, "split")
@@ -66,7 +66,7 @@ def _batch_to_space(imp: Importer) -> None:
     block, crops = _blocks(imp, "crops")
     shape, count = list(imp.shape(index)), len(block)
     if shape[0] % math.prod(block):
-        raise InputError(f"blocks of {list(block)} do not divide a batch of {shape[0]}", node=imp.where)
+        raise ModelError(f"blocks of {list(block)} do not divide a batch of {shape[0]}", node=imp.where)
     batch = shape[0] // math.prod(block)
     value = _shaped(imp, imp.stored(index), [*block, batch, *shape[1:]], "split")
     pairs = [axis for place in range(count) for axis in (count + 1 + place, place)]
@@ -77,7 +77,7 @@ def _batch_to_space(imp: Importer) -> None:
     if any(map(any, crops)):
         ends = [size - after for size, (_, after) in zip(sizes[1:], crops, strict=False)]
         if any(end <= before for end, (before, _) in zip(ends, crops, strict=True)):
-            raise InputError(f"crops of {crops} leave nothing of {sizes}", node=imp.where)
+            raise ModelError(f"crops of {crops} leave nothing of {sizes}", node=imp.where)
         bounds = [imp.ints(items, what) for items, what in (([pair[0] for pair in crops], "starts"), (ends, "ends"))]
         value = imp.node("Slice", [value, *bounds, imp.ints(range(1, count + 1), "axes")])
     imp.keep(value, "own", imp.output())

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.tflite.importer import Importer
 from microlith.graph.tflite.model import RESOURCE
 from microlith.graph.tflite.types import ONNX_TYPES
@@ -21,7 +21,7 @@ def _call(imp: Importer) -> None:
 def _written_out(imp: Importer, number: int, inputs: Sequence[int]) -> None:
     child = _imported(imp, number, inputs)
     if len(child.graph.outputs) != len(imp.operator.outputs):
-        raise InputError(f"{len(imp.operator.outputs)} results of {len(child.graph.outputs)}", node=imp.where)
+        raise ModelError(f"{len(imp.operator.outputs)} results of {len(child.graph.outputs)}", node=imp.where)
     for outer, inner in zip(imp.operator.outputs, child.graph.outputs, strict=True):
         imp.check_alike(outer, child, inner)
         values = child.tensor(inner).values
@@ -42,7 +42,7 @@ def _if(imp: Importer) -> None:
     options, inputs = imp.operator.options, imp.operator.inputs[1:]
     condition = imp.tensor(imp.input(0))
     if condition.dtype != "bool" or condition.shape not in ((), (1,)):
-        raise InputError(
+        raise ModelError(
             f"the condition is {condition.dtype} {list(condition.shape)}, expected one bool", node=imp.where
         )
     if condition.values is not None and imp.is_constant(imp.input(0)):
@@ -53,7 +53,7 @@ def _if(imp: Importer) -> None:
         child = imp.inner(options[f"{key}_subgraph"], inputs, imp.place.apart())
         child.run()
         if len(child.graph.outputs) != len(imp.operator.outputs):
-            raise InputError(f"{len(imp.operator.outputs)} results of {len(child.graph.outputs)}", node=imp.where)
+            raise ModelError(f"{len(imp.operator.outputs)} results of {len(child.graph.outputs)}", node=imp.where)
         for outer, inner in zip(imp.operator.outputs, child.graph.outputs, strict=True):
             imp.check_alike(outer, child, inner)
         results = [child.node("Identity", [child.stored(index)]) for index in child.graph.outputs]
@@ -88,7 +88,7 @@ def _while(imp: Importer) -> None:
     options, inputs, outputs = imp.operator.options, imp.operator.inputs, imp.operator.outputs
     graph = imp.scope.file.graph(options["body_subgraph"])
     if not len(inputs) == len(outputs) == len(graph.inputs) == len(graph.outputs):
-        raise InputError(
+        raise ModelError(
             f"{len(outputs)} results and {len(graph.outputs)} of the body from {len(inputs)}", node=imp.where
         )
     carried = [place for place in range(len(inputs)) if graph.inputs[place] != graph.outputs[place]]
@@ -122,7 +122,7 @@ def _while(imp: Importer) -> None:
 def _condition(child: Importer) -> str:
     outputs = child.graph.outputs
     if len(outputs) != 1 or child.tensor(outputs[0]).dtype != "bool" or child.shape(outputs[0]) not in ((), (1,)):
-        raise InputError("the condition of a loop is not one bool")
+        raise ModelError("the condition of a loop is not one bool")
     value = child.stored(outputs[0])
     return value if child.shape(outputs[0]) == () else child.node("Reshape", [value, child.ints((), "scalar")])
 
@@ -143,14 +143,14 @@ def _call_once(imp: Importer) -> None:
 def _var_handle(imp: Importer) -> None:
     options = imp.operator.options
     if imp.tensor(imp.output()).dtype != RESOURCE:
-        raise InputError(f"a handle of type {imp.tensor(imp.output()).dtype}", node=imp.where)
+        raise ModelError(f"a handle of type {imp.tensor(imp.output()).dtype}", node=imp.where)
     imp.handles[imp.output()] = "/".join(item for item in (options["container"], options["shared_name"]) if item)
 
 
 def _handle(imp: Importer) -> str:
     index = imp.input(0)
     if index not in imp.handles:
-        raise InputError(f"{imp.tensor(index).name!r} is no handle of a variable", node=imp.where)
+        raise ModelError(f"{imp.tensor(index).name!r} is no handle of a variable", node=imp.where)
     if not imp.place.once:
         raise imp.refuse("a variable that is used in a branch or a loop cannot be imported")
     return imp.handles[index]

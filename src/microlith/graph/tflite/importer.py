@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError, MicrolithError, UnsupportedError
+from microlith.core.errors import MicrolithError, ModelError, UnsupportedError
 from microlith.graph.tflite.model import Graph, Operator, Tensor
 from microlith.graph.tflite.schema import ACTIVATIONS
 from microlith.graph.tflite.scope import Place, Scope, another
@@ -95,13 +95,13 @@ class Importer:
         self.operator = operator
         self.source = operator.inputs[0] if operator.inputs else -1
         if not operator.outputs and operator.name not in WITHOUT_RESULTS:
-            raise InputError("an operator without a result", node=self.where)
+            raise ModelError("an operator without a result", node=self.where)
 
     def run(self) -> None:
         """Import every operator.
 
         Raises:
-            InputError: the graph is malformed.
+            ModelError: the graph is malformed.
             UnsupportedError: an operator, or a form of one, cannot be imported; it is named.
         """
         unknown = dict.fromkeys(item.name for item in self.graph.operators if item.name not in self.scope.handlers)
@@ -125,7 +125,7 @@ class Importer:
             raise self.refuse(f"subgraphs are nested more than {MAX_DEPTH} deep, or call themselves")
         graph = self.scope.file.graph(number)
         if len(graph.inputs) != len(inputs):
-            raise InputError(f"{len(inputs)} inputs for subgraph {number}, which takes {len(graph.inputs)}")
+            raise ModelError(f"{len(inputs)} inputs for subgraph {number}, which takes {len(graph.inputs)}")
         child = Importer(graph, self.scope, place)
         child._stored.clear()
         for position, (mine, outer) in enumerate(zip(graph.inputs, inputs, strict=True)):
@@ -148,7 +148,7 @@ class Importer:
         """Refuse two tensors of which one cannot stand for the other as it is stored."""
         a, b = self.tensor(index), other.tensor(theirs)
         if (a.shape, a.dtype) != (b.shape, b.dtype):
-            raise InputError(
+            raise ModelError(
                 f"{a.name!r} is {a.dtype} {list(a.shape)}, and {b.name!r}, which it goes to or comes from, is "
                 f"{b.dtype} {list(b.shape)}",
                 node=self.where,
@@ -166,7 +166,7 @@ class Importer:
         """The number of an input that must be there."""
         inputs = self.operator.inputs
         if position >= len(inputs) or inputs[position] < 0:
-            raise InputError(f"input {position} is missing", node=self.where)
+            raise ModelError(f"input {position} is missing", node=self.where)
         return inputs[position]
 
     def optional(self, position: int) -> int | None:
@@ -177,7 +177,7 @@ class Importer:
     def output(self, position: int = 0) -> int:
         """The number of a result."""
         if position >= len(self.operator.outputs):
-            raise InputError(f"output {position} is missing", node=self.where)
+            raise ModelError(f"output {position} is missing", node=self.where)
         return self.operator.outputs[position]
 
     def shape(self, index: int, rank: int | None = None) -> tuple[int, ...]:
@@ -193,14 +193,14 @@ class Importer:
         if tensor.values is None:
             raise self.refuse(f"{tensor.name!r} is computed, and only a constant can be imported here")
         if not np.issubdtype(tensor.values.dtype, np.integer):
-            raise InputError(f"{tensor.name!r} is {tensor.dtype}, expected integers", node=self.where)
+            raise ModelError(f"{tensor.name!r} is {tensor.dtype}, expected integers", node=self.where)
         return tuple(int(item) for item in tensor.values.reshape(-1))
 
     def integer(self, position: int) -> int:
         """The value of an input that must be one constant integer."""
         values = self.integers(position)
         if len(values) != 1:
-            raise InputError(f"input {position} holds {len(values)} values, expected one", node=self.where)
+            raise ModelError(f"input {position} holds {len(values)} values, expected one", node=self.where)
         return values[0]
 
     @property
@@ -261,9 +261,9 @@ class Importer:
         """State that the values of a result are known, so that what reads it finds a constant."""
         tensor = self.tensor(index)
         if tensor.values is not None or (index, "own") in self._stored:
-            raise InputError(f"{tensor.name!r} is computed twice", node=self.where)
+            raise ModelError(f"{tensor.name!r} is computed twice", node=self.where)
         if values.shape != tensor.shape or values.dtype != tensor.dtype:
-            raise InputError(
+            raise ModelError(
                 f"{tensor.name!r} is {tensor.dtype} {tensor.shape}, and its values are {values.dtype} {values.shape}",
                 node=self.where,
             )
@@ -315,7 +315,7 @@ class Importer:
         else:
             other: Layout = "nchw" if layout == "own" else "own"
             if (index, other) not in self._stored:
-                raise InputError(f"{tensor.name!r} is read before it is computed", node=self.where)
+                raise ModelError(f"{tensor.name!r} is read before it is computed", node=self.where)
             perm = TO_OWN if layout == "own" else TO_NCHW
             name = self.node("Transpose", [self._stored[index, other]], base=f"{tensor.name}/{layout}", perm=perm)
             if layout == "own":
@@ -448,7 +448,7 @@ class Importer:
     def keep(self, value: str, layout: Layout, index: int) -> None:
         """State that ``value`` holds a tensor as it is stored."""
         if (index, "own") in self._stored or (index, "nchw") in self._stored or self.tensor(index).values is not None:
-            raise InputError(f"{self.tensor(index).name!r} is computed twice", node=self.where)
+            raise ModelError(f"{self.tensor(index).name!r} is computed twice", node=self.where)
         name = self._own_names[index] if layout == "own" else self.unique(f"{self._own_names[index]}/nchw")
         self._stored[index, layout] = self._rename(value, name)
 

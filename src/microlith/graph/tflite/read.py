@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.graph.functions import all_nodes
 from microlith.graph.metadata import REQUANTIZATION_KEY, io_qparams_entry
 from microlith.graph.opset import IR_VERSION, OPSET
 from microlith.graph.state import State, state_entries
-from microlith.graph.tflite import batches, control, elementwise, linear, movement, pooling, reduction
+from microlith.graph.tflite import batches, control, elementwise, linear, movement, pooling, recurrent, reduction
 from microlith.graph.tflite.importer import Importer
 from microlith.graph.tflite.model import parse_tflite
 from microlith.graph.tflite.scope import Scope
@@ -24,6 +24,7 @@ HANDLERS: Mapping[str, Callable[[Importer], None]] = {
     **reduction.HANDLERS,
     **batches.HANDLERS,
     **control.HANDLERS,
+    **recurrent.HANDLERS,
 }
 """How each built-in operator becomes nodes, by its name."""
 
@@ -39,7 +40,7 @@ def onnx_of_tflite(data: bytes, what: str) -> Any:
         what: how errors call it.
 
     Raises:
-        InputError: it is malformed.
+        ModelError: it is malformed.
         UnsupportedError: an operator, or a form of one, cannot be imported; it is named.
     """
     file = parse_tflite(data, what)
@@ -60,7 +61,7 @@ def _model(imp: Importer) -> Any:
             if tensor.dtype not in ONNX_TYPES:
                 raise UnsupportedError(f"{name!r} is {tensor.dtype}, which an input or output cannot be")
             if found is outputs and imp.stored(index) != name:
-                raise InputError(f"the output {name!r} is not computed")
+                raise ModelError(f"the output {name!r} is not computed")
             found.append(helper.make_tensor_value_info(name, ONNX_TYPES[tensor.dtype], tensor.shape))
             if tensor.qparams is not None:
                 if tensor.qparams.axis is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.tflite.importer import NCHW_AXIS, Importer
 from microlith.graph.tflite.types import ONNX_TYPES
 from microlith.quant.types import QArray
@@ -20,7 +20,7 @@ Handler = Callable[[Importer], None]
 def _axes(imp: Importer, rank: int) -> list[int]:
     axes = sorted({axis % rank if rank and -rank <= axis < rank else -1 for axis in imp.integers(1)})
     if axes[:1] == [-1]:
-        raise InputError(f"axes {list(imp.integers(1))} of a tensor of {rank} dimensions", node=imp.where)
+        raise ModelError(f"axes {list(imp.integers(1))} of a tensor of {rank} dimensions", node=imp.where)
     return axes
 
 
@@ -52,7 +52,7 @@ def _arg(imp: Importer, op_type: str) -> None:
     index = imp.input(0)
     axes = _axes(imp, len(imp.shape(index)))
     if len(axes) != 1:
-        raise InputError(f"{len(axes)} axes, expected one", node=imp.where)
+        raise ModelError(f"{len(axes)} axes, expected one", node=imp.where)
     y = imp.node(op_type, [imp.stored(index)], axis=axes[0], keepdims=0)
     imp.finish(imp.node("Cast", [y], to=_type_of(imp, imp.output())))
 
@@ -109,7 +109,7 @@ def _quantize(imp: Importer) -> None:
     index = imp.input(0)
     layout = imp.layout_of([index], imp.output())
     if not imp.quantized:
-        raise InputError(f"{imp.tensor(imp.output()).name!r} has no quantization parameters", node=imp.where)
+        raise ModelError(f"{imp.tensor(imp.output()).name!r} has no quantization parameters", node=imp.where)
     imp.finish(imp.real(index, layout), layout)
 
 

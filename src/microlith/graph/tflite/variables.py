@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.graph.tflite.model import Tensor
 
 Array = NDArray[Any]
@@ -81,11 +81,11 @@ class Variables:
         if known is None:
             initial = self._initial.get(key)
             if initial is None and not zeros:
-                raise InputError(f"the variable {key!r} is read, and nothing gives it a first value")
+                raise ModelError(f"the variable {key!r} is read, and nothing gives it a first value")
             source = name()
             known = self._found[key] = Variable(tensor, source, source, initial)
             if initial is not None and (initial.shape, initial.dtype) != (tensor.shape, np.dtype(tensor.dtype)):
-                raise InputError(
+                raise ModelError(
                     f"the variable {key!r} is read as {tensor.dtype} {list(tensor.shape)}, and starts as "
                     f"{initial.dtype} {list(initial.shape)}"
                 )
