@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
+from microlith.compile.join import join_copies
 from microlith.compile.lower_elementwise import (
     UNARY_HANDLERS,
     lower_batch_norm,
@@ -200,7 +201,8 @@ def lower(model: ir.Model, name: str) -> Program:
     body = tuple(Call(call) for call in low.builder.calls)
     entry = Entry("run", tuple(view.id for view in low.inputs), tuple(outputs), body)
     builder = low.builder
-    return Program(name, (entry,), builder.buffers, builder.views, builder.consts, requantization=low.mode)
+    made = Program(name, (entry,), builder.buffers, builder.views, builder.consts, requantization=low.mode)
+    return join_copies(made)
 
 
 def _is_requantize(unit: Unit) -> bool:
