@@ -72,36 +72,69 @@ class Library:
 
     def run(self, name: str, feeds: Mapping[str, Array]) -> list[Array]:
         """Outputs of one inference."""
-        manifest = self.members[name].package.manifest
-        entry = manifest.entries[0]
-        size = manifest.spaces["arena"]
-        # Bytes that the library must not touch on either side, and must not read as zeros inside.
-        guarded = np.full(size + 64, 0xA5, np.uint8)
-        start = 16 - guarded.ctypes.data % 16 + 16
-        context = (ctypes.c_uint8 * 256)()
-        arena = ctypes.c_void_p(guarded.ctypes.data + start)
-        assert self._call(name, "init", context, arena, ctypes.c_size_t(size)) == 0
-        for index, tensor in enumerate(entry.inputs):
-            content = np.ascontiguousarray(feeds[tensor.name], NUMPY[tensor.dtype])
-            ctypes.memmove(self._pointer(name, f"input_{index}", context), content.ctypes.data, content.nbytes)
-        assert self._call(name, "run", context) == 0
-        results = []
-        for index, tensor in enumerate(entry.outputs):
-            raw = ctypes.string_at(self._pointer(name, f"output_{index}", context), tensor.bytes)
-            results.append(np.frombuffer(raw, NUMPY[tensor.dtype]).reshape(tensor.shape))
-        assert (guarded[:start] == 0xA5).all()
-        assert (guarded[start + size :] == 0xA5).all()
-        return results
+        return Instance(self, name).run(feeds)
 
-    def _call(self, name: str, function: str, *arguments: object) -> int:
+    def call(self, name: str, function: str, *arguments: object) -> int:
+        """The status that a function of a model returns."""
         called = getattr(self._library, f"{name}_{function}")
         called.restype = ctypes.c_int32
         return int(called(*arguments))
 
-    def _pointer(self, name: str, function: str, context: object) -> int:
+    def pointer(self, name: str, function: str, context: object) -> int:
+        """The address that a function of a model returns."""
         called = getattr(self._library, f"{name}_{function}")
         called.restype = ctypes.c_void_p
         return int(called(context))
+
+
+class Guarded:
+    """Aligned memory that must not be touched on either side, and must not read as zeros inside."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = np.full(size + 64, 0xA5, np.uint8)
+        self._start = 16 - self._bytes.ctypes.data % 16 + 16
+        self._end = self._start + size
+        self.address = ctypes.c_void_p(self._bytes.ctypes.data + self._start)
+
+    def check(self) -> None:
+        """Fail where something was written outside."""
+        assert (self._bytes[: self._start] == 0xA5).all()
+        assert (self._bytes[self._end :] == 0xA5).all()
+
+
+class Instance:
+    """A context of one model, with an arena, and a state where it keeps one; an arena may be another instance's."""
+
+    def __init__(self, library: Library, name: str, arena: Guarded | None = None) -> None:
+        self._library, self._name = library, name
+        manifest = library.members[name].package.manifest
+        self._entry = manifest.entries[0]
+        size = manifest.spaces["arena"]
+        self.arena = arena or Guarded(size)
+        self._state = Guarded(manifest.spaces["state"]) if manifest.states else None
+        self._context = (ctypes.c_uint8 * 256)()
+        state = () if self._state is None else (self._state.address,)
+        assert library.call(name, "init", self._context, self.arena.address, ctypes.c_size_t(size), *state) == 0
+
+    def run(self, feeds: Mapping[str, Array]) -> list[Array]:
+        """Outputs of one inference."""
+        for index, tensor in enumerate(self._entry.inputs):
+            content = np.ascontiguousarray(feeds[tensor.name], NUMPY[tensor.dtype])
+            place = self._library.pointer(self._name, f"input_{index}", self._context)
+            ctypes.memmove(place, content.ctypes.data, content.nbytes)
+        assert self._library.call(self._name, "run", self._context) == 0
+        results = []
+        for index, tensor in enumerate(self._entry.outputs):
+            raw = ctypes.string_at(self._library.pointer(self._name, f"output_{index}", self._context), tensor.bytes)
+            results.append(np.frombuffer(raw, NUMPY[tensor.dtype]).reshape(tensor.shape))
+        self.arena.check()
+        if self._state is not None:
+            self._state.check()
+        return results
+
+    def reset(self) -> None:
+        """Take the state back to where it starts."""
+        self._library.call(self._name, "reset", self._context)
 
 
 def reference(graph: ir.Model, feeds: Mapping[str, Array]) -> list[Array]:

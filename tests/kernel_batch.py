@@ -45,6 +45,8 @@ class Case:
         x_ring: rows of the input buffer where it is a ring.
         y_ring: rows of the output buffer where it is a ring.
         extreme: whether inputs and weights take the ends of their range only.
+        gain: by which results are larger than those that fill their type's range.
+        schedule: of the kernel; empty for the one that it prefers.
     """
 
     op: str
@@ -59,6 +61,8 @@ class Case:
     x_ring: int | None = None
     y_ring: int | None = None
     extreme: bool = False
+    gain: float = 1.0
+    schedule: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +131,7 @@ def _values(case: Case, rng: np.random.Generator) -> tuple[QArray, QArray, QArra
     )
     x_params = QParams.per_tensor(0.02, int(rng.integers(-128, 128)), "int8")
     size = int(np.prod(w_shape[1:]))
-    y_params = QParams.per_tensor(0.02 * 90 * size**0.5, int(rng.integers(-30, 30)), "int8")
+    y_params = QParams.per_tensor(0.02 * 90 * size**0.5 / case.gain, int(rng.integers(-30, 30)), "int8")
     b_scale = (x_params.scale * w_params.scale).astype(np.float32)
     b_params = QParams(b_scale, np.zeros(b_scale.shape, np.int32), "int32", w_params.axis)
     bias = rng.integers(-5000, 5000, case.out_channels).astype(np.int32)
@@ -181,6 +185,7 @@ def _context(
         Epilogue(case.low, case.high),
         requant,
         rows=case.rows,
+        schedule=case.schedule,
     )
     reads = _view("x", case.x_shape, x.qparams, case.x_ring)
     return CallContext(call, (reads,), (_view("y", y_shape, y, case.y_ring),), consts)

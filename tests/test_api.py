@@ -48,7 +48,7 @@ def test_an_artifact_is_named_after_its_model(tiny_cnn_file: Path, monkeypatch: 
 def test_optimize_runs_recipes_of_one_ptq_step() -> None:
     step = api.PTQ()
     assert api.only_ptq(api.Recipe((step,))) is step
-    with pytest.raises(UnsupportedError, match="this one has: ptq, ptq"):
+    with pytest.raises(InputError, match="this one has: ptq, ptq"):
         api.only_ptq(api.Recipe((step, step)))
 
 

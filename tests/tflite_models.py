@@ -25,6 +25,7 @@ _TYPES = {
     "int64": schema.TensorType.INT64,
     "bool": schema.TensorType.BOOL,
     "int4": schema.TensorType.INT4,
+    "resource": schema.TensorType.RESOURCE,
 }
 
 
@@ -39,6 +40,7 @@ class Tensor:
         scale: one number, or one for each channel along ``axis``.
         zero_point: of the same length.
         axis: of per-channel scales.
+        variable: whether it is kept from one inference to the next.
     """
 
     shape: Sequence[int]
@@ -47,6 +49,7 @@ class Tensor:
     scale: float | Sequence[float] | None = None
     zero_point: int | Sequence[int] = 0
     axis: int = 0
+    variable: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,17 +68,43 @@ def constant(values: Array, **fields: Any) -> Tensor:
     return Tensor(values.shape, values.dtype.name, values, **fields)
 
 
-def build(tensors: Mapping[str, Tensor], nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
-    """The bytes of a file with one subgraph."""
-    model, graph = schema.ModelT(), schema.SubGraphT()
-    names = list(tensors)
+@dataclass(frozen=True)
+class Part:
+    """A further subgraph of a file."""
+
+    tensors: Mapping[str, Tensor]
+    nodes: Sequence[Node]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+
+
+def build(
+    tensors: Mapping[str, Tensor],
+    nodes: Sequence[Node],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    parts: Sequence[Part] = (),
+) -> bytes:
+    """The bytes of a file; ``parts`` are its subgraphs from number 1 on."""
+    model = schema.ModelT()
     model.buffers = [schema.BufferT()]
-    graph.tensors = [_tensor(name, tensor, model.buffers) for name, tensor in tensors.items()]
-    graph.inputs, graph.outputs = ([names.index(name) for name in listed] for listed in (inputs, outputs))
-    codes = list(dict.fromkeys(node.op for node in nodes))
+    everything = [Part(tensors, nodes, inputs, outputs), *parts]
+    codes = list(dict.fromkeys(node.op for part in everything for node in part.nodes))
     model.operatorCodes = [_code(code) for code in codes]
+    model.subgraphs = [_subgraph(part, codes, model.buffers, f"part_{i}") for i, part in enumerate(everything)]
+    model.version, model.description = VERSION, "test"
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _subgraph(part: Part, codes: list[str], buffers: list[Any], name: str) -> Any:
+    graph, names = schema.SubGraphT(), list(part.tensors)
+    graph.name = name
+    graph.tensors = [_tensor(name, tensor, buffers) for name, tensor in part.tensors.items()]
+    graph.inputs, graph.outputs = ([names.index(name) for name in listed] for listed in (part.inputs, part.outputs))
     graph.operators = []
-    for node in nodes:
+    for node in part.nodes:
         operator = schema.OperatorT()
         operator.opcodeIndex = codes.index(node.op)
         operator.inputs = [names.index(name) if name else -1 for name in node.inputs]
@@ -85,11 +114,7 @@ def build(tensors: Mapping[str, Tensor], nodes: Sequence[Node], inputs: Sequence
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
             operator.builtinOptions = node.options
         graph.operators.append(operator)
-    graph.name = "main"
-    model.version, model.subgraphs, model.description = VERSION, [graph], "test"
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return graph
 
 
 def _code(name: str) -> Any:
@@ -103,6 +128,7 @@ def _code(name: str) -> Any:
 def _tensor(name: str, tensor: Tensor, buffers: list[Any]) -> Any:
     made = schema.TensorT()
     made.name, made.shape, made.type = name, list(tensor.shape), _TYPES[tensor.dtype]
+    made.isVariable = tensor.variable
     if tensor.values is not None:
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(np.ascontiguousarray(tensor.values).tobytes(), np.uint8)

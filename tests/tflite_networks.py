@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import onnx_ir as ir
+
+import microlith as ml
+from microlith.graph.passes import DEFAULT_PASSES
+from microlith.graph.pipeline import run_passes
 from tflite_models import Node, Tensor, build, constant, options
+
+
+def loaded(content: bytes, directory: Path) -> ir.Model:
+    """The graph of a file after the passes, verified after each."""
+    path = directory / "model.tflite"
+    path.write_bytes(content)
+    model = ml.load(path)
+    run_passes(model, DEFAULT_PASSES, verify=True)
+    return model
 
 
 def quantized(shape: tuple[int, ...], scale: float, zero: int, dtype: str = "int8") -> Tensor:

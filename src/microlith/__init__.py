@@ -22,6 +22,7 @@ __all__ = [
     "Preprocessing",
     "Recipe",
     "Result",
+    "State",
     "apply",
     "check",
     "compile",
@@ -30,6 +31,7 @@ __all__ = [
     "load",
     "optimize",
     "technique",
+    "with_state",
 ]
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         Preprocessing,
         Recipe,
         Result,
+        State,
         apply,
         check,
         compile,
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
         load,
         optimize,
         technique,
+        with_state,
     )
 
 

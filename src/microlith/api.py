@@ -25,9 +25,10 @@ from microlith.data.load import load_data
 from microlith.data.preprocess import Preprocessing
 from microlith.device.load import device, devices
 from microlith.device.profile import Device
-from microlith.graph.load import load_model
+from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
 from microlith.graph.save import save_model
+from microlith.graph.state import State, caller_inputs, set_states
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.search import artifact as built
@@ -44,6 +45,7 @@ from microlith.techniques.ptq import PTQ, ptq_search_space
 from microlith.techniques.recipe import Recipe, run_recipe
 
 Array = NDArray[np.generic]
+States = Mapping[str, "str | State"]
 
 __all__ = [
     "Artifact",
@@ -54,6 +56,7 @@ __all__ = [
     "Preprocessing",
     "Recipe",
     "Result",
+    "State",
     "PTQ",
     "apply",
     "artifact_samples",
@@ -75,11 +78,18 @@ __all__ = [
     "unmet",
     "verify",
     "with_board_log",
+    "with_state",
     "write_report",
 ]
 
 
-def load(source: object, example_input: object = None, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
+def load(
+    source: object,
+    example_input: object = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    state: States | None = None,
+) -> ir.Model:
     """The graph of a model file or of a PyTorch module, checked.
 
     Args:
@@ -87,11 +97,35 @@ def load(source: object, example_input: object = None, shapes: Mapping[str, tupl
             is trusted like a Python module; or a ``torch.nn.Module``, taken in evaluation mode.
         example_input: for a module: a tensor or an array, or a sequence of them. Only shapes and types matter.
         shapes: by input name, for dynamic dimensions.
+        state: see :func:`with_state`; what the file itself says by default.
 
     Raises:
-        InputError: this cannot be read as a model, or a shape is missing.
+        InputError: the file cannot be read, or a shape that is given does not fit.
+        ModelError: this cannot be read as a model, a shape is missing, or a state does not fit.
         UnsupportedError: it is a model, but one that this version cannot take.
     """
+    model = _loaded(source, example_input, shapes)
+    return model if state is None else with_state(model, state)
+
+
+def with_state(model: ir.Model, state: States) -> ir.Model:
+    """A copy of a model that keeps state: inputs that are outputs of the run before.
+
+    Args:
+        model: with an input and an output of one type and shape for each state.
+        state: by the name of the input, the name of the output; or a :class:`State` with an initial value, which is
+            zeros otherwise. Takes the place of what the model itself says.
+
+    Raises:
+        InputError: a state does not fit the model, or leaves it without an input or output.
+    """
+    copy: ir.Model = ir.from_proto(ir.to_proto(model))
+    set_states(copy, [item if isinstance(item, State) else State(name, item) for name, item in state.items()])
+    check_states(copy)
+    return copy
+
+
+def _loaded(source: object, example_input: object, shapes: Mapping[str, tuple[int, ...]] | None) -> ir.Model:
     if not isinstance(source, str | Path):
         from microlith.train.from_torch import load_module
 
@@ -183,6 +217,7 @@ def compile(
     name: str | None = None,
     compiler: str | None = None,
     float_ops: Sequence[str] = (),
+    state: States | None = None,
     seed: int = 0,
     command: str = "",
     progress: Progress = no_progress,
@@ -195,12 +230,13 @@ def compile(
         name: prefix of every C symbol; made from the model's name by default.
         compiler: see :func:`microlith.device.toolchain.find_toolchain`; figures that need one are absent without.
         float_ops: names or op types that may stay in float in a quantized model.
+        state: see :func:`with_state`; what the model itself says by default.
         seed: of the inputs that are drawn for the self-test.
         command: what the user ran, for the report.
         progress: called with what is being done, the steps done, and their number.
     """
     progress("graph passes", 0, 1)
-    optimized, rows = optimize_graph(model)
+    optimized, rows = optimize_graph(model if state is None else with_state(model, state))
     refuse_float_nodes(optimized, float_ops)
     progress("graph passes", 1, 1)
     tools = Tools.find(target, compiler, required=False)
@@ -279,11 +315,11 @@ def only_ptq(recipe: Recipe) -> PTQ:
     """The single step of a recipe that ``optimize`` can run.
 
     Raises:
-        UnsupportedError: the recipe is another one.
+        InputError: the recipe is another one.
     """
     if len(recipe.steps) != 1 or not isinstance(recipe.steps[0], PTQ):
         names = ", ".join(step.name for step in recipe.steps)
-        raise UnsupportedError(f"optimize runs recipes of one ptq step, and this one has: {names}")
+        raise InputError(f"optimize runs recipes of one ptq step, and this one has: {names}")
     return recipe.steps[0]
 
 
@@ -391,7 +427,7 @@ def artifact_samples(opened: Opened, data: object | None, count: int) -> list[di
     """
     if data is None:
         return []
-    inputs = opened.model.graph.inputs
+    inputs = caller_inputs(opened.model)
     if len(inputs) != 1:
         raise InputError(
             f"the artifact has {len(inputs)} inputs, and data can be given for one only", hint="Leave out --data."

@@ -14,6 +14,7 @@ from microlith.compile.lower import HANDLERS
 from microlith.compile.pipeline import FLOAT_BOUND, float_nodes
 from microlith.device.load import device
 from microlith.graph.metadata import io_qparams
+from microlith.ops import OPS
 from microlith.quant.integer_move import quantize
 from microlith.quant.schemes import Scheme
 from movement_models import op_types
@@ -91,4 +92,5 @@ def test_every_handler_is_exercised() -> None:
     every = [*MODELS.values(), *quantizable_models().values(), *float_models().values()]
     every += [*elementwise_models.quantizable_models().values(), *elementwise_models.plain_models().values()]
     used = {node.op_type for model in every for node in compiled.prepared(model).graph}
-    assert used | op_types() | {"DequantizeLinear"} >= set(HANDLERS)
+    # An op that ONNX does not define brings the test that compiles it.
+    assert used | op_types() | {"DequantizeLinear"} >= {name for name in HANDLERS if not OPS[name].domain}

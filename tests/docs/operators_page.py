@@ -49,7 +49,7 @@ def page() -> str:
     compiled = sorted(name for name in OPS if name in HANDLERS)
     integer = [name for name in compiled if is_integer(name)]
     rows = [
-        f"| {name} | {oldest_opset(name)} | yes | {'yes' if name in integer else ''} | {note(name)} |"
+        f"| {name} | {OPS[name].domain or oldest_opset(name)} | yes | {'yes' * (name in integer)} | {note(name)} |"
         for name in compiled
     ]
     control = f"{', '.join(CONTROL_FLOW[:-1])} and {CONTROL_FLOW[-1]}"

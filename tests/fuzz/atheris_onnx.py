@@ -18,7 +18,7 @@ import atheris
 with atheris.instrument_imports(include=["microlith.graph", "microlith.ops", "microlith.core"]):
     from fuzz.sandbox import TIME_LIMIT_S
     from fuzz.target import refusal
-    from microlith.core.errors import MicrolithError
+    from microlith.core.errors import ModelError
     from microlith.graph.load import load_model
 
 from fuzz.seeds import onnx_seeds
@@ -40,7 +40,7 @@ def main() -> None:
             path.write_bytes(data)
             try:
                 load_model(path)
-            except MicrolithError as error:
+            except ModelError as error:
                 refusal(error)
 
         atheris.Setup([*sys.argv, f"-timeout={TIME_LIMIT_S}", "-rss_limit_mb=2048", "-max_len=20000"], one_input)

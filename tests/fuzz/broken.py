@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.sandbox import examine
-from microlith.core.errors import InputError, VerificationError
+from microlith.core.errors import InputError, ModelError, VerificationError
 
 
 def succeeds(path: Path, out: Path) -> None:
@@ -19,11 +19,19 @@ def succeeds(path: Path, out: Path) -> None:
 
 
 def refuses(path: Path, out: Path) -> None:
-    raise InputError("the file is not what it should be")
+    raise ModelError("the file is not what it should be")
 
 
 def refuses_without_reason(path: Path, out: Path) -> None:
-    raise InputError("bad")
+    raise ModelError("bad")
+
+
+def refuses_without_name(path: Path, out: Path) -> None:
+    raise ModelError("something here is wrong")
+
+
+def blames_the_arguments(path: Path, out: Path) -> None:
+    raise InputError("the file cannot be read")
 
 
 def blames_itself(path: Path, out: Path) -> None:
@@ -76,7 +84,8 @@ def runs_program(path: Path, out: Path) -> None:
 def main() -> None:
     """Print ending and place of each as JSON."""
     targets: tuple[Any, ...] = (
-        succeeds, refuses, refuses_without_reason, blames_itself, divides_by_zero, warns, recurses, allocates, crashes,
+        succeeds, refuses, refuses_without_reason, refuses_without_name,
+        blames_the_arguments, blames_itself, divides_by_zero, warns, recurses, allocates, crashes,
         hangs, writes_beside, makes_folder, reads_secret, runs_program,
     )  # fmt: skip
     found = {target.__name__: examine(b"x", target=target, time_limit_s=1) for target in targets}

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fuzz.target import accepted, refusal
-from microlith.core.errors import MicrolithError
+from microlith.core.errors import ModelError
 
 TIME_LIMIT_S = 10
 MEMORY_LIMIT_BYTES = 1 << 30
 SECRET = b"what lies outside the folder of the model" * 100
 
 Target = Callable[[Path, Path], object]
-"""Takes the file and the folder that it may write to; raises MicrolithError to refuse."""
+"""Takes the file and the folder that it may write to; raises ModelError to refuse."""
 
 Ending = Literal["accepted", "refused", "finding"]
 
@@ -115,7 +115,7 @@ def _answer(root: Path, path: Path, target: Target, time_limit_s: int) -> tuple[
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             target(path, root / "out")
-    except MicrolithError as error:
+    except ModelError as error:
         try:
             return "refused", refusal(error)[:2000], type(error).__name__
         except AssertionError as complaint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 import onnx_ir as ir
@@ -12,12 +13,17 @@ from microlith.compile.c_text import identifier
 from microlith.compile.package import Package
 from microlith.compile.pipeline import compile_graph, refuse_float_nodes
 from microlith.core import files
-from microlith.core.errors import MicrolithError
+from microlith.core.errors import ModelError
 from microlith.device.load import device
 from microlith.device.profile import Device
 from microlith.graph.passes.place_qdq import place_qdq, values_to_observe
 from microlith.quant.schemes import Scheme
 from microlith.search.prepare import optimize_graph
+
+_NAMED = re.compile(
+    r"""'.|"|model\.(onnx|tflite)|\bthe (model|graph|file|message|metadata|opset|constants of)|\b(in|out)put\b"""
+)
+"""A name in quotes, the file, or the part of the model that has no name of its own."""
 
 
 @functools.cache
@@ -33,7 +39,7 @@ def accepted(path: Path, out: Path) -> dict[str, Package]:
         The package by form: ``given`` and, for a float model that can be quantized, ``int8``.
 
     Raises:
-        MicrolithError: the model is refused.
+        ModelError: the model is refused.
     """
     model = load(path)
     check(model, host())
@@ -41,22 +47,22 @@ def accepted(path: Path, out: Path) -> dict[str, Package]:
     if not any(node.op_type == "QuantizeLinear" for node in model.graph):
         try:
             found["int8"] = _package(_quantized(model))
-        except MicrolithError as error:
+        except ModelError as error:
             refusal(error)
     for form, package in found.items():
         files.write_tree(out / form, package.files)
     return found
 
 
-def refusal(error: MicrolithError) -> str:
-    """The text of a refusal, which must be one that a user can read.
+def refusal(error: ModelError) -> str:
+    """The text of a refusal, which must be one that a user can read and act on.
 
     Raises:
-        AssertionError: it says nothing, is no fault of the user, or is longer than a screen.
+        AssertionError: it says nothing or does not name what it is about.
     """
     text = str(error)
-    assert error.exit_code == 2, f"exit code {error.exit_code}: {text[:300]}"
     assert len(error.what.split()) >= 3, f"a refusal that says nothing: {text!r}"
+    assert error.node or _NAMED.search(error.what), f"a refusal that names nothing: {text!r}"
     return text
 
 

@@ -15,6 +15,7 @@ from microlith.program.attrs_indexing import (
     Gather,
     GatherElements,
     GridSample,
+    NonMaxSuppression,
     OneHot,
     Reduction,
     Remap,
@@ -194,6 +195,24 @@ def cumulative_sum(rng: Rng, dtype: str, *, exclusive: bool, reverse: bool) -> C
     return Case(f"cumulative {dtype} {exclusive} {reverse}", kernel(name), ctx, (x,), expected)
 
 
+def chosen_boxes(*, center: bool, thresholded: bool) -> Case:
+    """Unit squares in a row, each covering half of the one before; scores rise, and two of them are equal."""
+    scores = np.array([[[0.1, 0.4, 0.4, 0.2, np.nan], [0.9, 0.1, 0.1, 0.1, 0.8]]], np.float32)
+    corner = np.arange(5, dtype=np.float32) / 2
+    if center:
+        boxes = np.stack([corner, corner * 0, corner * 0 + 1, corner * 0 + 1], axis=-1)
+    else:
+        boxes = np.stack([corner * 0, corner + 1, corner * 0 + 1, corner], axis=-1)
+    kept = [[0, 0, 1], [0, 0, 3]] + [[0, 1, 0], [0, 1, 4]] + ([] if thresholded else [[0, 1, 2]])
+    kept += [[-1, -1, -1]] * (6 - len(kept))
+    expected = np.array(kept, np.int64)
+    attrs = NonMaxSuppression(1, 2, 5, 3, 0.25, 0.15 if thresholded else None, center)
+    reads = [view("b", (1, 5, 4), "f32"), view("s", scores.shape, "f32")]
+    ctx = context("non_max_suppression", attrs, reads, view("y", expected.shape, "s64"))
+    name = f"boxes {center} {thresholded}"
+    return Case(name, kernel("f32_non_max_suppression__portable"), ctx, (boxes[None], scores), expected)
+
+
 def resample(rng: Rng, taps: int) -> Case:
     """Weighted sums of rows."""
     x = rng.normal(size=(2, 4, 3)).astype(np.float32)
@@ -257,6 +276,9 @@ def _by_type(rng: Rng, initial: int) -> Iterator[Case]:
         yield arg_select(rng, dtype, 9, largest=False, last=False)
         yield arg_select(rng, dtype, 1, largest=True, last=True)
         yield arg_select(rng, dtype, 3, largest=False, last=True)
+    for center in (False, True):
+        yield chosen_boxes(center=center, thresholded=False)
+        yield chosen_boxes(center=center, thresholded=True)
     for taps in (1, 2, 4, 7):
         yield resample(rng, taps)
     for taps in (1, 2, 4):

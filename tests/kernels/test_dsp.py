@@ -14,8 +14,9 @@ from microlith.device.load import device as load_device
 from microlith.device.profile import Device
 from microlith.device.toolchain import find_toolchain
 from microlith.kernels import PORTABLE
-from microlith.kernels.base import Kernel
+from microlith.kernels.base import Kernel, Literal
 from microlith.kernels.dsp import DSP, interleave_pairs, interleave_quads
+from microlith.kernels.dsp_fixed import DSP_FIXED
 
 CONV = (
     *with_modes(conv(5, 5, 3, 3, 3, pad=1)),
@@ -38,6 +39,7 @@ CONV = (
     conv(9, 5, 8, 4, 3, pad=1, rows=(5, 9), x_ring=6, y_ring=4),
     conv(11, 5, 3, 3, 3, stride=2, pad=1, rows=(3, 5), x_ring=5, y_ring=3),
     conv(9, 5, 4, 3, 1, rows=(7, 9), x_ring=2, y_ring=2),
+    conv(4, 5, 2, 2, 1, mode="fixed", gain=200),
 )
 
 DEPTHWISE = (
@@ -57,6 +59,10 @@ DEPTHWISE = (
     depthwise(9, 7, 8, pad=1, rows=(2, 5)),
     depthwise(9, 7, 8, pad=1, rows=(4, 9), x_ring=6, y_ring=5),
     depthwise(9, 7, 5, stride=2, pad=1, rows=(1, 3), x_ring=5, y_ring=2),
+    *(depthwise(9, 7, 8, pad=1, mode="fixed", schedule=f"rows_{rows}") for rows in (1, 2, 4, 9)),
+    *(depthwise(9, 7, 8, stride=2, pad=1, mode="fixed", schedule=f"rows_{rows}") for rows in (1, 2, 5)),
+    depthwise(10, 5, 4, stride=(3, 2), pad=1, schedule="rows_2"),
+    depthwise(5, 5, 8, pad=1, mode="fixed", gain=300),
 )
 
 FULLY_CONNECTED = (
@@ -66,6 +72,7 @@ FULLY_CONNECTED = (
     fully_connected(2, 7, 3),
     fully_connected(1, 256, 2),
     fully_connected(1, 130, 8, extreme=True),
+    fully_connected(3, 2, 5, mode="fixed", gain=200),
 )
 
 
@@ -144,6 +151,17 @@ def test_weight_zero_points_and_groups_are_refused(rng: np.random.Generator) -> 
     assert "zero points" in DSP[0].fits(with_zero, device).reason
     grouped = replace(ctx, call=replace(ctx.call, attrs=replace(ctx.call.attrs, groups=2)))  # type: ignore[type-var]
     assert "2 groups" in DSP[0].fits(grouped, device).reason
+
+
+def kind_of(case: Case, rng: np.random.Generator) -> str:
+    ctx = prepare(case, kernel_for(case), load_device("stm32l4r5"), rng).ctx
+    return next(a.value for a in kernel_for(case).arguments(ctx) if isinstance(a, Literal) and a.name == "kind")
+
+
+@pytest.mark.parametrize("case", [CONV[-1], DEPTHWISE[-1], FULLY_CONNECTED[-1]], ids=lambda case: case.op)
+def test_shifts_to_the_left_are_left_to_the_portable_requantization(case: Case, rng: np.random.Generator) -> None:
+    assert kind_of(case, rng) == "1"
+    assert kind_of(replace(case, gain=1.0), rng) == str(DSP_FIXED)
 
 
 def test_interleaved_quads_are_padded_with_zeros() -> None:

@@ -15,12 +15,14 @@ from microlith.compile.pipeline import FLOAT_BOUND, compile_graph, float_nodes, 
 from microlith.core.errors import UnsupportedError
 from microlith.device.load import device
 from microlith.graph.load import load_model
+from microlith.graph.passes import DEFAULT_PASSES
+from microlith.graph.pipeline import run_passes
 from microlith.graph.save import save_model
 from microlith.search.artifact import outside_checks
 from microlith.techniques.base import Context
 from microlith.techniques.ptq import PTQ, observe, quantize
 from microlith.verify.agreement import compare, to_bytes
-from microlith.verify.outside import layers_against_outside, whole_against_outside
+from microlith.verify.outside import layers_against_outside, session, whole_against_outside
 
 
 class _Faked:
@@ -86,6 +88,19 @@ def test_onnx_runtime_agrees_within_one_quantum_layer_by_layer() -> None:
     whole = whole_against_outside(quantized, feeds)
     assert whole.elements == 20
     assert whole_against_outside(graph, [{"image": rng.uniform(size=(1, 3, 8, 8)).astype(np.float32)}]).passed
+
+
+def test_onnx_runtime_uses_its_integer_kernels_where_layers_share_a_zero_point() -> None:
+    _, quantized, _ = _graphs()
+    run_passes(quantized, DEFAULT_PASSES)
+    weights = [node for node in quantized.graph if node.op_type == "DequantizeLinear" and node.inputs[0].const_value]
+    zeros = [node.inputs[2] for node in weights]
+    assert len(set(zeros)) < len(zeros)
+    nodes = list(quantized.graph)
+    _, remark = session(quantized)
+    assert remark == ""
+    assert [node.inputs[2] for node in weights] == zeros
+    assert list(quantized.graph) == nodes
 
 
 def test_layer_check_sees_a_wrong_scale(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,7 @@ def check(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File for --stop-after.")] = None,
     shape: opt.Shape = None,
+    state: opt.State = None,
     json: opt.Json = False,
 ) -> None:
     """Will the model fit, and what stands in the way? Takes seconds, no data and no compiler.
@@ -98,7 +99,7 @@ def check(
     from microlith.cli.show import print_check
 
     target = api.device(device)
-    loaded = api.load(model, shapes=opt.shapes(shape))
+    loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
     if (stop_after is None) != (out is None):
         raise InputError("--stop-after and -o are given one without the other", hint="Name a pass and a file to write.")
     if stop_after is not None and out is not None:
@@ -113,6 +114,7 @@ def check(
     epilog=examples(
         "compile kws.onnx --device nrf52840 -o out",
         "compile kws_int8.onnx --device stm32u575 --name kws -o out",
+        "compile cell.onnx --device rp2040 --state h_in=h_out -o out",
     ),
 )
 def compile(
@@ -123,6 +125,7 @@ def compile(
     compiler: opt.Compiler = None,
     float_ops: opt.FloatOps = None,
     shape: opt.Shape = None,
+    state: opt.State = None,
     seed: opt.Seed = 0,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -135,7 +138,7 @@ def compile(
     symbol = opt.symbol(name, model)
     target = api.device(device)
     check_directory(out)
-    loaded = api.load(model, shapes=opt.shapes(shape))
+    loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
     with scratch(), progress(quiet=quiet) as show:
         artifact = api.compile(
             loaded,
@@ -144,7 +147,9 @@ def compile(
             compiler=compiler,
             float_ops=tuple(float_ops or ()),
             seed=seed,
-            command=opt.command_line("compile", model, device=target.name, float_ops=float_ops, shape=shape),
+            command=opt.command_line(
+                "compile", model, device=target.name, float_ops=float_ops, shape=shape, state=state
+            ),
             progress=show.step,
         )
         artifact.export(out)
@@ -193,6 +198,7 @@ def optimize(
     name: opt.Name = None,
     compiler: opt.Compiler = None,
     shape: opt.Shape = None,
+    state: opt.State = None,
     seed: opt.Seed = 0,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -212,7 +218,7 @@ def optimize(
     if out is not None:
         check_directory(out)
     target = api.device(device)
-    loaded = api.load(model, shapes=opt.shapes(shape))
+    loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
     settled = opt.preprocessing(input_range, mean, std, layout)
     sizes = opt.parts(calibration, selection, report_samples)
     if dry_run:
@@ -259,6 +265,7 @@ def optimize(
                     report_samples=report_samples,
                     recipe=recipe,
                     shape=shape,
+                    state=state,
                     seed=seed or None,
                 ),
             ),
@@ -304,6 +311,7 @@ def apply_ptq(
     std: opt.Std = None,
     layout: opt.Layout = None,
     shape: opt.Shape = None,
+    state: opt.State = None,
     seed: opt.Seed = 0,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -325,7 +333,7 @@ def apply_ptq(
     check_parent(out)
     with scratch(), progress(quiet=quiet) as show:
         quantized = api.apply(
-            api.load(model, shapes=opt.shapes(shape)),
+            api.load(model, shapes=opt.shapes(shape), state=opt.states(state)),
             [step],
             data=data,
             target=target,
@@ -352,17 +360,23 @@ def infer(
     save: Annotated[
         Path | None, typer.Option("--save", help="Write the first output, as real numbers, as .npy.")
     ] = None,
+    reset_each: Annotated[
+        bool, typer.Option("--reset-each", help="Start every step from the initial state of a model with state.")
+    ] = False,
     compiler: opt.Compiler = None,
     json: opt.Json = False,
 ) -> None:
-    """Run one input through an artifact, on this machine or on the emulated device."""
+    """Run one input through an artifact, on this machine or on the emulated device.
+
+    Where the model keeps state, a leading axis of the input are the steps of one sequence.
+    """
     from microlith import api
     from microlith.cli.arrays import read_array, write_array
     from microlith.cli.show import print_outputs
 
     arrays = [read_array(path) for path in input]
     with scratch():
-        outputs = api.infer(api.Opened.read(out), arrays, emulate=emulate, compiler=compiler)
+        outputs = api.infer(api.Opened.read(out), arrays, emulate=emulate, compiler=compiler, reset_each=reset_each)
     if save is not None:
         write_array(save, outputs[0].real)
     print_outputs(outputs, json=json)

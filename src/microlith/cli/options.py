@@ -23,6 +23,10 @@ Shape = Annotated[
     list[str] | None,
     typer.Option("--shape", help="Shape of an input with dynamic dimensions, as NAME=1,3,224,224. May be repeated."),
 ]
+State = Annotated[
+    list[str] | None,
+    typer.Option("--state", help="An input that is an output of the run before, as IN=OUT. May be repeated."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random; the same seed, the same bytes.")]
@@ -58,6 +62,23 @@ def shapes(items: list[str] | None) -> dict[str, tuple[int, ...]]:
         if match is None:
             raise InputError(f"--shape is {item!r}, expected an input and its shape", hint="Write it like x=1,3,32,32.")
         found[match[1]] = tuple(int(part) for part in match[2].split(","))
+    return found
+
+
+def states(items: list[str] | None) -> dict[str, str] | None:
+    """Outputs by the input that each becomes in the next run, from ``h_in=h_out``; None where nothing is said."""
+    if not items:
+        return None
+    found = {}
+    for item in items:
+        # An ONNX name may hold anything, and exporters put no "=" into one.
+        name, _, output = item.partition("=")
+        if not name or not output or name in found:
+            raise InputError(
+                f"--state is {item!r}, expected an input and the output that it becomes",
+                hint="Write it like h_in=h_out, each input once.",
+            )
+        found[name] = output
     return found
 
 

@@ -41,13 +41,19 @@ class Builder:
         self._converted: dict[tuple[str, Layout], View] = {}
 
     def tensor(
-        self, shape: Sequence[int], dtype: DType, qparams: QParams | None, source: str, layout: Layout | None = None
+        self,
+        shape: Sequence[int],
+        dtype: DType,
+        qparams: QParams | None,
+        source: str,
+        layout: Layout | None = None,
+        space: str = SPACE,
     ) -> View:
         """A new buffer and a view of all of it; ``shape`` is in graph order."""
         layout = identity(len(shape)) if layout is None else layout
         physical = physical_shape(shape, layout)
         size = int(np.prod(physical, dtype=np.int64)) * ITEM_BYTES[dtype]
-        buffer = Buffer(f"b{len(self.buffers)}", max(size, 1), ALIGN, SPACE, _NO_LIFETIME)
+        buffer = Buffer(f"b{len(self.buffers)}", max(size, 1), ALIGN, space, _NO_LIFETIME)
         self.buffers[buffer.id] = buffer
         return self._view(View("", buffer.id, 0, physical, contiguous(physical), layout, dtype, qparams, None, source))
 

@@ -1,13 +1,14 @@
-"""An independent check of a memory plan: paint every byte at every step and look for two owners."""
+"""An independent check of a plan: two owners of a byte in one step, and calls that would read another run's state."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from microlith.compile.arena import Overlap
-from microlith.program.types import Program
+from microlith.program.types import STATE_SPACE, Call, Program
 
 
 def check_plan(program: Program, overlaps: Sequence[Overlap]) -> None:
@@ -50,3 +51,56 @@ def _permitted(program: Program, output: str, input: str, step: int, overlaps: S
         and program.offsets[output] + pair.min_delta <= program.offsets[input]
         for pair in overlaps
     )
+
+
+Key = tuple[tuple[str, ...], int]
+"""A call: the views that it writes, and how many calls before it write the same."""
+
+
+def check_states(lowered: Program, planned: Program) -> None:
+    """Fail where a call of the plan would not read what it reads as lowered, or where a state would become another.
+
+    Raises:
+        AssertionError: the planner is wrong.
+    """
+    wanted, was = _traced(lowered)
+    found, becomes = _traced(planned)
+    for key, sources in found.items():
+        assert sources == wanted[key], f"{key} reads {sources} as planned, and {wanted[key]} as lowered"
+    for before, after in zip(lowered.states, planned.states, strict=True):
+        buffer = planned.buffers[planned.view(after.view).buffer]
+        throughout = all(
+            buffer.lifetime.first <= other.lifetime.first and other.lifetime.last <= buffer.lifetime.last
+            for other in planned.buffers.values()
+        )
+        assert buffer.space == STATE_SPACE and throughout, f"{buffer.id} is not kept from run to run"
+        # As lowered, a state becomes what the copy into it reads.
+        copies = frozenset() if before.update is None else frozenset({((before.update,), 0)})
+        expected = wanted[((before.update,), 0)][0] if before.update is not None else was[before.view]
+        left = becomes[after.view]
+        assert left == expected or (left == copies and found[((str(before.update),), 0)][0] == expected), (
+            f"the state {after.view} becomes {left} as planned, and {expected} as lowered"
+        )
+
+
+def _traced(program: Program) -> tuple[dict[Key, list[frozenset[object]]], dict[str, frozenset[object]]]:
+    """For each call, which calls wrote what it reads; and for each state, by its view, who wrote what is left in it."""
+    (entry,) = program.entries
+    ops = [step.op for step in entry.body if isinstance(step, Call)]
+    writers = Counter(program.view(name).buffer for op in ops for name in op.writes)
+    content: dict[str, frozenset[object]] = {
+        program.view(name).buffer: frozenset({name})
+        for name in (*entry.inputs, *(slot.view for slot in program.states))
+    }
+    traced: dict[Key, list[frozenset[object]]] = {}
+    seen = Counter[tuple[str, ...]]()
+    for op in ops:
+        key = (op.writes, seen[op.writes])
+        seen[op.writes] += 1
+        traced[key] = [content.get(program.view(name).buffer, frozenset()) for name in op.reads]
+        for name in op.writes:
+            buffer = program.view(name).buffer
+            # A buffer that several calls write is put together from parts.
+            held = frozenset[object]() if writers[buffer] == 1 else content.get(buffer, frozenset())
+            content[buffer] = held | {key}
+    return traced, {slot.view: content[program.view(slot.view).buffer] for slot in program.states}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from microlith.compile.c_text import C_TYPES, array_body, comment, wrapped
 from microlith.compile.context import call_context
 from microlith.core.errors import UnsupportedError
 from microlith.device.profile import Device
 from microlith.kernels import kernel
 from microlith.kernels.base import Argument, CallContext, Kernel, Literal, Pointer, RowRange, Runtime
-from microlith.program.types import NUMPY, Call, Entry, OpCall, Program, Region, Step, View
+from microlith.program.types import NUMPY, STATE_SPACE, Call, Entry, OpCall, Program, Region, Step, View
 
 SPDX = "/* SPDX-License-Identifier: Apache-2.0 OR MIT-0 */"
 ABI = 1
@@ -147,7 +149,7 @@ class _Emitter:
 
     def _place(self, view: View) -> str:
         buffer = self.program.buffers[view.buffer]
-        return f"(ctx->{buffer.space} + {self.program.offsets[buffer.id] + view.offset})"
+        return f"(ctx->{_base(buffer.space)} + {self.program.offsets[buffer.id] + view.offset})"
 
     def _const_address(self, role: str, ctype: str, call: OpCall) -> str:
         reference = call.consts[role]
@@ -216,30 +218,68 @@ def _guards(device: Device) -> str:
     return "".join(f'#if {condition}\n#error "{message}"\n#endif\n' for condition, message in checks)
 
 
+def _base(space: str) -> str:
+    return "state->bytes" if space == STATE_SPACE else space
+
+
+def caller_spaces(program: Program) -> list[str]:
+    """The memory spaces whose bytes the caller provides as they come; the state has a type of its own."""
+    return [space for space in program.spaces if space != STATE_SPACE]
+
+
+def init_parameters(program: Program) -> str:
+    """Parameters of ``NAME_init`` after the context."""
+    spaces = "".join(f", void *{space}, size_t {space}_bytes" for space in caller_spaces(program))
+    return spaces + (f", {program.name}_state *state" if program.states else "")
+
+
 def _init(program: Program) -> str:
     name = program.name
-    parameters = "".join(f", void *{space}, size_t {space}_bytes" for space in program.spaces)
     tests = "".join(
         f" || {space} == NULL || {space}_bytes < {name.upper()}_{space.upper()}_BYTES"
         f" || ((uintptr_t){space} % {ARENA_ALIGN}u) != 0u"
-        for space in program.spaces
+        for space in caller_spaces(program)
     )
-    stores = "".join(f"    ctx->{space} = (uint8_t *){space};\n" for space in program.spaces)
+    if program.states:
+        tests += f" || state == NULL || ((uintptr_t)state % {ARENA_ALIGN}u) != 0u"
+    stores = "".join(f"    ctx->{space} = (uint8_t *){space};\n" for space in caller_spaces(program))
+    state = f"state;\n    {name}_reset(ctx)" if program.states else "NULL"
     text = (
-        f"int32_t {name}_init({name}_ctx *ctx{parameters})\n{{\n"
+        f"{_reset(program) if program.states else ''}"
+        f"int32_t {name}_init({name}_ctx *ctx{init_parameters(program)})\n{{\n"
         f"    if (ctx == NULL{tests}) {{\n        return -1;\n    }}\n"
         f"{stores}    ctx->weights = &{name}_weights;\n    ctx->read = NULL;\n    ctx->user = NULL;\n"
-        f"    ctx->state = NULL;\n    return 0;\n}}\n"
+        f"    ctx->state = {state};\n    return 0;\n}}\n"
     )
     for kind, index, view in io_views(program):
         ctype = C_TYPES[NUMPY[view.dtype]]
         buffer = program.buffers[view.buffer]
+        assert buffer.space != STATE_SPACE, "what is kept is no input and no output"
         offset = program.offsets[buffer.id] + view.offset
         text += (
             f"\n{ctype} *{name}_{kind}_{index}(const {name}_ctx *ctx)\n{{\n"
             f"    return ({ctype} *)(void *)(ctx->{buffer.space} + {offset});\n}}\n"
         )
     return text
+
+
+def _reset(program: Program) -> str:
+    """``NAME_reset``: every state becomes what it is before the first run."""
+    arrays, fills = "", ""
+    for index, slot in enumerate(program.states):
+        place = program.offsets[program.view(slot.view).buffer]
+        content = np.frombuffer(np.ascontiguousarray(slot.initial).tobytes(), np.uint8)
+        value = f"{content[0]}u"
+        if (content != content[0]).any():
+            source = f"{program.name}_initial_{index}"
+            ctype = C_TYPES[slot.initial.dtype.name]
+            arrays += f"static const {ctype} {source}[{slot.initial.size}] = {array_body(slot.initial)};\n\n"
+            value = f"((const uint8_t *)(const void *){source})[i]"
+        fills += (
+            f"    for (size_t i = 0u; i < {content.size}u; i++) {{\n"
+            f"        ctx->state->bytes[{place}u + i] = {value};\n    }}\n"
+        )
+    return f"{arrays}void {program.name}_reset(const {program.name}_ctx *ctx)\n{{\n{fills}}}\n\n"
 
 
 def io_views(program: Program) -> list[tuple[str, int, View]]:

@@ -12,6 +12,9 @@ from microlith.compile.c_text import C_TYPES, array_body
 from microlith.compile.emit import ARENA_ALIGN, SPDX, io_views
 from microlith.program.types import ITEM_BYTES, NUMPY, Program
 
+GOLDEN_STEPS = 3
+"""Golden vectors of a network with state are sequences of so many steps, each after a reset."""
+
 Vector = tuple[Sequence[NDArray[np.generic]], Sequence[NDArray[np.generic]]]
 """Inputs and the outputs that the NumPy specification gives for them, each in the order of the C arrays."""
 
@@ -59,11 +62,36 @@ def selftest_files(program: Program, vectors: Sequence[Vector], artifact_hash: s
         "IO": _runner_io(program),
         "DIFFERS": _DIFFERS if floats else "",
         "COMPARE": _compare(program),
+        **_memory(program),
     }
     made = {
         f"selftest/{file}": template(file, fill) for file in ("runner.c", "runner.h", "main.c", "minimal.c", "empty.c")
     }
     return made | {"selftest/golden.h": _golden(program, vectors, tolerance if floats else None)}
+
+
+def _memory(program: Program) -> dict[str, str]:
+    """What the templates say of arena and state; the runner keeps the state behind the arena."""
+    name, arena = program.name, f"{program.name.upper()}_ARENA_BYTES"
+    if not program.states:
+        return {
+            "RUN_BYTES": arena,
+            "INIT": f"{name}_init(&net, arena, arena_bytes)",
+            "RESET_DECLARATION": "",
+            "RESET": "",
+            "STATE": "",
+            "STATE_ARGUMENT": "",
+        }
+    rounded = f"(({arena} + {ARENA_ALIGN - 1}u) / {ARENA_ALIGN}u * {ARENA_ALIGN}u)"
+    behind = f"({name}_state *)(void *)((uint8_t *)arena + {rounded})"
+    return {
+        "RUN_BYTES": f"{rounded} + sizeof({name}_state)",
+        "INIT": f"arena_bytes < mlrun_arena_bytes() ? -1 : {name}_init(&net, arena, {arena}, {behind})",
+        "RESET_DECLARATION": "void mlrun_reset(void);\n",
+        "RESET": f"void mlrun_reset(void)\n{{\n    {name}_reset(&net);\n}}\n\n",
+        "STATE": f"static {name}_state state;\n",
+        "STATE_ARGUMENT": ", &state",
+    }
 
 
 def _golden(program: Program, vectors: Sequence[Vector], tolerance: float | None) -> str:
@@ -110,5 +138,7 @@ def _compare(program: Program) -> str:
         else:
             differs = f"differs_f32({element}, {golden})" if view.dtype == "f32" else f"{element} != {golden}"
             checks += f"{loop}mismatches += (uint32_t)({differs});\n        }}\n"
+    if program.states:
+        fills = f"        if (vector % {GOLDEN_STEPS}u == 0u) {{\n            mlrun_reset();\n        }}\n" + fills
     run = "        cycles = ml_cycles();\n        failed |= mlrun_run();\n        cycles = ml_cycles() - cycles;\n"
     return fills + run + checks

@@ -49,21 +49,29 @@ class _State:
 def join_copies(program: Program) -> Program:
     """The Program without the copies that need not be made."""
     (entry,) = program.entries
-    pinned = {program.view(name).buffer for name in (*entry.inputs, *entry.outputs)}
+    kept = {slot.view for slot in program.states}
+    named = (*entry.inputs, *entry.outputs, *kept, *(slot.update for slot in program.states if slot.update))
+    pinned = {program.view(name).buffer for name in named}
+    states = {program.view(name).buffer for name in kept}
     state = _State(tuple(calls(entry.body)), program.views, program.buffers, frozenset(entry.outputs))
     before = None
     while before is not state:
         before, position = state, 0
         while position < len(state.calls):
-            found = _without_copy(state, position, pinned)
+            found = _without_copy(state, position, pinned, states)
             position, state = (position + 1, state) if found is None else (position, found)
     body = tuple(Call(call) for call in state.calls)
     return replace(program, entries=(replace(entry, body=body),), views=state.views, buffers=state.buffers)
 
 
-def _without_copy(state: _State, position: int, pinned: set[str]) -> _State | None:
-    """The first way to do without the call at a position; None for a call that is needed."""
-    if not isinstance(state.calls[position].attrs, Copy) or len(state.calls) == 1:
+def _without_copy(state: _State, position: int, pinned: set[str], states: set[str]) -> _State | None:
+    """The first way to do without the call at a position; None for a call that is needed.
+
+    What is kept from run to run is read before it is overwritten, so copies from and to it keep their place.
+    """
+    call = state.calls[position]
+    touched = {state.views[name].buffer for name in (*call.reads, *call.writes)}
+    if not isinstance(call.attrs, Copy) or len(state.calls) == 1 or touched & states:
         return None
     for found in (
         _into_readers(state, position, pinned),

@@ -2,147 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from pkgutil import resolve_name
 
 import onnx_ir as ir
 
 from microlith.compile.join import join_copies
-from microlith.compile.lower_elementwise import (
-    UNARY_HANDLERS,
-    lower_batch_norm,
-    lower_binary,
-    lower_border,
-    lower_prelu,
-    lower_requantize,
-)
-from microlith.compile.lower_indexing import (
-    lower_arg_extreme,
-    lower_col2im,
-    lower_cum_sum,
-    lower_gather,
-    lower_gather_elements,
-    lower_gather_nd,
-    lower_grid_sample,
-    lower_max_unpool,
-    lower_one_hot,
-    lower_reverse_sequence,
-    lower_scatter,
-    lower_top_k,
-)
-from microlith.compile.lower_linear import lower_gemm, lower_matmul
-from microlith.compile.lower_movement import (
-    lower_concat,
-    lower_pad,
-    lower_reshape,
-    lower_slice,
-    lower_transpose,
-)
-from microlith.compile.lower_normalization import (
-    lower_group_normalization,
-    lower_lane_normalization,
-    lower_layer_normalization,
-    lower_lrn,
-)
-from microlith.compile.lower_plain import PLAIN_HANDLERS
-from microlith.compile.lower_pool import (
-    lower_average_pool,
-    lower_global_average_pool,
-    lower_global_lp_pool,
-    lower_global_max_pool,
-    lower_max_pool,
-    lower_softmax,
-)
-from microlith.compile.lower_recurrent import lower_recurrent
-from microlith.compile.lower_reduce import lower_reduce, lower_reduce_mean, lower_reduce_sum
-from microlith.compile.lower_remap import (
-    lower_center_crop_pad,
-    lower_depth_space,
-    lower_expand,
-    lower_resize,
-    lower_tile,
-    lower_trilu,
-)
-from microlith.compile.lower_volume import lower_conv, lower_conv_transpose, lower_pool_nd
-from microlith.compile.lowering import Lowering
-from microlith.core.errors import InputError, MicrolithError, UnsupportedError
+from microlith.compile.layout import Layout, channels_last, identity
+from microlith.compile.lower_elementwise import lower_border, lower_requantize, lower_unary
+from microlith.compile.lowering import Lowering, shape_of
+from microlith.core.errors import MicrolithError, ModelError, UnsupportedError
+from microlith.graph.state import caller_outputs, initial_values, read_states
 from microlith.graph.units import Unit, units
-from microlith.program.types import Call, Entry, Program
+from microlith.ops import ALL
+from microlith.ops.base import Pointwise
+from microlith.program.attrs import Copy
+from microlith.program.types import ITEM_BYTES, Call, Entry, Program, calls
 
 Handler = Callable[[Lowering, Unit], None]
 
-HANDLERS: Mapping[str, Handler] = {
-    "GRU": lower_recurrent,
-    "LSTM": lower_recurrent,
-    "RNN": lower_recurrent,
-    "Add": lower_binary,
-    "ArgMax": lower_arg_extreme,
-    "ArgMin": lower_arg_extreme,
-    "AveragePool": lower_average_pool,
-    "BatchNormalization": lower_batch_norm,
-    "CenterCropPad": lower_center_crop_pad,
-    "Col2Im": lower_col2im,
-    "Concat": lower_concat,
-    "Conv": lower_conv,
-    "ConvTranspose": lower_conv_transpose,
-    "CumSum": lower_cum_sum,
-    "DepthToSpace": lower_depth_space,
-    "DequantizeLinear": lower_border,
-    "Expand": lower_expand,
-    "Flatten": lower_reshape,
-    "Gather": lower_gather,
-    "GatherElements": lower_gather_elements,
-    "GatherND": lower_gather_nd,
-    "Gemm": lower_gemm,
-    "GlobalAveragePool": lower_global_average_pool,
-    "GlobalLpPool": lower_global_lp_pool,
-    "GlobalMaxPool": lower_global_max_pool,
-    "GridSample": lower_grid_sample,
-    "GroupNormalization": lower_group_normalization,
-    "Hardmax": lower_softmax,
-    "Identity": lower_reshape,
-    "InstanceNormalization": lower_group_normalization,
-    "LRN": lower_lrn,
-    "LayerNormalization": lower_layer_normalization,
-    "LogSoftmax": lower_softmax,
-    "LpNormalization": lower_lane_normalization,
-    "LpPool": lower_pool_nd,
-    "MatMul": lower_matmul,
-    "MaxPool": lower_max_pool,
-    "MaxUnpool": lower_max_unpool,
-    "MeanVarianceNormalization": lower_lane_normalization,
-    "Mul": lower_binary,
-    "OneHot": lower_one_hot,
-    "PRelu": lower_prelu,
-    "Pad": lower_pad,
-    "RMSNormalization": lower_layer_normalization,
-    "ReduceL1": lower_reduce,
-    "ReduceL2": lower_reduce,
-    "ReduceLogSum": lower_reduce,
-    "ReduceLogSumExp": lower_reduce,
-    "ReduceMax": lower_reduce,
-    "ReduceMean": lower_reduce_mean,
-    "ReduceMin": lower_reduce,
-    "ReduceProd": lower_reduce,
-    "ReduceSum": lower_reduce_sum,
-    "ReduceSumSquare": lower_reduce,
-    "Reshape": lower_reshape,
-    "Resize": lower_resize,
-    "ReverseSequence": lower_reverse_sequence,
-    "ScatterElements": lower_scatter,
-    "ScatterND": lower_scatter,
-    "Slice": lower_slice,
-    "Softmax": lower_softmax,
-    "SpaceToDepth": lower_depth_space,
-    "Squeeze": lower_reshape,
-    "Sub": lower_binary,
-    "Tile": lower_tile,
-    "TopK": lower_top_k,
-    "Transpose": lower_transpose,
-    "Trilu": lower_trilu,
-    "Unsqueeze": lower_reshape,
-    **PLAIN_HANDLERS,
-    **UNARY_HANDLERS,
-}
+
+def _handler_of(lowering: Pointwise | str) -> Handler:
+    if isinstance(lowering, Pointwise):
+        return lower_unary
+    handler: Handler = resolve_name(f"microlith.compile.{lowering.replace('.', ':')}")
+    return handler
+
+
+HANDLERS: Mapping[str, Handler] = {op.op_type: _handler_of(op.lowering) for op in ALL if op.lowering is not None}
+"""What makes the kernel calls of each op, as the op states it."""
 
 _NOT_RAW = frozenset(
     {
@@ -179,9 +68,30 @@ def lower(model: ir.Model, name: str) -> Program:
     Raises:
         UnsupportedError: a node cannot be compiled; the message names it and says why.
     """
+    pairs = {state.input: state.output for state in read_states(model)}
+    if not any(len(shape_of(value)) >= 3 for value in model.graph.inputs if value.name in pairs):
+        return _lower(model, name, pairs, identity)
+    # What is kept has no order that anyone sees: the better of two for all states together.
+    forms = (_lower(model, name, pairs, layout) for layout in (identity, channels_last))
+    return min(forms, key=_copied_bytes)
+
+
+def _copied_bytes(program: Program) -> int:
+    """Bytes that calls move which compute nothing."""
+    copies = [call for entry in program.entries for call in calls(entry.body) if isinstance(call.attrs, Copy)]
+    sizes = ((math.prod(call.attrs.shape), call) for call in copies if isinstance(call.attrs, Copy))
+    return sum(size * ITEM_BYTES[program.view(call.writes[0]).dtype] for size, call in sizes)
+
+
+def _lower(model: ir.Model, name: str, pairs: Mapping[str, str], state_layout: Callable[[int], Layout]) -> Program:
     low = Lowering(model)
+    initial = initial_values(model)
     for value in model.graph.inputs:
-        low.add_input(value)
+        into = value.name or ""
+        if into in pairs:
+            low.add_state(value, pairs[into], state_layout(len(shape_of(value))), initial[into])
+        else:
+            low.add_input(value)
     for unit in units(model):
         if unit.kind == "raw" and unit.node.op_type in _NOT_RAW:
             raise UnsupportedError(f"{unit.node.op_type} of integers cannot be compiled", node=low.where(unit))
@@ -191,17 +101,28 @@ def lower(model: ir.Model, name: str) -> Program:
         except MicrolithError as error:
             error.node = error.node or low.where(unit)
             raise
-    outputs, taken = [], {view.buffer for view in low.inputs}
-    for value in model.graph.outputs:
+    kept = {low.builder.views[slot.view].buffer for slot in low.states.values()}
+    outputs, taken = [], {view.buffer for view in low.inputs} | kept
+    for value in caller_outputs(model):
         view = low.output(value, taken)
         taken.add(view.buffer)
         outputs.append(view.id)
+    results = {str(value.name): value for value in model.graph.outputs}
+    low.update_states({into: results[out] for into, out in pairs.items()})
     if not low.builder.calls:
-        raise InputError("the graph computes nothing", hint="Give a model with at least one op.")
+        raise ModelError("the graph computes nothing", hint="Give a model with at least one op.")
     body = tuple(Call(call) for call in low.builder.calls)
     entry = Entry("run", tuple(view.id for view in low.inputs), tuple(outputs), body)
     builder = low.builder
-    made = Program(name, (entry,), builder.buffers, builder.views, builder.consts, requantization=low.mode)
+    made = Program(
+        name,
+        (entry,),
+        builder.buffers,
+        builder.views,
+        builder.consts,
+        requantization=low.mode,
+        states=tuple(low.states.values()),
+    )
     return join_copies(made)
 
 

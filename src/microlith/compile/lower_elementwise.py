@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 
 from microlith.compile.layout import channels_last, physical_shape
@@ -20,51 +18,13 @@ from microlith.compile.lowering import Lowering, shape_of, stored
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Unit, activation_bounds
 from microlith.ops import op_of
+from microlith.ops.base import Pointwise
 from microlith.program.attrs import Affine, Binary, Convert, Lut, Unary
 from microlith.program.types import ConstRef, View
 from microlith.quant.factors import mul_requant, sum_requant
 from microlith.quant.requantize import Requant
 
 _BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul"}
-_FUNCTIONS = {
-    "LeakyRelu": ("leaky_relu", ("alpha",)),
-    "Sigmoid": ("sigmoid", ()),
-    "Tanh": ("tanh", ()),
-    "HardSigmoid": ("hard_sigmoid", ("alpha", "beta")),
-    "HardSwish": ("hard_swish", ()),
-    "Abs": ("abs", ()),
-    "Acos": ("acos", ()),
-    "Acosh": ("acosh", ()),
-    "Asin": ("asin", ()),
-    "Asinh": ("asinh", ()),
-    "Atan": ("atan", ()),
-    "Atanh": ("atanh", ()),
-    "Ceil": ("ceil", ()),
-    "Celu": ("celu", ("alpha",)),
-    "Cos": ("cos", ()),
-    "Cosh": ("cosh", ()),
-    "Elu": ("elu", ("alpha", "gamma")),
-    "Erf": ("erf", ()),
-    "Exp": ("exp", ()),
-    "Floor": ("floor", ()),
-    "Gelu": ("gelu", ()),
-    "Log": ("log", ()),
-    "Mish": ("mish", ()),
-    "Neg": ("negate", ()),
-    "Reciprocal": ("reciprocal", ()),
-    "Round": ("round", ()),
-    "Selu": ("elu", ("alpha", "gamma")),
-    "Shrink": ("shrink", ("lambd", "bias")),
-    "Sign": ("sign", ()),
-    "Sin": ("sin", ()),
-    "Sinh": ("sinh", ()),
-    "Softplus": ("softplus", ()),
-    "Softsign": ("softsign", ()),
-    "Sqrt": ("sqrt", ()),
-    "Swish": ("swish", ("alpha",)),
-    "Tan": ("tan", ()),
-    "ThresholdedRelu": ("thresholded_relu", ("alpha",)),
-}
 INTEGER_FUNCTIONS = frozenset({"Abs", "Clip", "Neg", "Relu", "Sign"})
 """Unary ops that integers which stand for themselves have, too."""
 AXES = 4
@@ -151,9 +111,9 @@ def lower_unary(low: Lowering, unit: Unit) -> None:
     if unit.node.op_type in ("Relu", "Clip"):
         function, parameters = "clamp", activation_bounds(unit.node)
     else:
-        function, names = _FUNCTIONS[unit.node.op_type]
-        attrs = low.attrs(unit)
-        parameters = tuple(float(getattr(attrs, name)) for name in names)
+        assert isinstance(op.lowering, Pointwise), "ops of one function state it"
+        function, attrs = op.lowering.function, low.attrs(unit)
+        parameters = tuple(float(getattr(attrs, name)) for name in op.lowering.parameters)
         function += "_tanh" if function == "gelu" and attrs.tanh else ""
     low.builder.call("unary", Unary(function, parameters), [x], low.result(unit, x.layout), low.names(unit))
 
@@ -161,12 +121,6 @@ def lower_unary(low: Lowering, unit: Unit) -> None:
 def _lookup(low: Lowering, unit: Unit, x: View, table: np.ndarray[tuple[int, ...], np.dtype[np.integer]]) -> None:
     consts = {"table": low.builder.const("table", table)}
     low.builder.call("lut", Lut(table.shape[0]), [x], low.result(unit, x.layout), low.names(unit), consts=consts)
-
-
-UNARY_HANDLERS: Mapping[str, Callable[[Lowering, Unit], None]] = dict.fromkeys(
-    ("Clip", "Relu", *_FUNCTIONS), lower_unary
-)
-"""Handlers of functions of one element, by op."""
 
 
 def lower_prelu(low: Lowering, unit: Unit) -> None:

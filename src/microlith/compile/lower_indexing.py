@@ -21,6 +21,7 @@ from microlith.program.attrs_indexing import (
     Gather,
     GatherElements,
     GridSample,
+    NonMaxSuppression,
     OneHot,
     ReverseSequence,
     Scatter,
@@ -252,6 +253,16 @@ def lower_top_k(low: Lowering, unit: Unit) -> None:
     elements, axes = _single_elements(x.layout.index(axis), y.shape, x.shape)
     consts = {"axes": low.builder.const("axes", axes)}
     low.builder.call("gather_elements", elements, [values, places], y, low.names(unit), consts=consts)
+
+
+def lower_non_max_suppression(low: Lowering, unit: Unit) -> None:
+    """NonMaxSuppression."""
+    attrs = low.attrs(unit)
+    boxes, scores = (low.read(unit, index, identity(3)) for index in (0, 1))
+    images, classes, count = scores.shape
+    limit = min(attrs.limit, count)
+    call = NonMaxSuppression(images, classes, count, limit, attrs.overlap, attrs.threshold, attrs.center)
+    low.builder.call("non_max_suppression", call, [boxes, scores], low.result(unit), low.names(unit))
 
 
 def lower_cum_sum(low: Lowering, unit: Unit) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -280,20 +280,3 @@ def lower_float_test(low: Lowering, unit: Unit) -> None:
         sign = "" if attrs.negative and attrs.positive else "negative_" if attrs.negative else "positive_"
         function = f"{sign}infinity"
     low.builder.call("test", Test(function), [x], low.result(unit, x.layout), low.names(unit))
-
-
-PLAIN_HANDLERS: Mapping[str, Callable[[Lowering, Unit], None]] = {
-    **dict.fromkeys(_COMPARE, lower_compare),
-    **{op_type: lower_plain_binary for op_type in _BINARY if op_type not in ("Add", "Mul", "Sub", "Pow")},
-    "BitShift": lower_plain_binary,
-    "BitwiseNot": lower_integer_unary,
-    "Cast": lower_cast,
-    "CastLike": lower_cast,
-    "IsInf": lower_float_test,
-    "IsNaN": lower_float_test,
-    "Mod": lower_plain_binary,
-    "Not": lower_integer_unary,
-    "Pow": lower_pow,
-    "Where": lower_where,
-}
-"""Handlers of this file, by op."""

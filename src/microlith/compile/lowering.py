@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from microlith.graph.units import Operand, Unit, activation_bounds, clamp_limits
 from microlith.ops import op_of
 from microlith.ops.base import Output
 from microlith.program.attrs import Convert, Lut
-from microlith.program.types import DType, Epilogue, View
+from microlith.program.types import STATE_SPACE, DType, Epilogue, StateSlot, View
 from microlith.quant.lut import identity_table
 from microlith.quant.types import QParams
 
@@ -96,6 +97,7 @@ class Lowering:
         self.views: dict[ir.Value, View] = {}
         self.flattened: dict[ir.Value, Flattened] = {}
         self.inputs: list[View] = []
+        self.states: dict[str, StateSlot] = {}
         self._flips: dict[tuple[str, int, int], View] = {}
 
     # ---- borders of the graph
@@ -106,6 +108,42 @@ class Lowering:
         view = self.builder.tensor(shape, dtype, io_qparams(self.model, name), name)
         self.inputs.append(view)
         self.views[value] = view
+
+    def add_state(self, value: ir.Value, output: str, layout: Layout, initial: Array) -> None:
+        """A view of what the run before has left; nobody outside sees it, so that its layout is free."""
+        name, dtype = value.name or "", dtype_of(value)
+        qparams = io_qparams(self.model, name)
+        if dtype == "u8" and qparams is not None:
+            dtype, qparams, initial = "s8", stored(qparams), stored_values(initial)
+        view = self.builder.tensor(shape_of(value), dtype, qparams, name, layout, STATE_SPACE)
+        self.views[value] = view
+        self.states[name] = StateSlot(view.id, output, np.ascontiguousarray(initial.transpose(layout)))
+
+    def update_states(self, results: Mapping[str, ir.Value]) -> None:
+        """Write what the next run is to find, once nothing reads what this run has found.
+
+        Args:
+            results: by the name of the state's input, the graph output that it becomes.
+        """
+        kept = {self.builder.views[slot.view].buffer for slot in self.states.values()}
+        pending = []
+        for name, value in results.items():
+            target = self.builder.views[self.states[name].view]
+            nodes = (value.name or "",)
+            as_stored = target.dtype == "s8" and value.dtype == ir.DataType.UINT8
+            source = self.read_value(value, target.layout, nodes, as_stored=as_stored)
+            if (source.buffer, source.offset, source.bytes) == (target.buffer, 0, target.bytes):
+                continue
+            if source.buffer in kept:
+                moved = self.builder.tensor(shape_of(value), target.dtype, target.qparams, name, target.layout)
+                self.builder.copy(source, moved, nodes)
+                source = moved
+            pending.append((name, source, target, nodes))
+        for name, source, target, nodes in pending:
+            shape = graph_shape(target.shape, target.layout)
+            update = self.builder.alias(target, shape, target.layout, nodes[0], target.qparams)
+            self.builder.copy(source, update, nodes)
+            self.states[name] = replace(self.states[name], update=update.id)
 
     def output(self, value: ir.Value, taken: set[str]) -> View:
         """A view of a graph output in the graph's own order and type, in a buffer of its own."""

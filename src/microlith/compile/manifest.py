@@ -49,6 +49,30 @@ class EntryPoint(_Part):
     outputs: tuple[Tensor, ...]
 
 
+class StateTensor(_Part):
+    """A state, as the caller's memory holds it.
+
+    Attributes:
+        input: name of the graph input.
+        output: name of the graph output that it is in the next run.
+        dtype: element type.
+        shape: extents, row by row.
+        scale: see :class:`Tensor`.
+        zero_point: likewise.
+        offset: bytes from the start of the state.
+        bytes: size.
+    """
+
+    input: str
+    output: str
+    dtype: DType
+    shape: tuple[int, ...]
+    scale: float | None
+    zero_point: int | None
+    offset: int
+    bytes: int
+
+
 class StoredConst(_Part):
     """A constant as it is stored."""
 
@@ -94,6 +118,7 @@ class Manifest(_Part):
         layers: C symbols of the layer functions, in order.
         toolchain: None where the figures need none.
         files: SHA-256 by path.
+        states: what is kept from run to run, in the space ``state``.
     """
 
     schema_version: Literal[1] = 1
@@ -109,6 +134,7 @@ class Manifest(_Part):
     layers: tuple[str, ...]
     toolchain: Compiler | None
     files: dict[str, str]
+    states: tuple[StateTensor, ...] = ()
 
 
 def read_manifest(directory: Path) -> Manifest:

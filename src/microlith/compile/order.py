@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from microlith.program.types import Buffer, OpCall, View
+from microlith.program.types import STATE_SPACE, Buffer, OpCall, View
 
 
 def order_calls(
@@ -29,6 +29,26 @@ def peak_bytes(
     return _Schedule(calls, views, buffers, outputs).peak(range(len(calls)))
 
 
+def dependencies(calls: Sequence[OpCall], views: Mapping[str, View]) -> list[set[int]]:
+    """For each call, the earlier ones that must stay before it."""
+    before: list[set[int]] = []
+    touched: dict[str, list[int]] = {}
+    writers: dict[str, list[int]] = {}
+    for index, call in enumerate(calls):
+        reads, writes = ({views[name].buffer for name in names} for names in (call.reads, call.writes))
+        earlier: set[int] = set()
+        for name in reads:
+            earlier.update(writers.get(name, []))
+        for name in writes:
+            earlier.update(touched.get(name, []))
+        for name in reads | writes:
+            touched.setdefault(name, []).append(index)
+        for name in writes:
+            writers.setdefault(name, []).append(index)
+        before.append(earlier)
+    return before
+
+
 class _Schedule:
     def __init__(
         self,
@@ -37,26 +57,16 @@ class _Schedule:
         buffers: Mapping[str, Buffer],
         outputs: Sequence[str],
     ) -> None:
-        self.bytes = {name: buffer.bytes for name, buffer in buffers.items()}
+        # What is kept from run to run takes its bytes in any order.
+        self.bytes = {name: 0 if item.space == STATE_SPACE else item.bytes for name, item in buffers.items()}
         self.reads = [{views[name].buffer for name in call.reads} for call in calls]
         self.writes = [{views[name].buffer for name in call.writes} for call in calls]
         self.kept = {views[name].buffer for name in outputs}
         self.users: dict[str, set[int]] = {}
-        self.before: list[set[int]] = []
-        touched: dict[str, list[int]] = {}
-        writers: dict[str, list[int]] = {}
+        self.before = dependencies(calls, views)
         for index in range(len(calls)):
-            earlier: set[int] = set()
-            for name in self.reads[index]:
-                earlier.update(writers.get(name, []))
-            for name in self.writes[index]:
-                earlier.update(touched.get(name, []))
             for name in self.reads[index] | self.writes[index]:
-                touched.setdefault(name, []).append(index)
                 self.users.setdefault(name, set()).add(index)
-            for name in self.writes[index]:
-                writers.setdefault(name, []).append(index)
-            self.before.append(earlier)
 
     def peak(self, order: Sequence[int]) -> int:
         """Most live bytes in any step."""

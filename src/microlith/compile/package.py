@@ -11,12 +11,12 @@ import numpy as np
 from microlith.compile.emit import ABI, Emitted, emit
 from microlith.compile.emit_header import header
 from microlith.compile.emit_selftest import Vector, selftest_files, template
-from microlith.compile.manifest import Compiler, EntryPoint, Manifest, Segment, StoredConst, Tensor
+from microlith.compile.manifest import Compiler, EntryPoint, Manifest, Segment, StateTensor, StoredConst, Tensor
 from microlith.compile.plan import Planned
 from microlith.device.profile import Device
 from microlith.device.support import board_header, support_files
 from microlith.kernels import header_text, headers_needed
-from microlith.program.types import ITEM_BYTES, Entry, Program, View
+from microlith.program.types import ITEM_BYTES, Entry, Program, StateSlot, View
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,7 @@ def _manifest(
         ),
         layers=tuple(layer.symbol for layer in emitted.layers),
         toolchain=compiler,
+        states=tuple(_state(program, slot) for slot in program.states),
         files={path: hashlib.sha256(content).hexdigest() for path, content in files.items()},
     )
 
@@ -134,6 +135,12 @@ def _entry(program: Program, entry: Entry) -> EntryPoint:
         inputs=tuple(_tensor(program, program.view(name)) for name in entry.inputs),
         outputs=tuple(_tensor(program, program.view(name)) for name in entry.outputs),
     )
+
+
+def _state(program: Program, slot: StateSlot) -> StateTensor:
+    held = _tensor(program, program.view(slot.view))
+    fields = held.model_dump(exclude={"name", "space"})
+    return StateTensor(input=held.name, output=slot.output, **fields)
 
 
 def _tensor(program: Program, view: View) -> Tensor:

@@ -9,16 +9,17 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.c_text import check_identifier
-from microlith.compile.emit_selftest import Vector
+from microlith.compile.emit_selftest import GOLDEN_STEPS, Vector
 from microlith.compile.lower import lower
 from microlith.compile.manifest import Compiler
 from microlith.compile.package import Package, package
 from microlith.compile.plan import plan
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.core.random import generator
 from microlith.device.profile import Device
-from microlith.graph.reference import Reference
 from microlith.graph.save import model_bytes
+from microlith.graph.state import caller_inputs, caller_outputs
+from microlith.graph.stepper import Stepper
 from microlith.graph.units import units
 
 Feeds = Mapping[str, NDArray[np.generic]]
@@ -52,11 +53,16 @@ def compile_graph(
 
     Raises:
         UnsupportedError: a node cannot be compiled, or an integer model has ops left in float that nobody asked for.
-        InputError: ``name`` cannot prefix C symbols.
+        ModelError: ``name`` cannot prefix C symbols.
     """
     check_identifier(name)
     planned = plan(lower(model, name), device)
-    chosen = list(samples[:GOLDEN_VECTORS]) or random_feeds(model, GOLDEN_VECTORS, seed)
+    count = GOLDEN_STEPS if planned.program.states else GOLDEN_VECTORS
+    chosen = list(samples[:count])
+    if len(chosen) < count and (planned.program.states or not chosen):
+        chosen += random_feeds(model, count - len(chosen), seed)
+    if planned.program.states:
+        chosen += chosen[::-1]
     vectors, tolerance = golden_vectors(model, chosen)
     title = f"{name}, compiled for {device.title} by Microlith"
     return package(planned, device, model_bytes(model), vectors, title=title, tolerance=tolerance, compiler=compiler)
@@ -66,7 +72,7 @@ def random_feeds(model: ir.Model, count: int, seed: int) -> list[Feeds]:
     """Inputs drawn evenly over an integer type, or from the standard normal distribution for floats."""
     rng = generator(seed, "inputs")
     draw: Callable[[ir.Value], NDArray[np.generic]] = lambda value: _draw(value, rng)  # noqa: E731
-    return [{value.name or "": draw(value) for value in model.graph.inputs} for _ in range(count)]
+    return [{value.name or "": draw(value) for value in caller_inputs(model)} for _ in range(count)]
 
 
 def _draw(value: ir.Value, rng: np.random.Generator) -> NDArray[np.generic]:
@@ -83,16 +89,20 @@ def _draw(value: ir.Value, rng: np.random.Generator) -> NDArray[np.generic]:
 def golden_vectors(model: ir.Model, samples: Sequence[Feeds]) -> tuple[list[Vector], float]:
     """Inputs with the outputs of the NumPy reference, and the absolute tolerance for float outputs.
 
+    The samples of a model with state are sequences of ``GOLDEN_STEPS``.
+
     Raises:
-        InputError: an output is not finite.
+        ModelError: an output is not finite.
     """
-    reference = Reference(model)
-    inputs = [value.name or "" for value in model.graph.inputs]
-    outputs = [value.name or "" for value in model.graph.outputs]
+    stepper = Stepper(model)
+    inputs = [value.name or "" for value in caller_inputs(model)]
+    outputs = [value.name or "" for value in caller_outputs(model)]
     vectors: list[Vector] = []
     largest = 0.0
-    for feeds in samples:
-        found = reference.run(feeds)
+    for index, feeds in enumerate(samples):
+        if index % GOLDEN_STEPS == 0:
+            stepper.reset()
+        found = stepper.step(feeds)
         results = [found[name] for name in outputs]
         floats = [np.abs(item[np.isfinite(item)]) for item in results if item.dtype == np.float32]
         largest = max([largest, *(float(item.max(initial=0)) for item in floats)])
@@ -103,7 +113,7 @@ def golden_vectors(model: ir.Model, samples: Sequence[Feeds]) -> tuple[list[Vect
 def _check_finite(outputs: Feeds) -> None:
     for name, array in outputs.items():
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-            raise InputError(
+            raise ModelError(
                 f"the output {name!r} comes out as infinity or NaN, expected finite numbers",
                 hint="Weights, or the inputs that are given, are too large for float32: look for the layer that grows.",
             )

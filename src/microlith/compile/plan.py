@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from microlith.compile.arena import Overlap, plan_arena
 from microlith.compile.builder import ALIGN, SPACE
-from microlith.compile.check_plan import check_plan
+from microlith.compile.check_plan import check_plan, check_states
 from microlith.compile.context import call_context
+from microlith.compile.in_place import write_states_in_place
 from microlith.compile.order import order_calls
 from microlith.compile.select import Packer, select, with_storage
 from microlith.device.profile import Device
@@ -46,6 +47,8 @@ class Planned:
 
 def plan(program: Program, device: Device) -> Planned:
     """Plan a Program of one entry whose body holds calls only."""
+    lowered = program
+    program = write_states_in_place(program, device)
     (entry,) = program.entries
     ordered = order_calls(tuple(calls(entry.body)), program.views, program.buffers, entry.outputs)
     selections = [select(program, call, device) for call in ordered]
@@ -59,6 +62,7 @@ def plan(program: Program, device: Device) -> Planned:
     arena = plan_arena(program.buffers.values(), overlaps=overlaps)
     program = replace(program, offsets=arena.offsets, spaces=arena.spaces)
     check_plan(program, overlaps)
+    check_states(lowered, program)
     return Planned(program, overlaps, arena.bounds, tuple(selection.why for selection in selections))
 
 
@@ -79,7 +83,8 @@ def _with_scratch(program: Program, packed: Sequence[OpCall]) -> tuple[Program, 
 def with_lifetimes(
     program: Program, ordered: Sequence[OpCall], inputs: Sequence[str], outputs: Sequence[str]
 ) -> dict[str, Buffer]:
-    """Buffers with the steps in which they are needed: inputs from before the first, outputs until after the last."""
+    """Buffers with the steps in which they are needed: inputs from before the first, outputs until after the last,
+    states throughout."""
     touched: dict[str, list[int]] = {}
     for name in inputs:
         touched.setdefault(program.view(name).buffer, []).append(-1)
@@ -89,6 +94,8 @@ def with_lifetimes(
             touched.setdefault(program.view(name).buffer, []).append(index)
     for name in outputs:
         touched.setdefault(program.view(name).buffer, []).append(len(ordered))
+    for slot in program.states:
+        touched.setdefault(program.view(slot.view).buffer, []).extend((-1, len(ordered)))
     return {
         name: replace(program.buffers[name], lifetime=Lifetime(min(steps), max(steps)))
         for name, steps in touched.items()

@@ -16,6 +16,19 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+_LONGEST = 2000
+
+
+def _abridged(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
+
+
+def _message(what: str | None, node: str | None, hint: str | None) -> str:
+    where = f" (node {node})" if node else ""
+    advice = f"\n  {hint}" if hint else ""
+    return f"{what}{where}{advice}"
+
+
 class MicrolithError(Exception):
     """Base of every error that is raised on purpose.
 
@@ -34,17 +47,26 @@ class MicrolithError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        where = f" (node {self.node})" if self.node else ""
-        hint = f"\n  {self.hint}" if self.hint else ""
-        return f"{self.what}{where}{hint}"
+        return _message(self.what, self.node, self.hint)
 
 
 class InputError(MicrolithError):
     """A file, an argument or data that cannot be used as given."""
 
 
-class UnsupportedError(MicrolithError):
-    """Something well-formed that this version cannot do; the reason is the message."""
+class ModelError(InputError):
+    """A model that cannot be used as it is: malformed, incomplete, or one that contradicts itself.
+
+    Whatever the content of a model file makes loading, checking, quantizing or compiling refuse is one of these. Names
+    in a file can be of any length, so what is too long for a message is cut in its middle.
+    """
+
+    def __str__(self) -> str:
+        return _message(*(None if text is None else _abridged(text) for text in (self.what, self.node, self.hint)))
+
+
+class UnsupportedError(ModelError):
+    """A well-formed model, or step for it, that this version cannot do; the reason is the message."""
 
 
 class ToolchainError(MicrolithError):

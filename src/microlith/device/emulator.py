@@ -14,7 +14,7 @@ from typing import Any
 from microlith.core.errors import ToolchainError
 from microlith.device.elf import require_modules
 from microlith.device.profile import Device
-from microlith.device.worker_process import WorkerProcess, infer_many
+from microlith.device.worker_process import WorkerProcess, infer_many, reset
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,16 @@ class Emulator:
         return self.infer_many([inputs])[0]
 
     def infer_many(self, samples: Sequence[Sequence[bytes]]) -> list[list[bytes]]:
-        """Like :meth:`infer` for several samples, each a list of inputs."""
+        """Like :meth:`infer` for several samples, each a list of inputs; steps where the program keeps state."""
         return infer_many(self._worker, samples, self._time_limit_s)
+
+    def reset(self) -> None:
+        """Take the state of the program back to where it starts.
+
+        Raises:
+            RunError: it keeps none.
+        """
+        reset(self._worker, self._time_limit_s)
 
     def infer_counted(
         self, inputs: Sequence[bytes], layers: Sequence[str] = (), *, check_alignment: bool = False

@@ -51,6 +51,13 @@ class Session:
     def _infer(self, inputs: list[bytes]) -> list[bytes]:
         return self._watched(lambda: _infer(self._started(), inputs), lambda machine: _infer(_start(machine), inputs))
 
+    def reset(self, _header: dict[str, Any], _blobs: list[bytes]) -> Answer:
+        """Start a sequence anew."""
+        if "mlrun_reset" not in self._program.symbols:
+            raise RunError("the program keeps no state to reset")
+        self._started().call("mlrun_reset")
+        return {}, ()
+
     def sizes(self, _header: dict[str, Any], _blobs: list[bytes]) -> Answer:
         """Bytes of each input and output."""
         machine = self._watched(self._started, _start)
@@ -152,7 +159,7 @@ def _counts(counter: BlockCounter, layers: list[str]) -> dict[str, Any]:
 def main() -> None:
     """Serve until the parent closes the pipe."""
     session = Session()
-    serve({name: getattr(session, name) for name in ("open", "boot", "infer", "sizes", "counted")})
+    serve({name: getattr(session, name) for name in ("open", "boot", "infer", "reset", "sizes", "counted")})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from microlith.core.errors import InputError
-from microlith.device.worker_process import WorkerProcess, infer_many
+from microlith.device.worker_process import WorkerProcess, infer_many, reset
 
 
 class HostRunner:
@@ -52,8 +52,16 @@ class HostRunner:
         return self.infer_many([inputs])[0]
 
     def infer_many(self, samples: Sequence[Sequence[bytes]]) -> list[list[bytes]]:
-        """Like :meth:`infer` for several samples, each a list of inputs, in one message."""
+        """Like :meth:`infer` for several samples, each a list of inputs, in one message; steps where it keeps state."""
         return infer_many(self._worker, samples, self._time_limit_s)
+
+    def reset(self) -> None:
+        """Take the state of the program back to where it starts.
+
+        Raises:
+            RunError: it keeps none.
+        """
+        reset(self._worker, self._time_limit_s)
 
     def measure(self, inputs: Sequence[bytes], repeats: int) -> list[float]:
         """Seconds of each of several single inferences, the call from Python (under a microsecond) included."""

@@ -85,6 +85,14 @@ class Library:
         for address, data in zip(self._addresses["input"], inputs, strict=True):
             ctypes.memmove(address, data, len(data))
 
+    def reset(self) -> None:
+        """Take its state back to where it starts."""
+        try:
+            reset = self._function("mlrun_reset", None)
+        except AttributeError as error:
+            raise RunError("the program keeps no state to reset") from error
+        reset()
+
     def outputs(self) -> list[bytes]:
         """Copies of the outputs."""
         return [
@@ -123,6 +131,11 @@ class Session:
             outputs += library.outputs()
         return {}, outputs
 
+    def reset(self, _header: dict[str, Any], _blobs: list[bytes]) -> Answer:
+        """Start a sequence anew."""
+        self._library.reset()
+        return {}, ()
+
     def measure(self, header: dict[str, Any], blobs: list[bytes]) -> Answer:
         """Time single inferences; the inputs are filled in again before each, as a program may overwrite them."""
         library, times_ns = self._library, []
@@ -138,7 +151,7 @@ class Session:
 def main() -> None:
     """Serve until the parent closes the pipe."""
     session = Session()
-    serve({"open": session.open, "infer": session.infer, "measure": session.measure})
+    serve({"open": session.open, "infer": session.infer, "reset": session.reset, "measure": session.measure})
 
 
 if __name__ == "__main__":

@@ -140,6 +140,11 @@ def infer_many(worker: WorkerProcess, samples: Sequence[Sequence[bytes]], time_l
     return [outputs[start : start + each] for start in range(0, len(outputs), each)]
 
 
+def reset(worker: WorkerProcess, time_limit_s: float) -> None:
+    """Take the state of a program back to where it starts."""
+    worker.request({"command": "reset"}, time_limit_s=time_limit_s)
+
+
 def _error(answer: dict[str, Any]) -> MicrolithError:
     if answer.get("kind") == "input":
         return InputError(answer["error"])

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import InputError, ModelError, UnsupportedError
 from microlith.graph.functions import all_nodes
 from microlith.graph.metadata import OWN_PREFIX
+from microlith.ops import op_at
 
 _TYPES = ("FLOAT", "INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64", "BOOL")
 _DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -18,8 +19,8 @@ _DEFAULT_DOMAINS = ("", "ai.onnx")
 def admit(proto: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Check and normalize a ModelProto in place, and return its opset.
 
-    Afterwards: only the default domain; no functions or sequences; value names unique; nodes named and in
-    topological order; no initializer is also an input; every input has a type and a known shape, with a
+    Afterwards: only the default domain and ops of our own; no functions or sequences; value names unique; nodes
+    named and in topological order; no initializer is also an input; every input has a type and a known shape, with a
     batch of 1 where the first dimension was left open; no documentation strings and no metadata but this project's.
 
     Args:
@@ -27,7 +28,8 @@ def admit(proto: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
         shapes: full shapes of inputs with dynamic dimensions, by input name.
 
     Raises:
-        InputError: the graph is malformed, or a dimension is missing.
+        InputError: a shape that is given does not fit the model.
+        ModelError: the graph is malformed, or a dimension is missing.
         UnsupportedError: it uses what cannot be compiled; node, domain or input are named.
     """
     opset = _opset(proto)
@@ -48,9 +50,9 @@ def _opset(proto: Any) -> int:
     versions = [item.version for item in proto.opset_import if item.domain in _DEFAULT_DOMAINS]
     newest = onnx.defs.onnx_opset_version()
     if len(versions) != 1:
-        raise InputError(f"the model imports the default operator set {len(versions)} times, expected once")
+        raise ModelError(f"the model imports the default operator set {len(versions)} times, expected once")
     if versions[0] < 1:
-        raise InputError(f"the model uses opset {versions[0]}, expected 1 to {newest}")
+        raise ModelError(f"the model uses opset {versions[0]}, expected 1 to {newest}")
     if versions[0] > newest:
         raise UnsupportedError(
             f"the model uses opset {versions[0]}, and the installed onnx knows 1 to {newest}",
@@ -65,16 +67,17 @@ def _refuse_nodes(proto: Any, opset: int) -> None:
     for node in all_nodes(proto.graph.node):
         where = f"{node.name!r} ({node.op_type})"
         if node.domain not in _DEFAULT_DOMAINS:
-            raise UnsupportedError(
-                f"operator domain {node.domain!r} is not supported, expected the default domain",
-                node=where,
-                hint="Export the model with standard ONNX operators only.",
-            )
-        if not onnx.defs.has(node.op_type, opset, ""):
+            if op_at(node.domain, node.op_type) is None:
+                raise UnsupportedError(
+                    f"operator domain {node.domain!r} is not supported, expected the default domain",
+                    node=where,
+                    hint="Export the model with standard ONNX operators only.",
+                )
+        elif not onnx.defs.has(node.op_type, opset, ""):
             raise UnsupportedError(f"opset {opset} has no operator {node.op_type!r}", node=where)
         for attribute in node.attribute:
             if attribute.ref_attr_name:
-                raise InputError(f"attribute {attribute.name!r} refers to a function, outside of one", node=where)
+                raise ModelError(f"attribute {attribute.name!r} refers to a function, outside of one", node=where)
 
 
 def _drop_shadowed_inputs(graph: Any) -> None:
@@ -86,22 +89,22 @@ def _drop_shadowed_inputs(graph: Any) -> None:
 
 def _check_names(graph: Any) -> None:
     if not graph.input:
-        raise InputError("the model has no input that is not a constant, expected at least one")
+        raise ModelError("the model has no input that is not a constant, expected at least one")
     if not graph.output:
-        raise InputError("the model has no output")
+        raise ModelError("the model has no output")
     made = [value.name for value in graph.input] + [tensor.name for tensor in graph.initializer]
     if "" in made:
-        raise InputError("an input or a constant of the model has no name")
+        raise ModelError("an input or a constant of the model has no name")
     made += [name for node in graph.node for name in node.output if name]
     repeated = [name for name, count in Counter(made).items() if count > 1]
     if repeated:
-        raise InputError(f"the name {repeated[0]!r} is given to more than one value, expected unique names")
+        raise ModelError(f"the name {repeated[0]!r} is given to more than one value, expected unique names")
     outputs = [value.name for value in graph.output]
     for name in outputs:
         if name not in made:
-            raise InputError(f"the graph output {name!r} is not produced by any node")
+            raise ModelError(f"the graph output {name!r} is not produced by any node")
         if outputs.count(name) > 1:
-            raise InputError(f"the graph output {name!r} is listed twice")
+            raise ModelError(f"the graph output {name!r} is listed twice")
     _check_reads(graph, frozenset(made))
 
 
@@ -110,13 +113,13 @@ def _check_reads(graph: Any, known: frozenset[str]) -> None:
     for node in graph.node:
         for name in node.input:
             if name and name not in known:
-                raise InputError(f"{name!r} is read but never produced", node=f"{node.name!r} ({node.op_type})")
+                raise ModelError(f"{name!r} is read but never produced", node=f"{node.name!r} ({node.op_type})")
         for inner in _subgraphs(node):
             made = [value.name for value in inner.input] + [tensor.name for tensor in inner.initializer]
             made += [name for item in inner.node for name in item.output if name]
             repeated = [name for name, count in Counter(made).items() if count > 1 or name in known]
             if repeated:
-                raise InputError(
+                raise ModelError(
                     f"the name {repeated[0]!r} is given to more than one value, expected unique names",
                     node=f"{node.name!r} ({node.op_type})",
                 )
@@ -157,7 +160,7 @@ def _sort(graph: Any) -> None:
                 heapq.heappush(ready, reader)
     if len(order) < len(graph.node):
         node = graph.node[min(set(range(len(graph.node))) - set(order))]
-        raise InputError("the graph has a cycle, expected none", node=f"{node.name!r} ({node.op_type})")
+        raise ModelError("the graph has a cycle, expected none", node=f"{node.name!r} ({node.op_type})")
     if order != sorted(order):
         copies = [type(graph.node[index]).FromString(graph.node[index].SerializeToString()) for index in order]
         del graph.node[:]
@@ -209,7 +212,7 @@ def _fix_shape(value: Any, given: tuple[int, ...] | None) -> None:
     if given is not None:
         _apply_shape(value, given)
     if not tensor.HasField("shape"):
-        raise InputError(
+        raise ModelError(
             f"the input {value.name!r} has no shape", hint=f"Give it, for instance --shape {value.name}=1,3,32,32."
         )
     dims = tensor.shape.dim
@@ -219,7 +222,7 @@ def _fix_shape(value: Any, given: tuple[int, ...] | None) -> None:
         if not dim.HasField("dim_value") or dim.dim_value <= 0:
             what = repr(dim.dim_param) if dim.HasField("dim_param") else str(dim.dim_value or "not given")
             sizes = ",".join(str(d.dim_value) if d.HasField("dim_value") and d.dim_value > 0 else "32" for d in dims)
-            raise InputError(
+            raise ModelError(
                 f"dimension {index} of the input {value.name!r} is dynamic ({what}), expected a size",
                 hint=f"Give the whole shape, for instance --shape {value.name}={sizes}.",
             )
@@ -247,9 +250,12 @@ def _apply_shape(value: Any, given: tuple[int, ...]) -> None:
 def _strip(proto: Any, opset: int) -> None:
     """Drop what carries no meaning: other opset imports, documentation, producer, stale intermediate shapes."""
     _keep_own_metadata(proto)
+    used = {node.domain for node in all_nodes(proto.graph.node)} - set(_DEFAULT_DOMAINS)
+    own = {item.domain: item.version for item in proto.opset_import if item.domain in used}
     _clear(proto, "opset_import", "functions", "training_info", "doc_string", "domain")
     _clear(proto, "producer_name", "producer_version", "model_version", "configuration")
-    proto.opset_import.add(domain="", version=opset)
+    for domain, version in {"": opset, **own}.items():
+        proto.opset_import.add(domain=domain, version=version)
     graph = proto.graph
     nodes = list(all_nodes(graph.node))
     for item in (graph, *(inner for node in nodes for inner in _subgraphs(node))):
@@ -258,7 +264,7 @@ def _strip(proto: Any, opset: int) -> None:
         _keep_own_metadata(item)
         _clear(item, "doc_string", "device_configurations")
     for node in nodes:
-        node.domain = ""
+        node.domain = "" if node.domain in _DEFAULT_DOMAINS else node.domain
         for attribute in node.attribute:
             _clear(attribute, "doc_string")
 
@@ -268,7 +274,7 @@ def _keep_own_metadata(message: Any) -> None:
         return
     kept = [(entry.key, entry.value) for entry in message.metadata_props if entry.key.startswith(OWN_PREFIX)]
     if len(dict(kept)) != len(kept):
-        raise InputError("a metadata key of the model is given twice")
+        raise ModelError("a metadata key of the model is given twice")
     message.ClearField("metadata_props")
     for key, value in kept:
         message.metadata_props.add(key=key, value=value)

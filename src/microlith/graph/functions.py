@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 
 MAX_NODES = 100_000
 """Most nodes of a model after its functions are written out; nested calls can multiply without bound."""
@@ -17,14 +17,14 @@ def inline_functions(proto: Any) -> None:
     """Replace the calls of the functions of a ModelProto by their bodies, in place; afterwards it has none.
 
     Raises:
-        InputError: a function calls itself, or one is defined twice.
+        ModelError: a function calls itself, or one is defined twice.
         UnsupportedError: the bodies come to more than :data:`MAX_NODES` nodes, or cannot be put in place of the calls.
     """
     if not proto.functions:
         return
     functions = {(function.domain, function.name): function for function in proto.functions}
     if len(functions) != len(proto.functions):
-        raise InputError("a function is defined twice in the model")
+        raise ModelError("a function is defined twice in the model")
     sizes = _sizes(functions)
     total = sum(sizes.get((node.domain, node.op_type), 1) for node in all_nodes(proto.graph.node))
     if total > MAX_NODES:
@@ -77,7 +77,7 @@ def _sizes(functions: Mapping[_Id, Any]) -> dict[_Id, int]:
         ]
         if not ready:
             name = next(key for key in functions if key not in sizes)[1]
-            raise InputError(f"the function {name!r} of the model calls itself, directly or through others")
+            raise ModelError(f"the function {name!r} of the model calls itself, directly or through others")
         for key in ready:
             sizes[key] = sum(sizes.get(call, 1) for call in calls[key])
     return sizes

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
+from microlith.ops import op_of
+from microlith.ops.non_max_suppression import most_rows
 
 _PROPAGATED_BYTES = 8192
 """Constants up to this size take part in inference by value (shapes, axes, pads); larger ones by type only."""
@@ -33,11 +36,12 @@ def infer_types(model: ir.Model) -> dict[str, TypeInfo]:
     """Type and shape of every graph input and of the output of every node, from inputs and constants alone.
 
     Raises:
-        InputError: the operators contradict each other, such as a Conv on the wrong number of channels.
+        ModelError: the operators contradict each other, such as a Conv on the wrong number of channels.
     """
     proto = _skeleton(model)
     found = _infer(proto)
-    while _supply(proto, found):
+    own = [node for node in model.graph if node.domain]
+    while _supply(proto, found) or _supply_own(own, proto, found):
         found = _infer(proto)
     return found
 
@@ -49,7 +53,7 @@ def _infer(proto: Any) -> dict[str, TypeInfo]:
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        raise InputError(f"the types and shapes of the model do not fit together: {_one_line(error)}") from error
+        raise ModelError(f"the types and shapes of the model do not fit together: {_one_line(error)}") from error
     values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
     return {value.name: info for value in values if (info := _type_info(value.type)) is not None}
 
@@ -61,6 +65,8 @@ def _supply(proto: Any, found: dict[str, TypeInfo]) -> bool:
     stated = {value.name for value in proto.graph.value_info}
     new = False
     for node in proto.graph.node:
+        if node.op_type == "NonMaxSuppression":
+            new |= _supply_rows(node, proto, found)
         if node.op_type not in _SHAPED_LIKE_INPUT or node.output[0] in stated or node.input[0] not in found:
             continue
         source = found[node.input[0]]
@@ -68,6 +74,49 @@ def _supply(proto: Any, found: dict[str, TypeInfo]) -> bool:
             info = onnx.helper.make_tensor_value_info(node.output[0], int(source.dtype), source.shape)
             proto.graph.value_info.append(info)
             new = True
+    return new
+
+
+def _supply_rows(node: Any, proto: Any, found: dict[str, TypeInfo]) -> bool:
+    """State the shape of a NonMaxSuppression, with a row for each box that may be chosen; whether that is new."""
+    import onnx
+
+    limits = [item for item in proto.graph.initializer if len(node.input) > 2 and item.name == node.input[2]]
+    boxes, scores = (found.get(name) for name in node.input[:2])
+    name = node.output[0]
+    if not limits or not name or boxes is None or scores is None or (name in found and found[name].static):
+        return False
+    limit = onnx.numpy_helper.to_array(limits[0])
+    rows = most_rows(int(limit.reshape(())), boxes.shape or (), scores.shape or ()) if limit.size == 1 else None
+    if rows is None or rows < 1:
+        return False
+    _state(proto, onnx.helper.make_tensor_value_info(name, int(ir.DataType.INT64), [rows, 3]))
+    return True
+
+
+def _state(proto: Any, stated: Any) -> None:
+    """Write type and shape of a value where inference reads them."""
+    places = [item for item in proto.graph.output if item.name == stated.name]
+    (places[0] if places else proto.graph.value_info.add()).CopyFrom(stated)
+
+
+def _supply_own(nodes: Sequence[ir.Node], proto: Any, found: dict[str, TypeInfo]) -> bool:
+    """State the results of ops that ONNX does not define; whether there was a new one."""
+    import onnx
+
+    stated = {value.name for value in proto.graph.value_info}
+    new = False
+    for node in nodes:
+        op = op_of(node)
+        read = node.inputs if op.data_inputs is None else [node.inputs[index] for index in op.data_inputs]
+        known = [found.get(value.name or "") for value in read if value is not None]
+        shapes = [info.shape for info in known if info is not None and info.static]
+        if node.outputs[0].name in stated or len(shapes) != len(known):
+            continue
+        for value, shape in zip(node.outputs, op.infer(op.parse(node), shapes), strict=True):  # type: ignore[arg-type]
+            info = onnx.helper.make_tensor_value_info(value.name or "", onnx.TensorProto.FLOAT, shape)
+            proto.graph.value_info.append(info)
+        new = True
     return new
 
 
@@ -116,8 +165,7 @@ def _state_unpooled(node: ir.Node, proto: Any) -> None:
         return
     shape = [int(size) for size in given.const_value.numpy().reshape(-1)]
     stated = onnx.helper.make_tensor_value_info(node.outputs[0].name or "", int(source.dtype), shape)
-    places = [item for item in proto.graph.output if item.name == stated.name]
-    (places[0] if places else proto.graph.value_info.add()).CopyFrom(stated)
+    _state(proto, stated)
 
 
 def _typed(name: str, tensor: ir.TensorProtocol) -> Any:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError, UnsupportedError, VerificationError
+from microlith.core.errors import ModelError, UnsupportedError, VerificationError
 from microlith.graph.admission import admit
 from microlith.graph.functions import inline_functions
 from microlith.graph.inference import infer_types
 from microlith.graph.onnx_file import parse_onnx, read_file, read_onnx
+from microlith.graph.open_rows import check_open_rows, check_open_shapes, has_open_rows
 from microlith.graph.opset import to_internal_opset
 from microlith.graph.pass_base import Pass
 from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
@@ -23,6 +24,7 @@ from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.passes.inline_constant_if import InlineConstantIf
 from microlith.graph.passes.unroll_loops import UnrollLoops
 from microlith.graph.pipeline import run_passes
+from microlith.graph.state import caller_inputs, caller_outputs, read_states
 from microlith.graph.subgraphs import has_subgraph
 from microlith.graph.values import constant, describe, known_shape
 from microlith.graph.verifier import verify
@@ -72,7 +74,8 @@ def load_model(path: Path | str, shapes: Mapping[str, tuple[int, ...]] | None = 
         shapes: full shapes, the batch included, of inputs with dynamic dimensions, by input name.
 
     Raises:
-        InputError: the file cannot be read, is malformed, or needs a shape.
+        InputError: the file cannot be read, or a shape that is given does not fit the model.
+        ModelError: the model is malformed, or needs a shape.
         UnsupportedError: the model is well-formed and uses what cannot be compiled.
     """
     path = Path(path)
@@ -99,25 +102,46 @@ def _load_proto(proto: Any, origin: str, shapes: Mapping[str, tuple[int, ...]]) 
     model = _deserialize(proto, origin)
     lift_constants(model.graph)
     _check_finite(model)
+    check_open_rows(model)
     expand_newer(model)
     to_internal_opset(model, infer_types(model))
     run_passes(model, SIMPLIFY)
     _refuse_control_flow(model)
     _check_finite(model)
+    check_open_shapes(model)
     _check_types(model)
     _check_outputs(model, declared)
+    check_states(model)
     try:
         verify(model)
     except VerificationError as error:
-        raise InputError(error.what, node=error.node) from error
+        raise ModelError(error.what, node=error.node) from error
     return model
+
+
+def check_states(model: ir.Model) -> None:
+    """Refuse states that do not fit the model, or that leave it without an input or an output.
+
+    Raises:
+        ModelError: see :func:`microlith.graph.state.read_states`.
+        UnsupportedError: what is kept holds rows of which data decides how many count.
+    """
+    kept = {state.output for state in read_states(model)}
+    for value in model.graph.outputs:
+        if value.name in kept and has_open_rows(value):
+            raise UnsupportedError(f"how many rows of {value.name!r} count depends on data, and it is a state")
+    if kept:
+        for what, left in (("input", caller_inputs(model)), ("output", caller_outputs(model))):
+            if not left:
+                raise ModelError(f"every {what} of the model is a state, expected at least one that is none")
 
 
 def read_tflite(path: Path) -> Any:
     """The ModelProto of a ``.tflite`` file.
 
     Raises:
-        InputError: the file is missing, too large or malformed.
+        InputError: the file cannot be read.
+        ModelError: it is too large or malformed.
         UnsupportedError: it uses what cannot be imported.
     """
     from microlith.graph.tflite.read import onnx_of_tflite
@@ -129,8 +153,10 @@ def _refuse_control_flow(model: ir.Model) -> None:
     """Refuse what is still decided at run time."""
     node = next((node for node in model.graph if has_subgraph(node)), None)
     if node is not None:
+        article = "an" if node.op_type == "If" else "a"
         raise UnsupportedError(
-            f"an {node.op_type} that depends on computed values, or runs too often to be written out, is not supported",
+            f"{article} {node.op_type} that depends on computed values, or runs too often to be written out, is not "
+            "supported",
             node=describe(node),
             hint="Export the model with constant control flow, for instance by tracing it.",
         )
@@ -160,7 +186,7 @@ def _check_standard(proto: Any, origin: str) -> None:
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
-        raise InputError(f"{origin} is not valid ONNX: {' '.join(str(error).split())[:500]}") from error
+        raise ModelError(f"{origin} is not valid ONNX: {' '.join(str(error).split())[:500]}") from error
 
 
 def _deserialize(proto: Any, origin: str) -> ir.Model:
@@ -177,7 +203,7 @@ def _deserialize(proto: Any, origin: str) -> ir.Model:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__  # it wraps the reason in the whole text of the part that it read
-        raise InputError(f"{origin} is malformed: {' '.join(str(cause).split())[:500]}") from error
+        raise ModelError(f"{origin} is malformed: {' '.join(str(cause).split())[:500]}") from error
     return model
 
 
@@ -190,7 +216,7 @@ def _check_finite(model: ir.Model) -> None:
         if np.isnan(array).any() or any(use.node.op_type in _WEIGHTED for use in value.uses()):
             kind = "NaN" if np.isnan(array).any() else "infinity"
             readers = ", ".join(describe(use.node) for use in value.uses())
-            raise InputError(
+            raise ModelError(
                 f"the constant {name!r} contains {kind}, expected finite numbers",
                 node=readers or None,
                 hint="The training probably diverged: export a model with finite weights.",
@@ -206,7 +232,7 @@ def _check_types(model: ir.Model) -> None:
                 continue
             _check_dtype(value, node)
             if known_shape(value) is None:
-                raise InputError(
+                raise ModelError(
                     f"the shape of {value.name!r} is {value.shape or 'not known'}, expected known sizes",
                     node=describe(node),
                     hint="Give the shapes of all inputs with --shape, or export the model with static shapes.",
@@ -244,11 +270,13 @@ def _check_outputs(model: ir.Model, declared: Mapping[str, tuple[int, tuple[int 
         assert value.name is not None and value.dtype is not None
         number, dims = declared[value.name]
         shape = known_shape(value) or ()
+        if dims and has_open_rows(value):
+            dims = (None, *dims[1:])
         fits = dims is None or (
             len(dims) == len(shape) and all(want in (None, got) for want, got in zip(dims, shape, strict=True))
         )
         if int(value.dtype) != number or not fits:
-            raise InputError(
+            raise ModelError(
                 f"the output {value.name!r} is declared as {ir.DataType(number)} {dims} and comes out as "
                 f"{value.dtype} {shape}",
                 hint="Export the model again, with the shapes that are used here.",

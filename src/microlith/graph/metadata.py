@@ -10,7 +10,7 @@ import json
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.quant.types import QParams, Requantization
 
 OWN_PREFIX = "microlith."
@@ -28,7 +28,7 @@ def requantization(model: ir.Model) -> Requantization:
         return "float"
     if mode == "fixed":
         return "fixed"
-    raise InputError(f"the model's requantization is {mode!r}, expected 'float' or 'fixed'")
+    raise ModelError(f"the model's requantization is {mode!r}, expected 'float' or 'fixed'")
 
 
 def set_requantization(model: ir.Model, mode: Requantization) -> None:
@@ -45,7 +45,7 @@ def io_qparams(model: ir.Model, name: str) -> QParams | None:
         fields = json.loads(text)
         return QParams.per_tensor(fields["scale"], fields["zero_point"], fields["dtype"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the quantization parameters of {name!r} in the model's metadata are malformed") from error
+        raise ModelError(f"the quantization parameters of {name!r} in the model's metadata are malformed") from error
 
 
 def set_io_qparams(model: ir.Model, name: str, qparams: QParams) -> None:

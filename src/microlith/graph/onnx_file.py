@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import InputError, ModelError, UnsupportedError
 from microlith.core.units import format_bytes
 
 MAX_FILE_BYTES = 1 << 30
@@ -40,7 +40,8 @@ def read_onnx(path: Path) -> Any:
     """The ModelProto of a file, all strings valid UTF-8, all tensors complete and in memory.
 
     Raises:
-        InputError: the file is missing, too large, no ONNX model, cut short, or its external data cannot be used.
+        InputError: the file cannot be read.
+        ModelError: it is too large, no ONNX model, cut short, or its external data cannot be used.
         UnsupportedError: it holds sparse tensors or tensors of a type that cannot be loaded.
     """
     return parse_onnx(read_file(path, "an .onnx file"), str(path), path.parent)
@@ -61,12 +62,12 @@ def parse_onnx(data: bytes, origin: str, folder: Path | None = None) -> Any:
     try:
         proto.ParseFromString(data)
     except DecodeError as error:
-        raise InputError(f"{origin} is not an ONNX model, or is cut short", hint=_ONNX_HINT) from error
+        raise ModelError(f"{origin} is not an ONNX model, or is cut short", hint=_ONNX_HINT) from error
     _check_text(proto)
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
-        raise InputError(f"{origin} holds no graph, expected an ONNX model", hint=_ONNX_HINT)
+        raise ModelError(f"{origin} holds no graph, expected an ONNX model", hint=_ONNX_HINT)
     if not proto.opset_import:
-        raise InputError(f"{origin} does not say which operator set it uses, expected opset_import", hint=_ONNX_HINT)
+        raise ModelError(f"{origin} does not say which operator set it uses, expected opset_import", hint=_ONNX_HINT)
     _load_tensors(proto, folder)
     return proto
 
@@ -79,7 +80,8 @@ def read_file(path: Path, expected: str) -> bytes:
         expected: what it should be, for errors, such as "an .onnx file".
 
     Raises:
-        InputError: it is missing, too large, empty or no regular file.
+        InputError: it is missing or no regular file.
+        ModelError: it is empty or too large.
     """
     try:
         status = path.stat()
@@ -88,7 +90,7 @@ def read_file(path: Path, expected: str) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path} is not a regular file, expected {expected}")
         if status.st_size > MAX_FILE_BYTES:
-            raise InputError(
+            raise ModelError(
                 f"{path} is {format_bytes(status.st_size)}, and at most {format_bytes(MAX_FILE_BYTES)} are read"
             )
         data = path.read_bytes()
@@ -97,7 +99,7 @@ def read_file(path: Path, expected: str) -> bytes:
     except ValueError as error:
         raise InputError(f"cannot read {str(path)!r}: {error}") from error
     if not data:
-        raise InputError(f"{path} is empty, expected {expected}")
+        raise ModelError(f"{path} is empty, expected {expected}")
     return data
 
 
@@ -111,7 +113,7 @@ def _check_text(message: Any) -> None:
             if field.type == field.TYPE_MESSAGE:
                 _check_text(item)
             elif isinstance(item, bytes):
-                raise InputError(f"the text {item[:40]!r} in the model is not valid UTF-8", hint=_ONNX_HINT)
+                raise ModelError(f"the text {item[:40]!r} in the model is not valid UTF-8", hint=_ONNX_HINT)
 
 
 def _tensors(graph: Any) -> Iterator[tuple[str, Any]]:
@@ -139,10 +141,10 @@ def _load_tensors(proto: Any, folder: Path | None) -> None:
         field, size = _storage(owner, tensor)
         total += size
         if total > MAX_TENSOR_BYTES:
-            raise InputError(f"the constants of the model exceed {format_bytes(MAX_TENSOR_BYTES)}")
+            raise ModelError(f"the constants of the model exceed {format_bytes(MAX_TENSOR_BYTES)}")
         if tensor.data_location == tensor.EXTERNAL:
             if folder is None:
-                raise InputError(f"{owner} keeps its data in another file, and there is none")
+                raise ModelError(f"{owner} keeps its data in another file, and there is none")
             _load_external(owner, tensor, size, folder)
         else:
             _check_complete(owner, tensor, field, size)
@@ -158,7 +160,7 @@ def _storage(owner: str, tensor: Any) -> tuple[str, int]:
             f"{owner} has type {name}, expected one of {', '.join(_FIELDS)}", hint="Export the model in float32."
         )
     if any(size < 0 for size in tensor.dims):
-        raise InputError(f"{owner} has the shape {list(tensor.dims)}, expected sizes of at least 0")
+        raise ModelError(f"{owner} has the shape {list(tensor.dims)}, expected sizes of at least 0")
     field, item_bytes = _FIELDS[name]
     return field, math.prod(tensor.dims) * item_bytes
 
@@ -170,7 +172,7 @@ def _check_complete(owner: str, tensor: Any, field: str, size: int) -> None:
     else:
         got, expected, unit = len(getattr(tensor, field)), elements, "elements"
     if got != expected:
-        raise InputError(f"{owner} of shape {list(tensor.dims)} holds {got} {unit}, expected {expected}")
+        raise ModelError(f"{owner} of shape {list(tensor.dims)} holds {got} {unit}, expected {expected}")
 
 
 def _load_external(owner: str, tensor: Any, size: int, folder: Path) -> None:
@@ -179,18 +181,18 @@ def _load_external(owner: str, tensor: Any, size: int, folder: Path) -> None:
     offset = _external_number(owner, entries, "offset", 0)
     length = _external_number(owner, entries, "length", size)
     if length != size:
-        raise InputError(f"{owner} needs {size} bytes of external data, and its length says {length}")
+        raise ModelError(f"{owner} needs {size} bytes of external data, and its length says {length}")
     try:
         with file.open("rb") as stream:
             end = os.fstat(stream.fileno()).st_size
             if offset + length > end:
-                raise InputError(
+                raise ModelError(
                     f"{owner} lies at bytes {offset} to {offset + length} of {file.name!r}, which ends at {end}"
                 )
             stream.seek(offset)
             data = stream.read(length)
     except OSError as error:
-        raise InputError(f"cannot read the external data {file.name!r} of {owner}: {error.strerror}") from error
+        raise ModelError(f"cannot read the external data {file.name!r} of {owner}: {error.strerror}") from error
     del tensor.external_data[:]
     tensor.ClearField("data_location")
     tensor.raw_data = data
@@ -201,17 +203,17 @@ def _external_path(owner: str, location: str, folder: Path) -> Path:
     posix, windows = PurePosixPath(location), PureWindowsPath(location)
     outside = posix.is_absolute() or windows.is_absolute() or windows.drive or ".." in (*posix.parts, *windows.parts)
     if not location or "\0" in location or outside:
-        raise InputError(f"{owner} keeps its data in {location!r}, outside the folder of the model", hint=hint)
+        raise ModelError(f"{owner} keeps its data in {location!r}, outside the folder of the model", hint=hint)
     try:
         root = folder.resolve()
         file = (root / posix).resolve()
         regular = file.is_file()
     except (OSError, RuntimeError) as error:
-        raise InputError(f"cannot find the external data {location!r} of {owner}: {error}") from error
+        raise ModelError(f"cannot find the external data {location!r} of {owner}: {error}") from error
     if not file.is_relative_to(root):
-        raise InputError(f"{owner} keeps its data in {location!r}, a link out of the model's folder", hint=hint)
+        raise ModelError(f"{owner} keeps its data in {location!r}, a link out of the model's folder", hint=hint)
     if not regular:
-        raise InputError(f"the external data {location!r} of {owner} is missing", hint=hint)
+        raise ModelError(f"the external data {location!r} of {owner} is missing", hint=hint)
     return file
 
 
@@ -220,5 +222,5 @@ def _external_number(owner: str, entries: dict[str, str], key: str, default: int
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
-        raise InputError(f"the {key} of the external data of {owner} is {text!r}, expected a number")
+        raise ModelError(f"the {key} of the external data of {owner} is {text!r}, expected a number")
     return int(text)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.graph.inference import TypeInfo
 from microlith.graph.values import (
     add_initializer,
@@ -72,12 +72,12 @@ def to_internal_opset(model: ir.Model, types: Types) -> None:
     Raises:
         UnsupportedError: a node is of a kind whose older or newer form is not known, or uses an attribute that
             :data:`OPSET` does not have.
-        InputError: a node is malformed.
+        ModelError: a node is malformed.
     """
     version = model.graph.opset_imports[""]
     for node in list(model.graph.all_nodes()):
-        convert_node(node, version if node.version is None else node.version, types)
-    model.graph.opset_imports.clear()
+        if not node.domain:
+            convert_node(node, version if node.version is None else node.version, types)
     model.graph.opset_imports[""] = OPSET
     model.ir_version = IR_VERSION
 
@@ -218,7 +218,7 @@ def _softmax(node: ir.Node, version: int, types: Types) -> None:
     axis = integer(node, "axis", 1)
     source = node.inputs[0]
     if source is None or source.name is None:
-        raise InputError("the input of Softmax is missing", node=describe(node))
+        raise ModelError("the input of Softmax is missing", node=describe(node))
     info = types.get(source.name)
     shape = source.shape if info is None else info.shape
     rank = None if shape is None else len(tuple(shape))
@@ -274,7 +274,7 @@ def _old_pad(node: ir.Node, version: int) -> None:
     """Pads and value were attributes."""
     pads, value = node.attributes.pop("pads", None), node.attributes.pop("value", None)
     if pads is None:
-        raise InputError("its pads are missing", node=describe(node))
+        raise ModelError("its pads are missing", node=describe(node))
     _set_input(node, 1, "pads", list(pads.as_ints()))
     if value is not None:
         _set_input(node, 2, "value", np.float32(value.as_float()))

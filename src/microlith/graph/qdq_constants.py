@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import MicrolithError
+from microlith.core.errors import ModelError
 from microlith.graph.qdq_qparams import layer_axis, layer_constants
 from microlith.graph.qdq_rules import data_positions
 from microlith.graph.values import Array, Names, constant, describe, static_shape
@@ -42,7 +42,7 @@ class Constants:
                 symmetric=self._scheme.weights_symmetric,
                 search=self._scheme.weights_calibration == "mse",
             )
-        except MicrolithError as error:
+        except ModelError as error:
             error.node = error.node or describe(node)
             raise
         self._replace(node, 1, integers.weights)
@@ -66,7 +66,7 @@ class Constants:
                 symmetric=self._scheme.weights_symmetric,
                 search=self._scheme.weights_calibration == "mse",
             ).weights
-        except MicrolithError as error:
+        except ModelError as error:
             error.node = error.node or describe(node)
             raise
         self._replace(node, index, QArray(integers.values.reshape(array.shape), integers.qparams))
@@ -75,7 +75,12 @@ class Constants:
         """A constant operand of an elementwise op, or of a Concat with the parameters of its result."""
         array = _constant_at(node, index).astype(np.float32)
         low, high = float(array.min(initial=0.0)), float(array.max(initial=0.0))
-        self._replace(node, index, quantize_array(array, qparams or qparams_from_range(low, high, Grid())))
+        try:
+            integers = quantize_array(array, qparams or qparams_from_range(low, high, Grid()))
+        except ModelError as error:
+            error.node = error.node or describe(node)
+            raise
+        self._replace(node, index, integers)
 
     def _replace(self, node: ir.Node, index: int, integers: QArray) -> None:
         value = node.inputs[index]

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.graph.qdq_rules import data_inputs, rule_of
+from microlith.graph.state import read_states
 from microlith.graph.units import delivers_order, fused_activation
 from microlith.graph.values import constant, describe, input_at, static_shape
 from microlith.quant.types import QParams
@@ -31,12 +32,14 @@ class Plan:
         fused: the Relu or Clip computed together with a node.
         values: values that get QuantizeLinear and DequantizeLinear, graph inputs first, then in graph order.
         given: values that come out of a ``given`` node, with their parameters.
+        states: by the graph input that is a state, the graph output that it becomes, where both are quantized.
     """
 
     kinds: Mapping[ir.Node, Kind]
     fused: Mapping[ir.Node, ir.Node]
     values: tuple[ir.Value, ...]
     given: Mapping[ir.Value, QParams] = field(default_factory=dict)
+    states: Mapping[ir.Value, ir.Value] = field(default_factory=dict)
 
     def integer_nodes(self) -> tuple[ir.Node, ...]:
         """The heads of integer operations in graph order, fused activations left out."""
@@ -48,17 +51,18 @@ class Plan:
         return self.fused.get(node, node).outputs[0]
 
 
-def make_plan(graph: ir.Graph, float_ops: Sequence[str] = ()) -> Plan:
+def make_plan(model: ir.Model, float_ops: Sequence[str] = ()) -> Plan:
     """Decide what becomes integer.
 
     Args:
-        graph: float, with known types; passes have run.
+        model: float, with known types; passes have run.
         float_ops: names of nodes, or op types, to keep in float.
 
     Raises:
         UnsupportedError: a node has no integer form and is not among ``float_ops``, or the graph is quantized already.
         InputError: ``float_ops`` names nothing in the graph.
     """
+    graph = model.graph
     _check_names(graph, float_ops)
     kinds: dict[ir.Node, Kind] = {}
     given: dict[ir.Value, QParams] = {}
@@ -69,7 +73,14 @@ def make_plan(graph: ir.Graph, float_ops: Sequence[str] = ()) -> Plan:
         elif kinds[node] == "integer":
             _check_operands(node)
     fused = {node: follower for node in graph if (follower := _activation(node, kinds)) is not None}
-    return Plan(kinds, fused, _quantized_values(graph, kinds, fused, given), given)
+    values = _quantized_values(graph, kinds, fused, given)
+    return Plan(kinds, fused, values, given, _quantized_states(model, values))
+
+
+def _quantized_states(model: ir.Model, values: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:
+    by_name = {str(value.name): value for value in values}
+    pairs = [(state.input, state.output) for state in read_states(model)]
+    return {by_name[into]: by_name[out] for into, out in pairs if into in by_name and out in by_name}
 
 
 def _check_names(graph: ir.Graph, float_ops: Sequence[str]) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import InputError, ModelError, UnsupportedError
 from microlith.graph.qdq_plan import Plan
 from microlith.graph.qdq_rules import data_inputs, fixed_qparams, rule_of
 from microlith.graph.values import Array, constant, constant_scalar, describe, input_at, static_shape
-from microlith.quant.schemes import MIN_SCALE, Grid, qparams_from_range, representable
+from microlith.quant.schemes import MAX_SCALE, MIN_SCALE, Grid, qparams_from_range, representable
 from microlith.quant.types import QParams
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -55,7 +55,10 @@ class Group:
 
     def qparams(self, grid: Grid) -> QParams:
         """The parameters of all members."""
-        return self.fixed or qparams_from_range(self.low, self.high, grid, self.minimum_scale)
+        try:
+            return self.fixed or qparams_from_range(self.low, self.high, grid, self.minimum_scale)
+        except ModelError as error:
+            raise ModelError(f"{self.values[0].name!r}: {error.what}", hint=error.hint) from error
 
 
 @dataclass(eq=False)
@@ -88,20 +91,33 @@ def _is_source(value: ir.Value, plan: Plan) -> bool:
     return rule.scale is None and not moves
 
 
-def assign_qparams(plan: Plan, ranges: Ranges, grid: Grid) -> dict[ir.Value, QParams]:
+def assign_qparams(
+    plan: Plan, ranges: Ranges, grid: Grid, initial: Mapping[str, Array] | None = None
+) -> dict[ir.Value, QParams]:
     """Parameters of every quantized or given value.
 
-    Data movement keeps the parameters of its input. The inputs and the result of a Concat share theirs, unless an input
+    Data movement keeps the parameters of its input. The ends of a state share theirs, which cover what it starts from.
+    The inputs and the result of a Concat share theirs, unless an input
     has fixed ones or would lose more than one bit for its other readers; such an input is requantized.
+
+    Args:
+        plan: what is quantized.
+        ranges: by name of a value.
+        grid: of activations.
+        initial: first values of the states, by name of the graph input.
 
     Raises:
         InputError: a range is missing or not finite.
+        UnsupportedError: a state starts from a value that its fixed parameters cannot stand for.
     """
     groups = _Groups()
     for value in (*plan.given, *plan.values):
         groups.of[value] = Group([value], fixed=plan.given.get(value))
     for value in plan.values:
         _start(groups.of[value], value, plan, ranges, grid)
+    for into, out in plan.states.items():
+        groups.join(out, into)
+        _cover_initial(into, groups.of[into], (initial or {})[str(into.name)])
     nodes = tuple(node for node in plan.integer_nodes() if _role(node) != "order")
     for node in nodes:
         if _role(node) == "movement":
@@ -134,6 +150,17 @@ def _start(group: Group, value: ir.Value, plan: Plan, ranges: Ranges, grid: Grid
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"the range of {name!r} is [{low}, {high}], expected finite ends")
     group.cover(low, high)
+
+
+def _cover_initial(value: ir.Value, group: Group, initial: Array) -> None:
+    least, most = float(initial.min(initial=0)), float(initial.max(initial=0))
+    low, high = group.range()
+    if group.fixed is not None and not low <= least <= most <= high:
+        raise UnsupportedError(
+            f"the state {value.name!r} starts from values between {least:g} and {most:g}, and what computes it stays "
+            f"between {low:g} and {high:g}"
+        )
+    group.cover(least, most)
 
 
 def _cover_padding(node: ir.Node, group: Group) -> None:
@@ -195,6 +222,12 @@ def _raise_scales(nodes: tuple[ir.Node, ...], plan: Plan, groups: _Groups, grid:
             if group.fixed is not None:
                 continue
             least = _least_scale(node, groups, grid)
+            if least > MAX_SCALE:
+                raise ModelError(
+                    f"its results need a quantization scale of {least:.3g}, expected at most {MAX_SCALE:.3g}",
+                    node=describe(node),
+                    hint="Look for weights that are too large.",
+                )
             if least > float(group.qparams(grid).scale):
                 group.minimum_scale, changed = least * 1.0001, True
         if not changed:

@@ -1,4 +1,7 @@
-"""The reference executor: the meaning of a graph, in NumPy, for many samples at once."""
+"""The reference executor: the meaning of a graph, in NumPy, for many samples at once.
+
+The samples of a model with state are the steps of one sequence; see :mod:`microlith.graph.state`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from threadpoolctl import ThreadpoolController
 
 from microlith.core.errors import InputError, MicrolithError, UnsupportedError
 from microlith.graph.metadata import requantization
+from microlith.graph.state import caller_inputs, caller_outputs, initial_values, read_states
 from microlith.graph.units import Unit, activation_bounds, clamp_limits, units
 from microlith.ops import op_of
 from microlith.ops.base import Array, Op, Output, Shape
@@ -71,6 +75,10 @@ class Reference:
             if value.const_value is None:
                 self._shapes[value] = _static_shape(value)
                 self._varying.add(value)
+        inputs = {value.name or "": value for value in model.graph.inputs}
+        outputs = {value.name or "": value for value in model.graph.outputs}
+        self._states = {inputs[state.input]: outputs[state.output] for state in read_states(model)}
+        self._initial = initial_values(model)
         mode = requantization(model)
         found = units(model)
         last_readers = _last_readers(found)
@@ -78,20 +86,30 @@ class Reference:
         self._largest = max((int(np.prod(shape, dtype=np.int64)) for shape in self._shapes.values()), default=1)
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs that are no states."""
+        return tuple(value.name or "" for value in caller_outputs(self._model))
+
+    @property
     def shapes(self) -> Mapping[str, Shape]:
         """Shape of every value that is computed by itself, by name, for one sample."""
         return {value.name or "": shape for value, shape in self._shapes.items()}
 
     def run(
-        self, feeds: Mapping[str, NDArray[np.generic]], *, keep: Collection[str] | None = None
+        self,
+        feeds: Mapping[str, NDArray[np.generic]],
+        *,
+        keep: Collection[str] | None = None,
+        state: Mapping[str, NDArray[np.generic]] | None = None,
     ) -> dict[str, NDArray[np.generic]]:
-        """Evaluate samples.
+        """Evaluate samples; of a model with state, steps that follow each other.
 
         Args:
             feeds: by input name, of shape (samples, ...) where the graph's shape is (1, ...), and of the graph's own
-                shape otherwise, for one sample.
-            keep: names of the values to return; the graph's outputs unless given. Values within a unit, such as the
-                float result that a QuantizeLinear takes up, have no name here.
+                shape otherwise, for one sample; states are no inputs.
+            keep: names of the values to return; the graph's outputs that are no states unless given. Values within a
+                unit, such as the float result that a QuantizeLinear takes up, have no name here.
+            state: what the states hold before the first step, by input name; their initial values unless given.
 
         Returns:
             Arrays by name, integers as they are stored, of shape (samples, ...) likewise.
@@ -101,7 +119,9 @@ class Reference:
         """
         arrays, samples = self._check_feeds(feeds)
         kept = self._check_keep(keep, samples)
-        turn = max(1, _TURN_ELEMENTS // max(1, self._largest))
+        turn = 1 if self._states else max(1, _TURN_ELEMENTS // max(1, self._largest))
+        held = self._check_state(state)
+        wanted = {**kept, **{value.name or "": value for value in self._states.values()}}
         parts: dict[str, list[Array]] = {name: [] for name in kept}
         # One thread: how a product is split among threads changes float sums, and so calibrated scales; and on products
         # as small as these, threads mostly wait for each other.
@@ -109,8 +129,10 @@ class Reference:
         with _blas().limit(limits=1), np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, samples, turn):
                 values = {value: array[start : start + turn] for value, array in arrays.items()}
-                for name, array in self._run_turn(values, kept).items():
-                    parts[name].append(array)
+                found = self._run_turn(values | held, wanted)
+                held = {into: self._one(found[out.name or ""], out)[None] for into, out in self._states.items()}
+                for name in kept:
+                    parts[name].append(found[name])
         return {name: self._joined(kept[name], pieces, samples) for name, pieces in parts.items()}
 
     # ---- preparation
@@ -185,7 +207,7 @@ class Reference:
     # ---- borders
 
     def _check_feeds(self, feeds: Mapping[str, NDArray[np.generic]]) -> tuple[dict[ir.Value, Array], int]:
-        inputs = {value.name or "": value for value in self._model.graph.inputs if value in self._varying}
+        inputs = {value.name or "": value for value in caller_inputs(self._model) if value in self._varying}
         if set(feeds) != set(inputs):
             raise InputError(f"inputs {sorted(feeds)} were given, expected {sorted(inputs)}")
         arrays: dict[ir.Value, Array] = {}
@@ -203,10 +225,24 @@ class Reference:
             arrays[value] = array.reshape(count, *shape)
         return arrays, 1 if samples is None else samples
 
+    def _check_state(self, given: Mapping[str, Array] | None) -> dict[ir.Value, Array]:
+        held = {}
+        for value in self._states:
+            name = value.name or ""
+            array = self._initial[name] if given is None else _converted(name, np.asarray(given[name]), value)
+            if array.shape != self._shapes[value]:
+                raise InputError(f"state {name!r} has shape {array.shape}, expected {self._shapes[value]}")
+            held[value] = array[None]
+        return held
+
+    def _one(self, array: Array, value: ir.Value) -> Array:
+        """The value of the one sample that was computed."""
+        return array[0] if value in self._varying else array
+
     def _check_keep(self, keep: Collection[str] | None, samples: int) -> dict[str, ir.Value]:
         names = {value.name or "": value for value in (*self._model.graph.inputs, *self._model.graph.outputs)}
         names |= {value.name or "": value for value in self._shapes}
-        kept = [value.name or "" for value in self._model.graph.outputs] if keep is None else list(keep)
+        kept = list(self.outputs) if keep is None else list(keep)
         for name in kept:
             if name not in names or names[name] not in self._shapes:
                 raise InputError(f"no value {name!r} is computed by itself in this graph")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.core.files import write_bytes
 from microlith.graph.metadata import OWN_PREFIX
 
@@ -27,7 +27,7 @@ def model_bytes(model: ir.Model) -> bytes:
     try:
         data: bytes = proto.SerializeToString(deterministic=True)
     except ValueError as error:
-        raise InputError("the model is too large for one ONNX file (2 GiB)") from error
+        raise ModelError("the model is too large for one ONNX file (2 GiB)") from error
     return data
 
 
@@ -35,7 +35,7 @@ def save_model(model: ir.Model, path: Path | str) -> None:
     """Write the model in one piece.
 
     Raises:
-        InputError: the place cannot be written.
+        ModelError: the place cannot be written.
     """
     write_bytes(Path(path), model_bytes(model))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError
 from microlith.graph.macs import node_macs
 from microlith.graph.values import known_shape
 
@@ -41,7 +41,7 @@ def graph_size(model: ir.Model) -> GraphSize:
 def _macs(model: ir.Model) -> int | None:
     try:
         return sum(node_macs(model).values())
-    except (InputError, UnsupportedError):
+    except ModelError:
         # A node that the compiler will refuse, with this reason, has no count; passes may still remove it.
         return None
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 
 Array = NDArray[np.generic]
 Shape = tuple[int, ...]
@@ -44,10 +44,10 @@ def static_shape(value: ir.Value) -> Shape:
     """The shape of a value, all dimensions known.
 
     Raises:
-        InputError: a dimension is not known.
+        ModelError: a dimension is not known.
     """
     if value.shape is None or not value.shape.is_static():
-        raise InputError(f"the shape of {value.name!r} is {value.shape}, expected known sizes")
+        raise ModelError(f"the shape of {value.name!r} is {value.shape}, expected known sizes")
     return tuple(int(size) for size in value.shape.numpy())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError, VerificationError
+from microlith.core.errors import ModelError, VerificationError
 from microlith.graph.inference import infer_types
 from microlith.graph.values import Shape, constant, describe, input_at, integer, known_shape
 
@@ -96,7 +96,7 @@ def _verify_types(model: ir.Model) -> None:
             raise VerificationError(f"the graph input {value.name!r} has no known type or shape")
     try:
         inferred = infer_types(model)
-    except InputError as error:
+    except ModelError as error:
         raise VerificationError(error.what) from error
     for node in model.graph:
         for value in node.outputs:

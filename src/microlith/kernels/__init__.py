@@ -8,6 +8,7 @@ from microlith.kernels.base import CallContext, Fit, Kernel
 from microlith.kernels.conversion import CONVERSIONS
 from microlith.kernels.convolution import CONVOLUTIONS
 from microlith.kernels.dsp import DSP
+from microlith.kernels.dsp_elementwise import DSP_ELEMENTWISE
 from microlith.kernels.elementwise import ELEMENTWISE
 from microlith.kernels.headers import header_text, headers_needed
 from microlith.kernels.indexing import INDEXING
@@ -38,7 +39,7 @@ PORTABLE: tuple[Kernel, ...] = (
 )
 
 # Kernels that need an instruction set beyond C99; each has a portable twin above.
-FAST: tuple[Kernel, ...] = (*DSP, *AVX2)
+FAST: tuple[Kernel, ...] = (*DSP, *DSP_ELEMENTWISE, *AVX2)
 
 ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
 

@@ -11,6 +11,8 @@ from microlith.device.profile import Device
 from microlith.kernels.arguments import literal, runtime, zero_point
 from microlith.kernels.base import Argument, CallContext, Cost, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
+from microlith.kernels.descriptor import plain
+from microlith.kernels.dsp_fixed import DSP_FIXED, ShortFixed, short_fixed
 from microlith.kernels.fast import (
     FastConv2d,
     FastDepthwiseConv2d,
@@ -19,7 +21,7 @@ from microlith.kernels.fast import (
     ceil_div,
     round_up,
 )
-from microlith.kernels.weighted import pack_weighted
+from microlith.kernels.weighted import pack_weighted, result_range
 from microlith.kernels.windowed import window_sizes
 from microlith.program.attrs import Window
 
@@ -27,6 +29,7 @@ QUAD = 4
 CONV_CHANNELS, CONV_PIXELS = 2, 4
 DEPTHWISE_LANES = 4
 FULLY_CONNECTED_LANES = 4
+_LINES_BYTES = 2048
 
 
 def interleave_quads(rows: NDArray[np.generic], lanes: int) -> NDArray[np.generic]:
@@ -53,14 +56,40 @@ def packed_blocks(blocks: NDArray[np.generic], packing: str) -> Packed:
     return Packed(np.ascontiguousarray(blocks).reshape(-1), packing, align=4, tiles=size, sliceable_axes=(0,))
 
 
+def is_full_range(ctx: CallContext) -> bool:
+    """Whether the clamp is that of the type."""
+    low, high = ctx.call.epilogue.low, ctx.call.epilogue.high
+    return low in (None, -128) and high in (None, 127)
+
+
 class _Dsp(FastKernel):
     """What the three share."""
 
     def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
         """Those of the base class, and whether the clamp is that of the type, which one instruction does."""
-        low, high = ctx.call.epilogue.low, ctx.call.epilogue.high
-        full_range = low in (None, -128) and high in (None, 127)
-        return *super().pointers(ctx), literal("full_range", int(full_range))
+        arguments = super().pointers(ctx)
+        if self._short(ctx):
+            kind = literal("kind", DSP_FIXED)
+            arguments = tuple(kind if argument.name == "kind" else argument for argument in arguments)
+        return *arguments, literal("full_range", int(is_full_range(ctx)))
+
+    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+        """Weights in the kernel's own order, the bias folded, and what ``ML_DSP_FIXED`` reads where it serves."""
+        packed, short = pack_weighted(ctx, self.pack_weights(ctx)), self._short(ctx)
+        if short is None:
+            return packed
+        bias = packed["bias"]
+        if short.bias.any():
+            changed = (bias.values.astype(np.int64) + short.bias).astype(np.int32)
+            bias = plain(changed, f"{bias.packing}, constant channels of {ctx.call.consts['shift'].id}")
+        return {**packed, **short.packed(), "bias": bias}
+
+    def _short(self, ctx: CallContext) -> ShortFixed | None:
+        return short_fixed(ctx.call.requant, *result_range(ctx))
+
+    def pack_weights(self, ctx: CallContext) -> Packed:
+        """The weights in the order in which the kernel reads them."""
+        raise NotImplementedError
 
 
 class DspConv2d(_Dsp, FastConv2d):
@@ -70,7 +99,7 @@ class DspConv2d(_Dsp, FastConv2d):
         """Those of the base class, and whether the number of output channels is even."""
         return *super().pointers(ctx), literal("even_channels", int(self.out_channels(ctx) % CONV_CHANNELS == 0))
 
-    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+    def pack_weights(self, ctx: CallContext) -> Packed:
         """Whole quads of every run, then what is left of the runs; pairs of two channels interleaved."""
         weights = ctx.consts["weights"]
         run = run_bytes(conv_attrs(ctx).window, weights.shape[3])
@@ -78,7 +107,7 @@ class DspConv2d(_Dsp, FastConv2d):
         whole = run - run % QUAD
         depth = [part.reshape(weights.shape[0], -1) for part in (runs[:, :, :whole], runs[:, :, whole:])]
         blocks = interleave_pairs(np.concatenate(depth, axis=1), CONV_CHANNELS)
-        return pack_weighted(ctx, packed_blocks(blocks, f"O2, pairs of runs of {run}"))
+        return packed_blocks(blocks, f"O2, pairs of runs of {run}")
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """Four columns of 16 bits, two runs, and what is left of all runs."""
@@ -125,6 +154,7 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
             *self.pointers(ctx),
             RowRange(),
             *window_sizes(ctx),
+            runtime("block_rows", self.block_rows(ctx)),
             runtime("stride_h", window.stride[0]),
             runtime("stride_w", window.stride[1]),
             runtime("pad_top", window.pad[0]),
@@ -133,17 +163,31 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
             *self.output_arguments(ctx),
         )
 
-    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
-        """For each channel and row of the window w0, w1, w1, w2."""
-        rows = ctx.consts["weights"][..., 0]
-        values = np.ascontiguousarray(rows[:, :, [0, 1, 1, 2]]).reshape(-1)
-        return pack_weighted(ctx, Packed(values, "OH0112", align=4, tiles=12, sliceable_axes=(0,)))
+    def schedules(self, ctx: CallContext) -> tuple[str, ...]:
+        """Output rows of a block: first the most whose lines take 2 KB, then all, then ever fewer."""
+        height = ctx.writes[0].shape[1]
+        fitting = [rows for rows in range(1, height + 1) if self._lines_bytes(ctx, rows) <= _LINES_BYTES]
+        halves = [height >> shift for shift in range(1, height.bit_length())]
+        return tuple(f"rows_{rows}" for rows in dict.fromkeys((max(fitting, default=1), height, *halves)))
+
+    def block_rows(self, ctx: CallContext) -> int:
+        """Output rows of a block in the call's schedule."""
+        return int((ctx.call.schedule or self.schedules(ctx)[0]).removeprefix("rows_"))
+
+    def pack_weights(self, ctx: CallContext) -> Packed:
+        """The taps of each channel, by rows."""
+        values = np.ascontiguousarray(ctx.consts["weights"][..., 0]).reshape(-1)
+        return Packed(values, "OHW", align=4, tiles=9, sliceable_axes=(0,))
 
     def scratch_bytes(self, ctx: CallContext) -> int:
-        """Three lines of four channels, 16 bits an element, in pairs of columns."""
-        width = ctx.writes[0].shape[2]
-        pairs = (ceil_div(width, 2) if conv_attrs(ctx).window.stride[1] == 1 else width) + 1
-        return pairs * 3 * DEPTHWISE_LANES * 4
+        """The lines of a block."""
+        return self._lines_bytes(ctx, self.block_rows(ctx))
+
+    def _lines_bytes(self, ctx: CallContext, block_rows: int) -> int:
+        """Lines of four channels, 16 bits an element, in pairs of columns."""
+        width, stride = ctx.writes[0].shape[2], conv_attrs(ctx).window.stride
+        pairs = (ceil_div(width, 2) if stride[1] == 1 else width) + 1
+        return pairs * ((block_rows - 1) * stride[0] + 3) * DEPTHWISE_LANES * 4
 
     def stack_bytes(self, ctx: CallContext) -> int:
         """Sizes and widened weights."""
@@ -166,10 +210,10 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
 class DspFullyConnected(_Dsp, FastFullyConnected):
     """``s8_fully_connected__dsp_1x4``."""
 
-    def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
+    def pack_weights(self, ctx: CallContext) -> Packed:
         """Pairs of four outputs interleaved."""
         blocks = interleave_pairs(ctx.consts["weights"], FULLY_CONNECTED_LANES)
-        return pack_weighted(ctx, packed_blocks(blocks, "O4, pairs"))
+        return packed_blocks(blocks, "O4, pairs")
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """One row of x, 16 bits an element."""

@@ -23,6 +23,8 @@ from microlith.kernels.arguments import (
 )
 from microlith.kernels.base import Argument, CallContext, Literal, Pointer, Runtime
 from microlith.kernels.descriptor import DIFFERENCE, BaseKernel, accumulator_refusal, requant_refusal
+from microlith.ops import ALL
+from microlith.ops.base import Pointwise
 from microlith.program.attrs import Binary, Lut, Unary
 from microlith.program.types import RowMap, View, contiguous
 from microlith.quant.factors import SUM_HEADROOM_BITS
@@ -299,8 +301,32 @@ class F32Unary(_Rowwise):
             for name, value in zip(NAMES, ctx.call.attrs.parameters, strict=False)
         ]
         absent = [Literal(name, "float", "0") for name in NAMES[len(given) :]]
-        function = literal("function", list(self.functions).index(ctx.call.attrs.function))
-        return written("y", "float"), read("x", "float"), *self.extent(ctx), function, *given, *absent
+        return written("y", "float"), read("x", "float"), *self.extent(ctx), *self.function(ctx), *given, *absent
+
+    def function(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """Its number in the enumeration."""
+        assert isinstance(ctx.call.attrs, Unary)
+        return (literal("function", list(self.functions).index(ctx.call.attrs.function)),)
+
+
+class F32Brought(F32Unary):
+    """The one function that an op brings in a header of its own, by ``ML_POINTWISE`` of ``ml_float.h``."""
+
+    def refusal(self, ctx: CallContext) -> str:
+        """The function."""
+        assert isinstance(ctx.call.attrs, Unary)
+        if brought_name(ctx.call.attrs.function) != self.name:
+            return f"it has no function {ctx.call.attrs.function}"
+        return _Rowwise.refusal(self, ctx)
+
+    def function(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """None: there is one."""
+        return ()
+
+
+def brought_name(function: str) -> str:
+    """Name of the kernel of a function that an op brings."""
+    return f"f32_{function}__portable"
 
 
 class F32Affine(_Rowwise):
@@ -343,7 +369,15 @@ def _binary(op: str, instructions: float) -> tuple[S8Binary, ...]:
     return strided, flat
 
 
+_OWN = (op.lowering for op in ALL if isinstance(op.lowering, Pointwise) and op.lowering.header)
+BROUGHT = tuple(
+    F32Brought(brought_name(f.function), "unary", f.header, "f32", "f32", streams=True, instructions_per_output=120)
+    for f in _OWN
+)
+"""Kernels of functions that come with their ops."""
+
 ELEMENTWISE = (
+    *BROUGHT,
     *_binary("add", 25),
     *_binary("sub", 25),
     *_binary("mul", 21),

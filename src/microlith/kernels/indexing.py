@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microlith.kernels.arguments import const, literal, read, runtime, written
-from microlith.kernels.base import Argument, CallContext, Packed, Pointer, Runtime
+from microlith.kernels.arguments import const, float_text, literal, read, runtime, written
+from microlith.kernels.base import Argument, CallContext, Literal, Packed, Pointer, Runtime
 from microlith.kernels.descriptor import BaseKernel, is_contiguous, plain
 from microlith.kernels.movement import CTYPES, bit_pattern, bits
 from microlith.program.attrs_indexing import (
@@ -17,6 +17,7 @@ from microlith.program.attrs_indexing import (
     Gather,
     GatherElements,
     GridSample,
+    NonMaxSuppression,
     OneHot,
     Remap,
     Resample,
@@ -287,6 +288,45 @@ class ArgSelectElements(BaseKernel):
         )
 
 
+class ChosenBoxes(BaseKernel):
+    """``f32_non_max_suppression__portable``."""
+
+    def macs(self, ctx: CallContext) -> int:
+        """Boxes looked at, twice for each that is chosen."""
+        attrs = _boxes(ctx)
+        return 2 * attrs.images * attrs.classes * attrs.limit * attrs.count
+
+    def scratch_bytes(self, ctx: CallContext) -> int:
+        """Whether each box is left."""
+        return _boxes(ctx).count
+
+    def stack_bytes(self, ctx: CallContext) -> int:
+        """The corners of two boxes."""
+        return 32
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``f32_non_max_suppression.h``."""
+        attrs = _boxes(ctx)
+        bound = attrs.threshold
+        return (
+            written("y", "int64_t"),
+            read("boxes", "float", 0),
+            read("scores", "float", 1),
+            Pointer("left", "uint8_t *", "scratch"),
+            *(runtime(name, getattr(attrs, name)) for name in ("images", "classes", "count", "limit")),
+            Runtime("overlap", "float", float_text(attrs.overlap)),
+            literal("thresholded", int(bound is not None)),
+            Literal("threshold", "float", "0") if bound is None else Runtime("threshold", "float", float_text(bound)),
+            literal("center", int(attrs.center)),
+        )
+
+
+def _boxes(ctx: CallContext) -> NonMaxSuppression:
+    attrs = ctx.call.attrs
+    assert isinstance(attrs, NonMaxSuppression)
+    return attrs
+
+
 class CumulativeSums(BaseKernel):
     """``f32_cumulative_sum__portable`` and its like for integers."""
 
@@ -425,6 +465,7 @@ INDEXING: tuple[BaseKernel, ...] = (
         CumulativeSums(f"{t}_cumulative_sum__portable", "cumulative_sum", "arg_select.h", t, t)
         for t in ("f32", "s32", "s64")
     ),
+    ChosenBoxes("f32_non_max_suppression__portable", "non_max_suppression", "f32_non_max_suppression.h", "f32", "s64"),
     ResampleRows("f32_resample__portable", "resample", "f32_resample.h", "f32", "f32"),
     GridSamples("f32_grid_sample__portable", "grid_sample", "f32_resample.h", "f32", "f32"),
 )

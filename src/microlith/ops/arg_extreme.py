@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.movement import operand
 from microlith.quant.integer_move import requantize
 from microlith.quant.types import QArray
@@ -84,7 +84,7 @@ def parse_top_k(node: ir.Node) -> TopKAttrs:
     """Attributes of a TopK node."""
     k = nodes.required(node, nodes.constant_integers(node, 1, "its k"), "its k")
     if len(k) != 1 or k[0] < 1:
-        raise InputError(f"its k is {k}, expected one integer of 1 or more", node=nodes.where(node))
+        raise ModelError(f"its k is {k}, expected one integer of 1 or more", node=nodes.where(node))
     return TopKAttrs(nodes.integer(node, "axis", -1), k[0], bool(nodes.integer(node, "largest", 1)))
 
 
@@ -92,7 +92,7 @@ def infer_top_k(attrs: TopKAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """``k`` elements along the axis, twice."""
     axis = nodes.axis_of(attrs.axis, len(inputs[0]), "TopK")
     if attrs.k > inputs[0][axis]:
-        raise InputError(f"TopK wants {attrs.k} of the {inputs[0][axis]} elements along axis {axis}")
+        raise ModelError(f"TopK wants {attrs.k} of the {inputs[0][axis]} elements along axis {axis}")
     shape = (*inputs[0][:axis], attrs.k, *inputs[0][axis + 1 :])
     return shape, shape
 
@@ -122,8 +122,26 @@ def _top_k_batches(attrs: TopKAttrs, inputs: Sequence[Shape | None], output: Sha
     return attrs.axis % len(output) != 0
 
 
-ARG_MAX = Op("ArgMax", parse_arg, infer_arg, reference_arg, data_inputs=(0,), batches=_arg_batches)
-ARG_MIN = Op("ArgMin", parse_arg, infer_arg, reference_arg, data_inputs=(0,), batches=_arg_batches)
+ARG_MAX = Op(
+    "ArgMax",
+    parse_arg,
+    infer_arg,
+    reference_arg,
+    data_inputs=(0,),
+    batches=_arg_batches,
+    rule=Rule("order"),
+    lowering="lower_indexing.lower_arg_extreme",
+)
+ARG_MIN = Op(
+    "ArgMin",
+    parse_arg,
+    infer_arg,
+    reference_arg,
+    data_inputs=(0,),
+    batches=_arg_batches,
+    rule=Rule("order"),
+    lowering="lower_indexing.lower_arg_extreme",
+)
 TOP_K = Op(
     "TopK",
     parse_top_k,
@@ -133,4 +151,6 @@ TOP_K = Op(
     data_inputs=(0,),
     batches=_top_k_batches,
     results=results_top_k,
+    rule=Rule("movement"),
+    lowering="lower_indexing.lower_top_k",
 )

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import UnsupportedError
 from microlith.ops import nodes, pool_nd
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.pool_nd import PoolNdAttrs
 from microlith.ops.spatial import Spatial, as_rows, parse_spatial
 from microlith.ops.unary import always
@@ -72,4 +72,13 @@ def quantized(attrs: AveragePoolAttrs | PoolNdAttrs, inputs: Sequence[QArray | N
     return result.reshape(infer(attrs, (x.values.shape,))[0])
 
 
-AVERAGE_POOL = Op("AveragePool", parse, infer, reference, quantized, batches=always)
+AVERAGE_POOL = Op(
+    "AveragePool",
+    parse,
+    infer,
+    reference,
+    quantized,
+    batches=always,
+    rule=Rule("pool"),
+    lowering="lower_pool.lower_average_pool",
+)

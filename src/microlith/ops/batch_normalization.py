@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.unary import always
 from microlith.quant.lut import channel_tables, lookup
 from microlith.quant.types import QArray, QParams
@@ -36,20 +36,20 @@ def parse(node: ir.Node) -> BatchNormalizationAttrs:
     ]
     gamma, beta, mean, variance = values
     if len({item.shape for item in values}) != 1 or gamma.ndim != 1:
-        raise InputError(
+        raise ModelError(
             f"its parameters have shapes {[item.shape for item in values]}, expected one number a channel in each",
             node=nodes.where(node),
         )
     scale = gamma / np.sqrt(variance + nodes.real(node, "epsilon", 1e-5))
     if not np.isfinite(scale).all():
-        raise InputError("its variance is negative or not a number", node=nodes.where(node))
+        raise ModelError("its variance is negative or not a number", node=nodes.where(node))
     return BatchNormalizationAttrs(scale, beta - mean * scale)
 
 
 def infer(attrs: BatchNormalizationAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """The shape of the input, whose axis 1 holds the channels."""
     if len(inputs[0]) < 2 or inputs[0][1] != attrs.scale.size:
-        raise InputError(f"BatchNormalization of {attrs.scale.size} channels got an input of shape {inputs[0]}")
+        raise ModelError(f"BatchNormalization of {attrs.scale.size} channels got an input of shape {inputs[0]}")
     return (inputs[0],)
 
 
@@ -73,5 +73,14 @@ def quantized(attrs: BatchNormalizationAttrs, inputs: Sequence[QArray | None], o
 
 
 BATCH_NORMALIZATION = Op(
-    "BatchNormalization", parse, infer, reference, quantized, data_inputs=(0,), tables=tables, batches=always
+    "BatchNormalization",
+    parse,
+    infer,
+    reference,
+    quantized,
+    data_inputs=(0,),
+    tables=tables,
+    batches=always,
+    rule=Rule("table"),
+    lowering="lower_elementwise.lower_batch_norm",
 )

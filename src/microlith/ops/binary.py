@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.elementwise import NO_ATTRS, BinaryAttrs, broadcast_shape, ranks_agree
 from microlith.ops.integer_arithmetic import divide, power, remainder
 from microlith.quant import integer_elementwise
@@ -44,7 +44,7 @@ def parse_mod(node: ir.Node) -> ModAttrs:
     fmod = nodes.integer(node, "fmod", 0) != 0
     value = node.inputs[0]
     if value is not None and value.dtype == ir.DataType.FLOAT and not fmod:
-        raise InputError("Mod of floats has fmod = 0, expected 1", node=nodes.where(node))
+        raise ModelError("Mod of floats has fmod = 0, expected 1", node=nodes.where(node))
     return ModAttrs(fmod)
 
 
@@ -52,7 +52,7 @@ def parse_bit_shift(node: ir.Node) -> BitShiftAttrs:
     """Attributes of a BitShift node."""
     direction = nodes.text(node, "direction", "")
     if direction not in ("LEFT", "RIGHT"):
-        raise InputError(f"direction is {direction!r}, expected 'LEFT' or 'RIGHT'", node=nodes.where(node))
+        raise ModelError(f"direction is {direction!r}, expected 'LEFT' or 'RIGHT'", node=nodes.where(node))
     return BitShiftAttrs(direction == "LEFT")
 
 
@@ -62,7 +62,12 @@ def _arrays(inputs: Sequence[Array | None]) -> list[Array]:
     return found
 
 
-def _op(op_type: str, parse: Callable[[ir.Node], A], pair: Callable[[A, Array, Array], Array]) -> Op[A]:
+def _op(
+    op_type: str,
+    parse: Callable[[ir.Node], A],
+    pair: Callable[[A, Array, Array], Array],
+    lowering: str = "lower_plain.lower_plain_binary",
+) -> Op[A]:
     """An op of two operands."""
 
     def infer(attrs: A, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
@@ -73,11 +78,15 @@ def _op(op_type: str, parse: Callable[[ir.Node], A], pair: Callable[[A, Array, A
         with np.errstate(all="ignore"):
             return np.asarray(pair(attrs, a, b))
 
-    return Op(op_type, parse, infer, reference, batches=ranks_agree)
+    return Op(op_type, parse, infer, reference, batches=ranks_agree, lowering=lowering)
 
 
-def _plain(op_type: str, pair: Pair) -> Op[BinaryAttrs]:
-    return _op(op_type, NO_ATTRS, lambda attrs, a, b: pair(a, b))
+def _plain(op_type: str, pair: Pair, lowering: str = "lower_plain.lower_plain_binary") -> Op[BinaryAttrs]:
+    return _op(op_type, NO_ATTRS, lambda attrs, a, b: pair(a, b), lowering)
+
+
+def _comparison(op_type: str, pair: Pair) -> Op[BinaryAttrs]:
+    return _plain(op_type, pair, "lower_plain.lower_compare")
 
 
 def _extremum(op_type: str, pair: Pair, *, greatest: bool) -> Op[BinaryAttrs]:
@@ -93,7 +102,16 @@ def _extremum(op_type: str, pair: Pair, *, greatest: bool) -> Op[BinaryAttrs]:
         operands = [item for item in inputs if item is not None]
         return integer_elementwise.extremum(operands, output.qparams, output.low, output.high, greatest=greatest)
 
-    return Op(op_type, NO_ATTRS, infer, reference, quantized, batches=ranks_agree)
+    return Op(
+        op_type,
+        NO_ATTRS,
+        infer,
+        reference,
+        quantized,
+        batches=ranks_agree,
+        rule=Rule("concat", data=None),
+        lowering="lower_plain.lower_plain_binary",
+    )
 
 
 def _sum(op_type: str, *, mean: bool) -> Op[BinaryAttrs]:
@@ -135,7 +153,7 @@ def _shift(attrs: BitShiftAttrs, a: Array, b: Array) -> Array:
 
 
 DIV = _plain("Div", _divide)
-POW = _plain("Pow", _power)
+POW = _plain("Pow", _power, "lower_plain.lower_pow")
 MOD = _op("Mod", parse_mod, _mod)
 BIT_SHIFT = _op("BitShift", parse_bit_shift, _shift)
 BINARY: tuple[Op[Any], ...] = (
@@ -153,9 +171,9 @@ BINARY: tuple[Op[Any], ...] = (
     _plain("BitwiseAnd", lambda a, b: np.bitwise_and(a, b)),
     _plain("BitwiseOr", lambda a, b: np.bitwise_or(a, b)),
     _plain("BitwiseXor", lambda a, b: np.bitwise_xor(a, b)),
-    _plain("Equal", lambda a, b: np.equal(a, b)),
-    _plain("Greater", lambda a, b: np.greater(a, b)),
-    _plain("GreaterOrEqual", lambda a, b: np.greater_equal(a, b)),
-    _plain("Less", lambda a, b: np.less(a, b)),
-    _plain("LessOrEqual", lambda a, b: np.less_equal(a, b)),
+    _comparison("Equal", lambda a, b: np.equal(a, b)),
+    _comparison("Greater", lambda a, b: np.greater(a, b)),
+    _comparison("GreaterOrEqual", lambda a, b: np.greater_equal(a, b)),
+    _comparison("Less", lambda a, b: np.less(a, b)),
+    _comparison("LessOrEqual", lambda a, b: np.less_equal(a, b)),
 )

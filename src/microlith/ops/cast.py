@@ -82,7 +82,21 @@ def reference(attrs: CastAttrs, inputs: Sequence[Array | None]) -> Array:
     return cast(x, attrs.dtype)
 
 
-CAST = Op("Cast", parse_cast, infer, reference, data_inputs=(0,), batches=lambda attrs, inputs, output: True)
+CAST = Op(
+    "Cast",
+    parse_cast,
+    infer,
+    reference,
+    data_inputs=(0,),
+    batches=lambda attrs, inputs, output: True,
+    lowering="lower_plain.lower_cast",
+)
 CAST_LIKE = Op(
-    "CastLike", parse_cast_like, infer, reference, data_inputs=(0,), batches=lambda attrs, inputs, output: True
+    "CastLike",
+    parse_cast_like,
+    infer,
+    reference,
+    data_inputs=(0,),
+    batches=lambda attrs, inputs, output: True,
+    lowering="lower_plain.lower_cast",
 )

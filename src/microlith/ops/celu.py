@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.ops import nodes
+from microlith.ops.base import Pointwise
 from microlith.ops.unary import unary
 from microlith.quant.lut import Curve
 
@@ -37,4 +38,4 @@ def _curve(attrs: CeluAttrs) -> Curve:
     return lambda x: np.where(x < 0, attrs.alpha * np.expm1(np.minimum(x, 0) / attrs.alpha), x)
 
 
-CELU = unary("Celu", parse, _compute, _curve)
+CELU = unary("Celu", parse, _compute, _curve, lowering=Pointwise("celu", ("alpha",)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Shape
 from microlith.ops.movement import rearrangement
@@ -31,7 +31,7 @@ class CenterCropPadAttrs:
         """Sizes of all axes for an input of this shape."""
         axes = range(len(shape)) if self.axes is None else [nodes.axis_of(a, len(shape), "Crop") for a in self.axes]
         if len(axes) != len(self.shape):
-            raise InputError(f"CenterCropPad to {self.shape} got an input of shape {shape}")
+            raise ModelError(f"CenterCropPad to {self.shape} got an input of shape {shape}")
         wanted = list(shape)
         for axis, size in zip(axes, self.shape, strict=True):
             wanted[axis] = size
@@ -72,5 +72,4 @@ def _move(attrs: CenterCropPadAttrs, inputs: Sequence[Array], zero: Array) -> Ar
 CENTER_CROP_PAD = rearrangement(
     "CenterCropPad", parse, infer, _move, batches=lambda attrs, inputs, output: attrs.axes is not None and all(
         axis % len(output) for axis in attrs.axes
-    )
-)  # fmt: skip
+    ), lowering="lower_remap.lower_center_crop_pad")  # fmt: skip

@@ -75,6 +75,7 @@ CLIP = replace(
         _curve,
         _integers,
         fixed=lambda attrs, x, out: fixed_curves.clamp(x, out.qparams, (attrs.low, attrs.high), out.low, out.high),
+        lowering="lower_elementwise.lower_unary",
     ),
     written_out=has_computed_bounds,
 )

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Shape
 from microlith.ops.movement import operand
@@ -74,11 +74,11 @@ def parse(node: ir.Node) -> Col2ImAttrs:
     assert strides is not None and dilations is not None and pads is not None, "all have defaults"
     attrs = Col2ImAttrs(image, block, strides, dilations, pads)
     if {len(block), len(strides), len(dilations)} != {rank} or len(pads) != 2 * rank:
-        raise InputError(
+        raise ModelError(
             f"its image_shape, block_shape and attributes do not go together: {attrs}", node=nodes.where(node)
         )
     if min((*image, *block, *strides, *dilations)) < 1 or min(pads) < 0 or min(attrs.blocks) < 1:
-        raise InputError(f"its shapes leave no block: {attrs}", node=nodes.where(node))
+        raise ModelError(f"its shapes leave no block: {attrs}", node=nodes.where(node))
     return attrs
 
 
@@ -86,7 +86,7 @@ def infer(attrs: Col2ImAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """Images of as many channels as the blocks hold."""
     shape, elements = inputs[0], math.prod(attrs.block)
     if len(shape) != 3 or shape[1] % elements or shape[2] != math.prod(attrs.blocks):
-        raise InputError(f"Col2Im got columns of shape {shape} for {math.prod(attrs.blocks)} blocks of {elements}")
+        raise ModelError(f"Col2Im got columns of shape {shape} for {math.prod(attrs.blocks)} blocks of {elements}")
     return ((shape[0], shape[1] // elements, *attrs.image),)
 
 
@@ -102,4 +102,12 @@ def reference(attrs: Col2ImAttrs, inputs: Sequence[Array | None]) -> Array:
     return np.ascontiguousarray(images[(slice(None), slice(None), *inside)])
 
 
-COL2IM = Op("Col2Im", parse, infer, reference, data_inputs=(0,), batches=lambda attrs, inputs, output: True)
+COL2IM = Op(
+    "Col2Im",
+    parse,
+    infer,
+    reference,
+    data_inputs=(0,),
+    batches=lambda attrs, inputs, output: True,
+    lowering="lower_indexing.lower_col2im",
+)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant import integer_move
 from microlith.quant.types import QArray
 
@@ -25,7 +25,7 @@ class ConcatAttrs:
 def parse(node: ir.Node) -> ConcatAttrs:
     """Attributes of a Concat node."""
     if "axis" not in node.attributes:
-        raise InputError("its axis is missing", node=nodes.where(node))
+        raise ModelError("its axis is missing", node=nodes.where(node))
     return ConcatAttrs(nodes.integer(node, "axis", 0))
 
 
@@ -33,7 +33,7 @@ def infer(attrs: ConcatAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """Sizes along the axis add up, the others agree."""
     axis = nodes.axis_of(attrs.axis, len(inputs[0]), "Concat")
     if len({(*shape[:axis], None, *shape[axis + 1 :]) for shape in inputs}) != 1:
-        raise InputError(f"Concat along axis {axis} got inputs of shapes {', '.join(map(str, inputs))}")
+        raise ModelError(f"Concat along axis {axis} got inputs of shapes {', '.join(map(str, inputs))}")
     return ((*inputs[0][:axis], sum(shape[axis] for shape in inputs), *inputs[0][axis + 1 :]),)
 
 
@@ -56,4 +56,13 @@ def _batches(attrs: ConcatAttrs, inputs: Sequence[Shape | None], output: Shape) 
     return attrs.axis % len(output) != 0 and all(item is not None for item in inputs)
 
 
-CONCAT = Op("Concat", parse, infer, reference, quantized, batches=_batches)
+CONCAT = Op(
+    "Concat",
+    parse,
+    infer,
+    reference,
+    quantized,
+    batches=_batches,
+    rule=Rule("concat", data=None),
+    lowering="lower_movement.lower_concat",
+)

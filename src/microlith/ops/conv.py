@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.ops import conv3d, nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.conv3d import Conv3dAttrs
 from microlith.ops.spatial import Spatial, as_rows, parse_spatial
 from microlith.quant.integer_linear import conv2d
@@ -48,10 +48,10 @@ def parse(node: ir.Node) -> ConvAttrs | Conv3dAttrs:
     shape = nodes.input_shape(node, 1)
     kernel = nodes.integers(node, "kernel_shape", shape[2:]) or ()
     if len(shape) < 3 or kernel != shape[2:]:
-        raise InputError(f"kernel_shape is {kernel} but the weights have shape {shape}", node=nodes.where(node))
+        raise ModelError(f"kernel_shape is {kernel} but the weights have shape {shape}", node=nodes.where(node))
     groups = nodes.integer(node, "group", 1)
     if groups < 1 or shape[0] % groups:
-        raise InputError(f"{shape[0]} filters cannot be split into {groups} groups", node=nodes.where(node))
+        raise ModelError(f"{shape[0]} filters cannot be split into {groups} groups", node=nodes.where(node))
     if len(kernel) == _VOLUME_AXES:
         return conv3d.parse(node, kernel, groups, shape[0], shape[1] * groups)
     return ConvAttrs(parse_spatial(node, kernel), groups, shape[0], shape[1] * groups)
@@ -62,7 +62,7 @@ def infer(attrs: ConvAttrs | Conv3dAttrs, inputs: Sequence[Shape]) -> tuple[Shap
     if isinstance(attrs, Conv3dAttrs):
         return conv3d.infer(attrs, inputs)
     if len(inputs[0]) < 2 or inputs[0][1] != attrs.channels:
-        raise InputError(f"Conv over {attrs.channels} channels got an input of shape {inputs[0]}")
+        raise ModelError(f"Conv over {attrs.channels} channels got an input of shape {inputs[0]}")
     return (attrs.spatial.output_shape(inputs[0], attrs.filters),)
 
 
@@ -115,4 +115,6 @@ CONV = Op(
     quantized,
     macs,
     batches=lambda attrs, inputs, output: inputs[0] is not None and all(item is None for item in inputs[1:]),
+    rule=Rule("layer"),
+    lowering="lower_volume.lower_conv",
 )

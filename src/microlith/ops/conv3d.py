@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Shape
 from microlith.ops.volume import Volume, parse_volume
@@ -40,7 +40,7 @@ def parse(node: ir.Node, kernel: tuple[int, ...], groups: int, filters: int, cha
 def infer(attrs: Conv3dAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """(N, O, OD, OH, OW)."""
     if len(inputs[0]) < 2 or inputs[0][1] != attrs.channels:
-        raise InputError(f"Conv over {attrs.channels} channels got an input of shape {inputs[0]}")
+        raise ModelError(f"Conv over {attrs.channels} channels got an input of shape {inputs[0]}")
     return ((inputs[0][0], attrs.filters, *attrs.volume.geometry(inputs[0]).output),)
 
 

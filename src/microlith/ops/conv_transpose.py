@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.volume import Volume, parse_volume, sized
 from microlith.quant.integer_linear import conv_transpose
 from microlith.quant.requantize import saturate
@@ -55,7 +55,7 @@ class ConvTransposeAttrs:
                 total = max(0, whole - wanted)
                 start = total // 2 if volume.auto_pad == "SAME_UPPER" else total - total // 2
             if wanted < 1:
-                raise InputError(f"ConvTranspose with these pads leaves nothing of an input of shape {shape}")
+                raise ModelError(f"ConvTranspose with these pads leaves nothing of an input of shape {shape}")
             before.append(start)
             output.append(wanted)
         none = (0,) * volume.rank
@@ -67,15 +67,15 @@ def parse(node: ir.Node) -> ConvTransposeAttrs:
     shape = nodes.input_shape(node, 1)
     kernel = nodes.integers(node, "kernel_shape", shape[2:]) or ()
     if len(shape) < 3 or kernel != shape[2:]:
-        raise InputError(f"kernel_shape is {kernel} but the weights have shape {shape}", node=nodes.where(node))
+        raise ModelError(f"kernel_shape is {kernel} but the weights have shape {shape}", node=nodes.where(node))
     groups = nodes.integer(node, "group", 1)
     if groups < 1 or shape[0] % groups:
-        raise InputError(f"{shape[0]} channels cannot be split into {groups} groups", node=nodes.where(node))
+        raise ModelError(f"{shape[0]} channels cannot be split into {groups} groups", node=nodes.where(node))
     volume = parse_volume(node, kernel)
     padding = sized(node, "output_padding", volume.rank, 0)
     wanted = nodes.integers(node, "output_shape")
     if min(padding) < 0 or (wanted is not None and len(wanted) not in (volume.rank, volume.rank + 2)):
-        raise InputError(f"output_padding is {padding} and output_shape {wanted}", node=nodes.where(node))
+        raise ModelError(f"output_padding is {padding} and output_shape {wanted}", node=nodes.where(node))
     wanted = None if wanted is None else wanted[-volume.rank :]
     return ConvTransposeAttrs(volume, groups, shape[0], shape[1] * groups, padding, wanted)
 
@@ -83,7 +83,7 @@ def parse(node: ir.Node) -> ConvTransposeAttrs:
 def infer(attrs: ConvTransposeAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """(N, O, ...)."""
     if len(inputs[0]) < 2 or inputs[0][1] != attrs.channels:
-        raise InputError(f"ConvTranspose over {attrs.channels} channels got an input of shape {inputs[0]}")
+        raise ModelError(f"ConvTranspose over {attrs.channels} channels got an input of shape {inputs[0]}")
     return ((inputs[0][0], attrs.filters, *attrs.geometry(inputs[0]).output),)
 
 
@@ -121,4 +121,6 @@ CONV_TRANSPOSE = Op(
     quantized,
     macs,
     batches=lambda attrs, inputs, output: inputs[0] is not None and all(item is None for item in inputs[1:]),
+    rule=Rule("layer"),
+    lowering="lower_volume.lower_conv_transpose",
 )

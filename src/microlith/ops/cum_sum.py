@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Shape
 from microlith.ops.movement import operand
@@ -33,7 +33,7 @@ def parse(node: ir.Node) -> CumSumAttrs:
     """Attributes of a CumSum node."""
     axis = nodes.required(node, nodes.constant_integers(node, 1, "its axis"), "its axis")
     if len(axis) != 1:
-        raise InputError(f"its axis is {axis}, expected one integer", node=nodes.where(node))
+        raise ModelError(f"its axis is {axis}, expected one integer", node=nodes.where(node))
     return CumSumAttrs(axis[0], bool(nodes.integer(node, "exclusive", 0)), bool(nodes.integer(node, "reverse", 0)))
 
 
@@ -59,4 +59,6 @@ def _batches(attrs: CumSumAttrs, inputs: Sequence[Shape | None], output: Shape) 
     return attrs.axis % len(output) != 0
 
 
-CUM_SUM = Op("CumSum", parse, infer, reference, data_inputs=(0,), batches=_batches)
+CUM_SUM = Op(
+    "CumSum", parse, infer, reference, data_inputs=(0,), batches=_batches, lowering="lower_indexing.lower_cum_sum"
+)

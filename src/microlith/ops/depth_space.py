@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Shape
 from microlith.ops.movement import movement
@@ -30,10 +30,10 @@ def parse(node: ir.Node) -> DepthSpaceAttrs:
     """Attributes of a DepthToSpace or SpaceToDepth node."""
     block = nodes.integer(node, "blocksize", 0)
     if block < 1:
-        raise InputError(f"its blocksize is {block}, expected 1 or more", node=nodes.where(node))
+        raise ModelError(f"its blocksize is {block}, expected 1 or more", node=nodes.where(node))
     mode = nodes.text(node, "mode", "DCR") if node.op_type == "DepthToSpace" else "DCR"
     if mode not in ("DCR", "CRD"):
-        raise InputError(f"its mode is {mode!r}, expected DCR or CRD", node=nodes.where(node))
+        raise ModelError(f"its mode is {mode!r}, expected DCR or CRD", node=nodes.where(node))
     return DepthSpaceAttrs(block, mode == "CRD")
 
 
@@ -41,7 +41,7 @@ def infer_space(attrs: DepthSpaceAttrs, inputs: Sequence[Shape]) -> tuple[Shape,
     """Fewer channels, more pixels."""
     block, shape = attrs.block, inputs[0]
     if len(shape) != 4 or shape[1] % block**2:
-        raise InputError(f"DepthToSpace by {block} got an input of shape {shape}")
+        raise ModelError(f"DepthToSpace by {block} got an input of shape {shape}")
     return ((shape[0], shape[1] // block**2, shape[2] * block, shape[3] * block),)
 
 
@@ -49,7 +49,7 @@ def infer_depth(attrs: DepthSpaceAttrs, inputs: Sequence[Shape]) -> tuple[Shape,
     """More channels, fewer pixels."""
     block, shape = attrs.block, inputs[0]
     if len(shape) != 4 or shape[2] % block or shape[3] % block:
-        raise InputError(f"SpaceToDepth by {block} got an input of shape {shape}")
+        raise ModelError(f"SpaceToDepth by {block} got an input of shape {shape}")
     return ((shape[0], shape[1] * block**2, shape[2] // block, shape[3] // block),)
 
 
@@ -72,5 +72,19 @@ def _to_depth(attrs: DepthSpaceAttrs, x: Array) -> Array:
     return parts.transpose(0, 3, 5, 1, 2, 4).reshape(shape)
 
 
-DEPTH_TO_SPACE = movement("DepthToSpace", parse, infer_space, _to_space, lambda attrs, inputs, output: True)
-SPACE_TO_DEPTH = movement("SpaceToDepth", parse, infer_depth, _to_depth, lambda attrs, inputs, output: True)
+DEPTH_TO_SPACE = movement(
+    "DepthToSpace",
+    parse,
+    infer_space,
+    _to_space,
+    lambda attrs, inputs, output: True,
+    lowering="lower_remap.lower_depth_space",
+)
+SPACE_TO_DEPTH = movement(
+    "SpaceToDepth",
+    parse,
+    infer_depth,
+    _to_depth,
+    lambda attrs, inputs, output: True,
+    lowering="lower_remap.lower_depth_space",
+)

@@ -25,4 +25,12 @@ def reference(attrs: LinearAttrs, inputs: Sequence[Array | None]) -> Array:
     return QArray(values.astype(attrs.qparams.dtype), attrs.qparams).dequantize().astype(np.float32)
 
 
-DEQUANTIZE_LINEAR = Op("DequantizeLinear", parse, same_shape, reference, data_inputs=(0,), batches=always)
+DEQUANTIZE_LINEAR = Op(
+    "DequantizeLinear",
+    parse,
+    same_shape,
+    reference,
+    data_inputs=(0,),
+    batches=always,
+    lowering="lower_elementwise.lower_border",
+)

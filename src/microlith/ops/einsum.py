@@ -9,7 +9,7 @@ from string import ascii_letters
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Shape
 
@@ -25,14 +25,14 @@ class EinsumAttrs:
         left, arrow, result = self.equation.partition("->")
         terms = left.split(",")
         if len(terms) != len(ranks):
-            raise InputError(f"Einsum {self.equation} names {len(terms)} operands and got {len(ranks)}")
+            raise ModelError(f"Einsum {self.equation} names {len(terms)} operands and got {len(ranks)}")
         free = [letter for letter in ascii_letters if letter not in self.equation]
         named = [len(term.replace("...", "")) for term in terms]
         if any(
             rank < count or ("..." not in term and rank != count)
             for term, rank, count in zip(terms, ranks, named, strict=True)
         ):
-            raise InputError(f"Einsum {self.equation} got operands of ranks {tuple(ranks)}")  # fmt: skip
+            raise ModelError(f"Einsum {self.equation} got operands of ranks {tuple(ranks)}")  # fmt: skip
         most = max(rank - count for rank, count in zip(ranks, named, strict=True))
         dots = "".join(free[:most])
         written = tuple(
@@ -51,7 +51,7 @@ def parse(node: ir.Node) -> EinsumAttrs:
     equation = nodes.text(node, "equation", "").replace(" ", "")
     letters = set(equation.replace("->", "").replace("...", "").replace(",", ""))
     if not letters <= set(ascii_letters):
-        raise InputError(f"its equation is {equation!r}", node=nodes.where(node))
+        raise ModelError(f"its equation is {equation!r}", node=nodes.where(node))
     return EinsumAttrs(equation)
 
 
@@ -61,7 +61,7 @@ def sizes_of(terms: Sequence[str], shapes: Sequence[Shape], equation: str) -> di
     for term, shape in zip(terms, shapes, strict=True):
         for letter, size in zip(term, shape, strict=True):
             if sizes.setdefault(letter, size) != size:
-                raise InputError(f"Einsum {equation} got sizes {sizes[letter]} and {size} for {letter}")
+                raise ModelError(f"Einsum {equation} got sizes {sizes[letter]} and {size} for {letter}")
     return sizes
 
 
@@ -70,7 +70,7 @@ def infer(attrs: EinsumAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     terms, result = attrs.terms([len(shape) for shape in inputs])
     sizes = sizes_of(terms, inputs, attrs.equation)
     if not set(result) <= set(sizes):
-        raise InputError(f"the result of Einsum {attrs.equation} has a letter that no operand has")
+        raise ModelError(f"the result of Einsum {attrs.equation} has a letter that no operand has")
     return (tuple(sizes[letter] for letter in result),)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.core.errors import ModelError
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant import integer_elementwise
 from microlith.quant.requantize import saturate
 from microlith.quant.types import QArray, QParams, Requantization
@@ -34,7 +34,7 @@ def broadcast_shape(op: str, a: Shape, b: Shape) -> Shape:
     try:
         return tuple(int(item) for item in np.broadcast_shapes(a, b))
     except ValueError as error:
-        raise InputError(f"{op} got operands of shapes {a} and {b}, which do not broadcast") from error
+        raise ModelError(f"{op} got operands of shapes {a} and {b}, which do not broadcast") from error
 
 
 def ranks_agree(attrs: object, inputs: Sequence[Shape | None], output: Shape) -> bool:
@@ -62,7 +62,16 @@ def _binary(
         scaled = integer(a, b, output.qparams, output.requantization)
         return saturate(scaled, output.qparams, output.low, output.high)
 
-    return Op(op_type, parse, infer, reference, quantized, batches=ranks_agree)
+    return Op(
+        op_type,
+        parse,
+        infer,
+        reference,
+        quantized,
+        batches=ranks_agree,
+        rule=Rule("binary", data=2),
+        lowering="lower_elementwise.lower_binary",
+    )
 
 
 def _subtract(a: QArray, b: QArray, y: QParams, mode: Requantization) -> NDArray[np.int64]:

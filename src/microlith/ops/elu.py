@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.ops import nodes
+from microlith.ops.base import Pointwise
 from microlith.ops.math_functions import expm1_below_zero
 from microlith.ops.unary import unary
 from microlith.quant.lut import Curve
@@ -42,5 +43,5 @@ def _curve(attrs: EluAttrs) -> Curve:
     return lambda x: attrs.gamma * np.where(x < 0, attrs.alpha * expm1_below_zero(x), x)
 
 
-ELU = unary("Elu", parse_elu, _compute, _curve)
-SELU = unary("Selu", parse_selu, _compute, _curve)
+ELU = unary("Elu", parse_elu, _compute, _curve, lowering=Pointwise("elu", ("alpha", "gamma")))
+SELU = unary("Selu", parse_selu, _compute, _curve, lowering=Pointwise("elu", ("alpha", "gamma")))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Shape
 from microlith.ops.movement import movement
@@ -34,7 +34,7 @@ def infer(attrs: ExpandAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     try:
         return (np.broadcast_shapes(inputs[0], attrs.shape),)
     except ValueError as error:
-        raise InputError(f"Expand to {attrs.shape} got an input of shape {inputs[0]}") from error
+        raise ModelError(f"Expand to {attrs.shape} got an input of shape {inputs[0]}") from error
 
 
 def _batches(attrs: ExpandAttrs, inputs: Sequence[Shape | None], output: Shape) -> bool:
@@ -45,4 +45,4 @@ def _move(attrs: ExpandAttrs, x: Array) -> Array:
     return np.array(np.broadcast_to(x, infer(attrs, (x.shape,))[0]))
 
 
-EXPAND = movement("Expand", parse, infer, _move, _batches)
+EXPAND = movement("Expand", parse, infer, _move, _batches, lowering="lower_remap.lower_expand")

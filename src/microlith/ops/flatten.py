@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Shape
 from microlith.ops.movement import reshaped
@@ -30,9 +30,9 @@ def infer(attrs: FlattenAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """Two axes."""
     shape = inputs[0]
     if not -len(shape) <= attrs.axis <= len(shape):
-        raise InputError(f"Flatten at axis {attrs.axis} got an input of shape {shape}")
+        raise ModelError(f"Flatten at axis {attrs.axis} got an input of shape {shape}")
     axis = attrs.axis + len(shape) if attrs.axis < 0 else attrs.axis
     return ((int(np.prod(shape[:axis], dtype=np.int64)), int(np.prod(shape[axis:], dtype=np.int64))),)
 
 
-FLATTEN = reshaped("Flatten", parse, infer)
+FLATTEN = reshaped("Flatten", parse, infer, lowering="lower_movement.lower_reshape")

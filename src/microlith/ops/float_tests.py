@@ -43,7 +43,9 @@ def _test(
     def reference(attrs: A, inputs: Sequence[Array | None]) -> Array:
         return compute(attrs, nodes.f32(inputs))
 
-    return Op(op_type, parse, same_shape, reference, data_inputs=(0,), batches=always)
+    return Op(
+        op_type, parse, same_shape, reference, data_inputs=(0,), batches=always, lowering="lower_plain.lower_float_test"
+    )
 
 
 def _is_nan(attrs: NoAttrs, x: NDArray[np.float32]) -> NDArray[np.bool_]:

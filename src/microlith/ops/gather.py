@@ -43,4 +43,6 @@ def _batches(attrs: GatherAttrs, inputs: Sequence[Shape | None], output: Shape) 
     return inputs[0] is not None and inputs[1] is None and attrs.axis % len(inputs[0]) != 0
 
 
-GATHER = rearrangement("Gather", parse, infer, _move, data_inputs=(0, 1), batches=_batches)
+GATHER = rearrangement(
+    "Gather", parse, infer, _move, data_inputs=(0, 1), batches=_batches, lowering="lower_indexing.lower_gather"
+)

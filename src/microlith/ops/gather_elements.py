@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Shape
 from microlith.ops.indices import bounded
@@ -34,7 +34,7 @@ def infer(attrs: GatherElementsAttrs, inputs: Sequence[Shape]) -> tuple[Shape, .
     if len(data) != len(indices) or any(
         index > size for place, (index, size) in enumerate(zip(indices, data, strict=True)) if place != axis
     ):
-        raise InputError(f"GatherElements got data of shape {data} and indices of shape {indices}")
+        raise ModelError(f"GatherElements got data of shape {data} and indices of shape {indices}")
     return (indices,)
 
 
@@ -52,4 +52,6 @@ def _move(attrs: GatherElementsAttrs, inputs: Sequence[Array], zero: Array) -> A
     return np.asarray(data[along(indices, axis, data.shape[axis])])
 
 
-GATHER_ELEMENTS = rearrangement("GatherElements", parse, infer, _move, data_inputs=(0, 1))
+GATHER_ELEMENTS = rearrangement(
+    "GatherElements", parse, infer, _move, data_inputs=(0, 1), lowering="lower_indexing.lower_gather_elements"
+)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Shape
 from microlith.ops.indices import bounded
@@ -33,7 +33,7 @@ def infer(attrs: GatherNDAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     batch = attrs.batch_dims
     fits = len(indices) > batch >= 0 and data[:batch] == indices[:batch]
     if not fits or not 1 <= indices[-1] <= len(data) - batch:
-        raise InputError(f"GatherND with {batch} batch axes got data of shape {data} and indices of shape {indices}")
+        raise ModelError(f"GatherND with {batch} batch axes got data of shape {data} and indices of shape {indices}")
     return ((*indices[:-1], *data[batch + indices[-1] :]),)
 
 
@@ -52,4 +52,6 @@ def _move(attrs: GatherNDAttrs, inputs: Sequence[Array], zero: Array) -> Array:
     return np.stack(found).reshape(shape)
 
 
-GATHER_ND = rearrangement("GatherND", parse, infer, _move, data_inputs=(0, 1))
+GATHER_ND = rearrangement(
+    "GatherND", parse, infer, _move, data_inputs=(0, 1), lowering="lower_indexing.lower_gather_nd"
+)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.ops import nodes
+from microlith.ops.base import Pointwise
 from microlith.ops.math_functions import erf, gated
 from microlith.ops.unary import unary
 
@@ -37,4 +38,4 @@ def _gelu(attrs: GeluAttrs, x: NDArray[np.floating[Any]]) -> NDArray[Any]:
     return gated(x, kind(0.5) * (1 + erf(x * kind(np.sqrt(0.5)))))
 
 
-GELU = unary("Gelu", parse, _gelu, lambda attrs: lambda x: _gelu(attrs, x))
+GELU = unary("Gelu", parse, _gelu, lambda attrs: lambda x: _gelu(attrs, x), lowering=Pointwise("gelu"))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant.integer_linear import fully_connected
 from microlith.quant.requantize import saturate
 from microlith.quant.types import QArray, QParams
@@ -39,11 +39,11 @@ def parse(node: ir.Node) -> GemmAttrs:
 def _sizes(attrs: GemmAttrs, inputs: Sequence[Shape]) -> tuple[int, int, int]:
     a, b = inputs[:2]
     if len(a) != 2 or len(b) != 2:
-        raise InputError(f"Gemm got operands of shapes {a} and {b}, expected matrices")
+        raise ModelError(f"Gemm got operands of shapes {a} and {b}, expected matrices")
     rows, depth = a[::-1] if attrs.trans_a else a
     other_depth, columns = b[::-1] if attrs.trans_b else b
     if depth != other_depth:
-        raise InputError(f"Gemm got operands of shapes {a} and {b}, whose inner sizes differ")
+        raise ModelError(f"Gemm got operands of shapes {a} and {b}, whose inner sizes differ")
     return rows, depth, columns
 
 
@@ -98,4 +98,14 @@ def _batches(attrs: GemmAttrs, inputs: Sequence[Shape | None], output: Shape) ->
     return not attrs.trans_a and inputs[0] is not None and inputs[1] is None
 
 
-GEMM = Op("Gemm", parse, infer, reference, quantized, macs, batches=_batches)
+GEMM = Op(
+    "Gemm",
+    parse,
+    infer,
+    reference,
+    quantized,
+    macs,
+    batches=_batches,
+    rule=Rule("layer"),
+    lowering="lower_linear.lower_gemm",
+)

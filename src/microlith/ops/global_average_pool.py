@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.unary import NoAttrs, always, no_attributes
 from microlith.quant.integer_pool import reduce_mean
 from microlith.quant.requantize import saturate
@@ -19,7 +19,7 @@ def infer(attrs: NoAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """(N, C, 1, ...)."""
     shape = inputs[0]
     if len(shape) < 3:
-        raise InputError(f"GlobalAveragePool got an input of shape {shape}, expected N, C and spatial axes")
+        raise ModelError(f"GlobalAveragePool got an input of shape {shape}, expected N, C and spatial axes")
     return ((*shape[:2], *[1] * (len(shape) - 2)),)
 
 
@@ -37,4 +37,13 @@ def quantized(attrs: NoAttrs, inputs: Sequence[QArray | None], output: Output) -
     return saturate(scaled, output.qparams, output.low, output.high)
 
 
-GLOBAL_AVERAGE_POOL = Op("GlobalAveragePool", no_attributes, infer, reference, quantized, batches=always)
+GLOBAL_AVERAGE_POOL = Op(
+    "GlobalAveragePool",
+    no_attributes,
+    infer,
+    reference,
+    quantized,
+    batches=always,
+    rule=Rule("pool"),
+    lowering="lower_pool.lower_global_average_pool",
+)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.pool_nd import parse_p, power_sum_root
 from microlith.ops.unary import always
 from microlith.quant.integer_move import requantize
@@ -32,7 +32,7 @@ def infer(attrs: GlobalPoolAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """(N, C, 1, ...)."""
     shape = inputs[0]
     if len(shape) < 3:
-        raise InputError(f"a global pool got an input of shape {shape}, expected N, C and spatial axes")
+        raise ModelError(f"a global pool got an input of shape {shape}, expected N, C and spatial axes")
     return ((*shape[:2], *[1] * (len(shape) - 2)),)
 
 
@@ -62,5 +62,16 @@ def _parse_lp(node: ir.Node) -> GlobalPoolAttrs:
     return GlobalPoolAttrs(parse_p(node))
 
 
-GLOBAL_MAX_POOL = Op("GlobalMaxPool", _parse_max, infer, reference, quantized, batches=always)
-GLOBAL_LP_POOL = Op("GlobalLpPool", _parse_lp, infer, reference, batches=always)
+GLOBAL_MAX_POOL = Op(
+    "GlobalMaxPool",
+    _parse_max,
+    infer,
+    reference,
+    quantized,
+    batches=always,
+    rule=Rule("movement"),
+    lowering="lower_pool.lower_global_max_pool",
+)
+GLOBAL_LP_POOL = Op(
+    "GlobalLpPool", _parse_lp, infer, reference, batches=always, lowering="lower_pool.lower_global_lp_pool"
+)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Shape
 
@@ -42,7 +42,7 @@ def parse(node: ir.Node) -> GridSampleAttrs:
     """Attributes of a GridSample node."""
     mode, padding = nodes.text(node, "mode", "linear"), nodes.text(node, "padding_mode", "zeros")
     if mode not in _TAPS or padding not in _PADDINGS:
-        raise InputError(f"its mode is {mode!r} and its padding_mode {padding!r}", node=nodes.where(node))
+        raise ModelError(f"its mode is {mode!r} and its padding_mode {padding!r}", node=nodes.where(node))
     shape = nodes.input_shape(node, 0)
     if len(shape) != 4:
         raise nodes.unsupported(node, f"its input has shape {shape}, and images N,C,H,W alone are supported")
@@ -53,7 +53,7 @@ def infer(attrs: GridSampleAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """Channels of the image, rows and columns of the grid."""
     image, grid = inputs
     if len(image) != 4 or len(grid) != 4 or grid[0] != image[0] or grid[3] != 2:
-        raise InputError(f"GridSample got an image of shape {image} and a grid of shape {grid}")
+        raise ModelError(f"GridSample got an image of shape {image} and a grid of shape {grid}")
     return ((*image[:2], *grid[1:3]),)
 
 
@@ -133,4 +133,4 @@ def _weights(t: F64, taps: int) -> list[F64]:
     return [far(t + 1), near(t), near(s), far(s + 1)]
 
 
-GRID_SAMPLE = Op("GridSample", parse, infer, reference)
+GRID_SAMPLE = Op("GridSample", parse, infer, reference, lowering="lower_indexing.lower_grid_sample")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Shape
 
@@ -33,10 +33,10 @@ class GroupNormalizationAttrs:
     def count(self, shape: Shape) -> int:
         """Number of groups of an input of that shape."""
         if len(shape) < 3:
-            raise InputError(f"a normalization of channels got an input of shape {shape}, expected N, C and more axes")
+            raise ModelError(f"a normalization of channels got an input of shape {shape}, expected N, C and more axes")
         groups = shape[1] if self.groups is None else self.groups
         if groups < 1 or shape[1] % groups:
-            raise InputError(f"{shape[1]} channels cannot be split into {groups} groups")
+            raise ModelError(f"{shape[1]} channels cannot be split into {groups} groups")
         return groups
 
 
@@ -55,7 +55,7 @@ def infer(attrs: GroupNormalizationAttrs, inputs: Sequence[Shape]) -> tuple[Shap
     groups = attrs.count(inputs[0])
     expected = (groups if attrs.per_group else inputs[0][1],)
     if tuple(inputs[1]) != expected or tuple(inputs[2]) != expected:
-        raise InputError(f"scale and bias have shapes {inputs[1]} and {inputs[2]}, expected {expected}")
+        raise ModelError(f"scale and bias have shapes {inputs[1]} and {inputs[2]}, expected {expected}")
     return (inputs[0],)
 
 
@@ -78,5 +78,19 @@ def _batches(attrs: GroupNormalizationAttrs, inputs: Sequence[Shape | None], out
     return inputs[0] is not None and all(item is None for item in inputs[1:])
 
 
-INSTANCE_NORMALIZATION = Op("InstanceNormalization", _instance, infer, reference, batches=_batches)
-GROUP_NORMALIZATION = Op("GroupNormalization", _group, infer, reference, batches=_batches)
+INSTANCE_NORMALIZATION = Op(
+    "InstanceNormalization",
+    _instance,
+    infer,
+    reference,
+    batches=_batches,
+    lowering="lower_normalization.lower_group_normalization",
+)
+GROUP_NORMALIZATION = Op(
+    "GroupNormalization",
+    _group,
+    infer,
+    reference,
+    batches=_batches,
+    lowering="lower_normalization.lower_group_normalization",
+)

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.ops import nodes
+from microlith.ops.base import Pointwise, Rule
 from microlith.ops.unary import unary
 from microlith.quant.lut import Curve
 
@@ -35,4 +36,11 @@ def _curve(attrs: HardSigmoidAttrs) -> Curve:
     return lambda x: np.clip(attrs.alpha * x + attrs.beta, 0.0, 1.0)
 
 
-HARD_SIGMOID = unary("HardSigmoid", parse, _compute, _curve)
+HARD_SIGMOID = unary(
+    "HardSigmoid",
+    parse,
+    _compute,
+    _curve,
+    rule=Rule("table", scale=1 / 256),
+    lowering=Pointwise("hard_sigmoid", ("alpha", "beta")),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from microlith.ops.base import Pointwise
 from microlith.ops.unary import NoAttrs, no_attributes, unary
 from microlith.quant import fixed_curves
 
@@ -24,4 +25,5 @@ HARD_SWISH = unary(
     _compute,
     lambda attrs: _hard_swish,
     fixed=lambda attrs, x, out: fixed_curves.hard_swish(x, out.qparams, out.low, out.high),
+    lowering=Pointwise("hard_swish"),
 )

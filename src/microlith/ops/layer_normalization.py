@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Shape
 
@@ -42,7 +42,7 @@ def infer(attrs: LayerNormalizationAttrs, inputs: Sequence[Shape]) -> tuple[Shap
     at = attrs.split(shape)
     for item in inputs[1:]:
         if item and np.broadcast_shapes(item, shape[at:]) != shape[at:]:
-            raise InputError(f"a normalization of axes of sizes {shape[at:]} got a scale or bias of shape {item}")
+            raise ModelError(f"a normalization of axes of sizes {shape[at:]} got a scale or bias of shape {item}")
     reduced = (*shape[:at], *[1] * (len(shape) - at))
     return shape, reduced, reduced
 
@@ -71,6 +71,19 @@ def _batches(attrs: LayerNormalizationAttrs, inputs: Sequence[Shape | None], out
 
 
 LAYER_NORMALIZATION = Op(
-    "LayerNormalization", lambda node: _parse(node, True), infer, reference, batches=_batches, results=results
+    "LayerNormalization",
+    lambda node: _parse(node, True),
+    infer,
+    reference,
+    batches=_batches,
+    results=results,
+    lowering="lower_normalization.lower_layer_normalization",
 )
-RMS_NORMALIZATION = Op("RMSNormalization", lambda node: _parse(node, False), infer, reference, batches=_batches)
+RMS_NORMALIZATION = Op(
+    "RMSNormalization",
+    lambda node: _parse(node, False),
+    infer,
+    reference,
+    batches=_batches,
+    lowering="lower_normalization.lower_layer_normalization",
+)

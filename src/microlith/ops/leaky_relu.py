@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from microlith.ops import nodes
+from microlith.ops.base import Pointwise
 from microlith.ops.unary import unary
 from microlith.quant import fixed_curves
 
@@ -30,4 +31,5 @@ LEAKY_RELU = unary(
     lambda attrs, x: np.where(x < 0, np.float32(attrs.alpha) * x, x),
     lambda attrs: lambda x: np.where(x < 0, attrs.alpha * x, x),
     fixed=lambda attrs, x, out: fixed_curves.leaky_relu(x, out.qparams, attrs.alpha, out.low, out.high),
+    lowering=Pointwise("leaky_relu", ("alpha",)),
 )

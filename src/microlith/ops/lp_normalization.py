@@ -62,5 +62,19 @@ def _batches(attrs: LaneNormalizationAttrs, inputs: Sequence[Shape | None], outp
     return 0 not in attrs.lanes(len(output))
 
 
-LP_NORMALIZATION = Op("LpNormalization", _lp, same_shape, reference, batches=_batches)
-MEAN_VARIANCE_NORMALIZATION = Op("MeanVarianceNormalization", _mean_variance, same_shape, reference, batches=_batches)
+LP_NORMALIZATION = Op(
+    "LpNormalization",
+    _lp,
+    same_shape,
+    reference,
+    batches=_batches,
+    lowering="lower_normalization.lower_lane_normalization",
+)
+MEAN_VARIANCE_NORMALIZATION = Op(
+    "MeanVarianceNormalization",
+    _mean_variance,
+    same_shape,
+    reference,
+    batches=_batches,
+    lowering="lower_normalization.lower_lane_normalization",
+)

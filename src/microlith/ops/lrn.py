@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Shape
 from microlith.ops.unary import always
@@ -36,7 +36,7 @@ def parse(node: ir.Node) -> LrnAttrs:
 def infer(attrs: LrnAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """The shape of the input."""
     if len(inputs[0]) < 3:
-        raise InputError(f"LRN got an input of shape {inputs[0]}, expected N, C and more axes")
+        raise ModelError(f"LRN got an input of shape {inputs[0]}, expected N, C and more axes")
     return (inputs[0],)
 
 
@@ -54,4 +54,4 @@ def reference(attrs: LrnAttrs, inputs: Sequence[Array | None]) -> Array:
     return np.asarray(x / np.power(np.float32(attrs.bias) + share * total, np.float32(attrs.beta)), np.float32)
 
 
-LRN = Op("LRN", parse, infer, reference, batches=always)
+LRN = Op("LRN", parse, infer, reference, batches=always, lowering="lower_normalization.lower_lrn")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microlith.ops.base import Array, Op
+from microlith.ops.base import Array, Op, Pointwise
 from microlith.ops.unary import NoAttrs, no_attributes, unary
 
 _ERF = np.frompyfunc(math.erf, 1, 1)
@@ -44,35 +44,42 @@ def gated(x: NDArray[np.floating[Any]], gate: NDArray[np.floating[Any]]) -> NDAr
 
 
 def _function(
-    op_type: str, function: Callable[..., Any], integers: Callable[[NoAttrs, Array], Array] | None = None
+    op_type: str, kernel: str, function: Callable[..., Any], integers: Callable[[NoAttrs, Array], Array] | None = None
 ) -> Op[NoAttrs]:
-    return unary(op_type, no_attributes, lambda attrs, x: function(x), lambda attrs: function, integers)
+    return unary(
+        op_type,
+        no_attributes,
+        lambda attrs, x: function(x),
+        lambda attrs: function,
+        integers,
+        lowering=Pointwise(kernel),
+    )
 
 
 MATH: tuple[Op[NoAttrs], ...] = (
-    _function("Abs", np.abs, lambda attrs, x: np.abs(x)),
-    _function("Neg", np.negative, lambda attrs, x: np.negative(x)),
-    _function("Sign", np.sign, lambda attrs, x: np.sign(x)),
-    _function("Ceil", np.ceil),
-    _function("Floor", np.floor),
-    _function("Round", np.rint),
-    _function("Sqrt", np.sqrt),
-    _function("Reciprocal", np.reciprocal),
-    _function("Exp", np.exp),
-    _function("Log", np.log),
-    _function("Erf", erf),
-    _function("Sin", np.sin),
-    _function("Cos", np.cos),
-    _function("Tan", np.tan),
-    _function("Asin", np.arcsin),
-    _function("Acos", np.arccos),
-    _function("Atan", np.arctan),
-    _function("Sinh", np.sinh),
-    _function("Cosh", np.cosh),
-    _function("Asinh", np.arcsinh),
-    _function("Acosh", np.arccosh),
-    _function("Atanh", np.arctanh),
-    _function("Softplus", softplus),
-    _function("Softsign", _softsign),
-    _function("Mish", _mish),
+    _function("Abs", "abs", np.abs, lambda attrs, x: np.abs(x)),
+    _function("Neg", "negate", np.negative, lambda attrs, x: np.negative(x)),
+    _function("Sign", "sign", np.sign, lambda attrs, x: np.sign(x)),
+    _function("Ceil", "ceil", np.ceil),
+    _function("Floor", "floor", np.floor),
+    _function("Round", "round", np.rint),
+    _function("Sqrt", "sqrt", np.sqrt),
+    _function("Reciprocal", "reciprocal", np.reciprocal),
+    _function("Exp", "exp", np.exp),
+    _function("Log", "log", np.log),
+    _function("Erf", "erf", erf),
+    _function("Sin", "sin", np.sin),
+    _function("Cos", "cos", np.cos),
+    _function("Tan", "tan", np.tan),
+    _function("Asin", "asin", np.arcsin),
+    _function("Acos", "acos", np.arccos),
+    _function("Atan", "atan", np.arctan),
+    _function("Sinh", "sinh", np.sinh),
+    _function("Cosh", "cosh", np.cosh),
+    _function("Asinh", "asinh", np.arcsinh),
+    _function("Acosh", "acosh", np.arccosh),
+    _function("Atanh", "atanh", np.arctanh),
+    _function("Softplus", "softplus", softplus),
+    _function("Softsign", "softsign", _softsign),
+    _function("Mish", "mish", _mish),
 )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.elementwise import broadcast_shape
 from microlith.quant import integer_linear
 from microlith.quant.requantize import saturate
@@ -31,11 +31,11 @@ def infer(attrs: MatMulAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """(..., M, N); a vector on either side loses its axis."""
     a, b = inputs[:2]
     if not a or not b:
-        raise InputError(f"MatMul got operands of shapes {a} and {b}, expected at least one axis each")
+        raise ModelError(f"MatMul got operands of shapes {a} and {b}, expected at least one axis each")
     left = (1, *a) if len(a) == 1 else a
     right = (*b, 1) if len(b) == 1 else b
     if left[-1] != right[-2]:
-        raise InputError(f"MatMul got operands of shapes {a} and {b}, whose inner sizes differ")
+        raise ModelError(f"MatMul got operands of shapes {a} and {b}, whose inner sizes differ")
     stacked = broadcast_shape("MatMul", left[:-2], right[:-2])
     rows = () if len(a) == 1 else (left[-2],)
     columns = () if len(b) == 1 else (right[-1],)
@@ -70,4 +70,14 @@ def _batches(attrs: MatMulAttrs, inputs: Sequence[Shape | None], output: Shape) 
     return len(b) >= 3 and (a is None or len(a) == len(b))
 
 
-MATMUL = Op("MatMul", parse, infer, reference, quantized, macs, batches=_batches)
+MATMUL = Op(
+    "MatMul",
+    parse,
+    infer,
+    reference,
+    quantized,
+    macs,
+    batches=_batches,
+    rule=Rule("matmul", data=2),
+    lowering="lower_linear.lower_matmul",
+)

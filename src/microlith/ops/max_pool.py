@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from microlith.core.errors import UnsupportedError
 from microlith.ops import nodes, pool_nd
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.pool_nd import PoolNdAttrs
 from microlith.ops.spatial import Spatial, as_rows, parse_spatial
 from microlith.quant.integer_pool import max_pool2d
@@ -82,4 +82,14 @@ def _batches(attrs: MaxPoolAttrs | PoolNdAttrs, inputs: Sequence[Shape | None], 
     return isinstance(attrs, MaxPoolAttrs)
 
 
-MAX_POOL = Op("MaxPool", parse, infer, reference, quantized, batches=_batches, results=results)
+MAX_POOL = Op(
+    "MaxPool",
+    parse,
+    infer,
+    reference,
+    quantized,
+    batches=_batches,
+    results=results,
+    rule=Rule("movement"),
+    lowering="lower_pool.lower_max_pool",
+)

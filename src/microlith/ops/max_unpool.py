@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Shape
 from microlith.ops.indices import bounded
@@ -40,7 +40,7 @@ def parse(node: ir.Node) -> MaxUnpoolAttrs:
     pads = nodes.integers(node, "pads", (0,) * 2 * len(kernel))
     assert strides is not None and pads is not None, "both have defaults"
     if len(strides) != len(kernel) or len(pads) != 2 * len(kernel):
-        raise InputError(f"its kernel_shape {kernel}, strides {strides} and pads {pads} differ", node=nodes.where(node))
+        raise ModelError(f"its kernel_shape {kernel}, strides {strides} and pads {pads} differ", node=nodes.where(node))
     return MaxUnpoolAttrs(kernel, strides, pads, nodes.constant_integers(node, 2, "its output_shape"))
 
 
@@ -48,7 +48,7 @@ def least_shape(attrs: MaxUnpoolAttrs, shape: Shape) -> Shape:
     """The least shape that a MaxPool of this window makes an input of this shape of."""
     count = len(attrs.kernel)
     if len(shape) != count + 2:
-        raise InputError(f"MaxUnpool by a window of {attrs.kernel} got an input of shape {shape}")
+        raise ModelError(f"MaxUnpool by a window of {attrs.kernel} got an input of shape {shape}")
     spatial = tuple(
         (size - 1) * stride + extent - before - after
         for size, stride, extent, before, after in zip(
@@ -61,11 +61,11 @@ def least_shape(attrs: MaxUnpoolAttrs, shape: Shape) -> Shape:
 def infer(attrs: MaxUnpoolAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """The least shape, or a larger one that is stated."""
     if inputs[0] != inputs[1]:
-        raise InputError(f"MaxUnpool got an input of shape {inputs[0]} and indices of shape {inputs[1]}")
+        raise ModelError(f"MaxUnpool got an input of shape {inputs[0]} and indices of shape {inputs[1]}")
     least = least_shape(attrs, inputs[0])
     shape = least if attrs.shape is None else attrs.shape
     if len(shape) != len(least) or any(wanted < size for wanted, size in zip(shape, least, strict=True)):
-        raise InputError(f"MaxUnpool to {shape} of what needs at least {least}")
+        raise ModelError(f"MaxUnpool to {shape} of what needs at least {least}")
     return (shape,)
 
 
@@ -80,4 +80,6 @@ def _move(attrs: MaxUnpoolAttrs, inputs: Sequence[Array], zero: Array) -> Array:
     return np.pad(result.reshape(least), rest, constant_values=zero)
 
 
-MAX_UNPOOL = rearrangement("MaxUnpool", parse, infer, _move, data_inputs=(0, 1))
+MAX_UNPOOL = rearrangement(
+    "MaxUnpool", parse, infer, _move, data_inputs=(0, 1), lowering="lower_indexing.lower_max_unpool"
+)

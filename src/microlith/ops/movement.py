@@ -8,11 +8,12 @@ from typing import TypeVar
 import numpy as np
 import onnx_ir as ir
 
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant.integer_move import requantize
 from microlith.quant.types import QArray
 
 A = TypeVar("A")
+MOVEMENT = Rule("movement")
 P = TypeVar("P")
 
 
@@ -29,6 +30,8 @@ def movement(
     infer: Callable[[A, Sequence[Shape]], tuple[Shape, ...]],
     move: Callable[[A, Array], Array],
     batches: Callable[[A, Sequence[Shape | None], Shape], bool],
+    *,
+    lowering: str,
 ) -> Op[A]:
     """An op with one data input whose elements ``move`` puts elsewhere, whatever their type."""
 
@@ -40,18 +43,24 @@ def movement(
         assert x is not None, "an operand that is never absent"
         return move(attrs, requantize(x, output.qparams, output.low, output.high))
 
-    return Op(op_type, parse, infer, reference, quantized, data_inputs=(0,), batches=batches)
+    return Op(
+        op_type, parse, infer, reference, quantized, data_inputs=(0,), batches=batches, rule=MOVEMENT, lowering=lowering
+    )
 
 
 def reshaped(
-    op_type: str, parse: Callable[[ir.Node], A], infer: Callable[[A, Sequence[Shape]], tuple[Shape, ...]]
+    op_type: str,
+    parse: Callable[[ir.Node], A],
+    infer: Callable[[A, Sequence[Shape]], tuple[Shape, ...]],
+    *,
+    lowering: str,
 ) -> Op[A]:
     """An op that gives the same elements in the same order another shape; samples are never stacked along axis 0."""
 
     def move(attrs: A, x: Array) -> Array:
         return x.reshape(infer(attrs, (x.shape,))[0])
 
-    return movement(op_type, parse, infer, move, lambda attrs, inputs, output: False)
+    return movement(op_type, parse, infer, move, lambda attrs, inputs, output: False, lowering=lowering)
 
 
 def rearrangement(
@@ -62,6 +71,8 @@ def rearrangement(
     data_inputs: tuple[int, ...] = (0,),
     moved: tuple[int, ...] = (0,),
     batches: Callable[[A, Sequence[Shape | None], Shape], bool] = lambda attrs, inputs, output: False,
+    *,
+    lowering: str,
 ) -> Op[A]:
     """An op whose elements ``move`` puts elsewhere, among them perhaps some that stand for zero.
 
@@ -73,6 +84,7 @@ def rearrangement(
         data_inputs: see :class:`Op`.
         moved: which of the data inputs are moved; the others say where to.
         batches: see :class:`Op`.
+        lowering: see :class:`Op`.
     """
 
     def reference(attrs: A, inputs: Sequence[Array | None]) -> Array:
@@ -87,7 +99,17 @@ def rearrangement(
         zero = np.clip(output.qparams.zero_point, output.low, output.high).astype(output.qparams.dtype)
         return move(attrs, arrays, np.asarray(zero))
 
-    return Op(op_type, parse, infer, reference, quantized, data_inputs=data_inputs, batches=batches)
+    return Op(
+        op_type,
+        parse,
+        infer,
+        reference,
+        quantized,
+        data_inputs=data_inputs,
+        batches=batches,
+        rule=MOVEMENT,
+        lowering=lowering,
+    )
 
 
 def _present(inputs: Sequence[P | None]) -> list[P]:

@@ -15,7 +15,15 @@ def _complement(op_type: str, function: Any) -> Op[NoAttrs]:
     def reference(attrs: NoAttrs, inputs: Sequence[Array | None]) -> Array:
         return np.asarray(function(inputs[0]))
 
-    return Op(op_type, no_attributes, same_shape, reference, data_inputs=(0,), batches=always)
+    return Op(
+        op_type,
+        no_attributes,
+        same_shape,
+        reference,
+        data_inputs=(0,),
+        batches=always,
+        lowering="lower_plain.lower_integer_unary",
+    )
 
 
 NOT = _complement("Not", np.logical_not)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.ops.base import Array, Shape
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def constant_integers(node: ir.Node, index: int, what: str) -> tuple[int, ...] |
 def required(node: ir.Node, value: T | None, what: str) -> T:
     """``value``, or an error where it is absent."""
     if value is None:
-        raise InputError(f"{what} is missing", node=where(node))
+        raise ModelError(f"{what} is missing", node=where(node))
     return value
 
 
@@ -101,7 +101,7 @@ def input_shape(node: ir.Node, index: int) -> Shape:
     """The static shape of an input."""
     value = node.inputs[index] if len(node.inputs) > index else None
     if value is None:
-        raise InputError(f"input {index} is missing", node=where(node))
+        raise ModelError(f"input {index} is missing", node=where(node))
     if value.shape is None or not value.shape.is_static():
         raise unsupported(
             node, f"the shape of input {value.name!r} is not known", "Give the dynamic dimensions with --shape."
@@ -119,7 +119,7 @@ def f32(inputs: Sequence[Array | None], index: int = 0) -> NDArray[np.float32]:
 def axis_of(axis: int, rank: int, op: str) -> int:
     """``axis`` counted from the front."""
     if not -rank <= axis < rank:
-        raise InputError(f"{op} along axis {axis} of a tensor of rank {rank}")
+        raise ModelError(f"{op} along axis {axis} of a tensor of rank {rank}")
     return axis % rank
 
 
@@ -127,7 +127,7 @@ def axes_of(axes: Sequence[int], rank: int, op: str) -> tuple[int, ...]:
     """``axes`` counted from the front, ascending."""
     found = tuple(sorted(axis_of(axis, rank, op) for axis in axes))
     if len(set(found)) != len(found):
-        raise InputError(f"{op} names an axis twice: {tuple(axes)}")
+        raise ModelError(f"{op} names an axis twice: {tuple(axes)}")
     return found
 
 
@@ -138,4 +138,4 @@ def _attribute(node: ir.Node, name: str, what: str, read: Callable[[ir.Attr], T]
     try:
         return read(found)
     except (TypeError, ValueError) as error:
-        raise InputError(f"attribute {name} is {found.value!r}, expected {what}", node=where(node)) from error
+        raise ModelError(f"attribute {name} is {found.value!r}, expected {what}", node=where(node)) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Shape
 from microlith.ops.movement import operand
@@ -35,14 +35,14 @@ def parse(node: ir.Node) -> OneHotAttrs:
     """Attributes and constant inputs of a OneHot node."""
     depth = nodes.required(node, nodes.constant(node, 1, "its depth"), "its depth").reshape(-1)
     if depth.size != 1 or int(depth[0]) < 1:
-        raise InputError(f"its depth is {depth}, expected one number of 1 or more", node=nodes.where(node))
+        raise ModelError(f"its depth is {depth}, expected one number of 1 or more", node=nodes.where(node))
     return OneHotAttrs(int(depth[0]), nodes.integer(node, "axis", -1))
 
 
 def infer(attrs: OneHotAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """The new axis among those of the indices."""
     if len(inputs) > 1 and inputs[1] != (2,):
-        raise InputError(f"OneHot got values of shape {inputs[1]}, expected a pair")
+        raise ModelError(f"OneHot got values of shape {inputs[1]}, expected a pair")
     axis = attrs.place(len(inputs[0]))
     return ((*inputs[0][:axis], attrs.depth, *inputs[0][axis:]),)
 
@@ -59,4 +59,4 @@ def reference(attrs: OneHotAttrs, inputs: Sequence[Array | None]) -> Array:
     return np.asarray(np.take(values, ((lifted == steps) | (lifted == steps - attrs.depth)).astype(np.int64)))
 
 
-ONE_HOT = Op("OneHot", parse, infer, reference, data_inputs=(0, 2))
+ONE_HOT = Op("OneHot", parse, infer, reference, data_inputs=(0, 2), lowering="lower_indexing.lower_one_hot")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.movement import operand
 from microlith.ops.remap import NOWHERE, Places, take
 from microlith.quant import integer_move
@@ -39,7 +39,7 @@ class PadAttrs:
         """Elements before and after each axis of an input of this rank."""
         axes = range(rank) if self.axes is None else [nodes.axis_of(axis, rank, "Pad") for axis in self.axes]
         if len(self.pads) != 2 * len(axes):
-            raise InputError(f"Pad by {self.pads} got an input of rank {rank}")
+            raise ModelError(f"Pad by {self.pads} got an input of rank {rank}")
         widths = [(0, 0)] * rank
         for place, axis in enumerate(axes):
             widths[axis] = (self.pads[place], self.pads[place + len(axes)])
@@ -91,7 +91,7 @@ def infer(attrs: PadAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     shape = tuple(size + sum(width) for size, width in zip(inputs[0], widths, strict=True))
     left = [size + min(a, 0) + min(b, 0) for size, (a, b) in zip(inputs[0], widths, strict=True)]
     if min((*shape, *left), default=1) < 1:
-        raise InputError(f"Pad by {attrs.pads} of an input of shape {inputs[0]} leaves nothing: {shape}")
+        raise ModelError(f"Pad by {attrs.pads} of an input of shape {inputs[0]} leaves nothing: {shape}")
     return (shape,)
 
 
@@ -116,4 +116,14 @@ def _batches(attrs: PadAttrs, inputs: Sequence[Shape | None], output: Shape) -> 
     return attrs.widths(len(output))[0] == (0, 0)
 
 
-PAD = Op("Pad", parse, infer, reference, quantized, data_inputs=(0,), batches=_batches)
+PAD = Op(
+    "Pad",
+    parse,
+    infer,
+    reference,
+    quantized,
+    data_inputs=(0,),
+    batches=_batches,
+    rule=Rule("movement"),
+    lowering="lower_movement.lower_pad",
+)

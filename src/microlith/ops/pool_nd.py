@@ -118,4 +118,4 @@ def _greatest(x: NDArray[np.float32], geometry: VolumeGeometry) -> NDArray[np.fl
     return result
 
 
-LP_POOL = Op("LpPool", parse_lp, infer, reference, batches=always)
+LP_POOL = Op("LpPool", parse_lp, infer, reference, batches=always, lowering="lower_volume.lower_pool_nd")

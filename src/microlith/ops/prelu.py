@@ -10,9 +10,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant.lut import lookup, unary_table
 from microlith.quant.types import QArray, QParams
 
@@ -34,7 +34,7 @@ def parse(node: ir.Node) -> PReluAttrs:
     slope = nodes.required(node, nodes.constant(node, 1, "its slope"), "its slope")
     rank = len(nodes.input_shape(node, 0))
     if slope.ndim > rank:
-        raise InputError(f"its slope of shape {slope.shape} has more axes than its input", node=nodes.where(node))
+        raise ModelError(f"its slope of shape {slope.shape} has more axes than its input", node=nodes.where(node))
     return PReluAttrs(slope.reshape((1,) * (rank - slope.ndim) + slope.shape))
 
 
@@ -45,7 +45,7 @@ def infer(attrs: PReluAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     except ValueError:
         fits = False
     if not fits:
-        raise InputError(f"a slope of shape {attrs.slope.shape} does not broadcast to {inputs[0]}")
+        raise ModelError(f"a slope of shape {attrs.slope.shape} does not broadcast to {inputs[0]}")
     return (inputs[0],)
 
 
@@ -88,5 +88,4 @@ def _batches(attrs: PReluAttrs, inputs: Sequence[Shape | None], output: Shape) -
 
 PRELU = Op(
     "PRelu", parse, infer, reference, quantized, data_inputs=(0,), tables=tables, batches=_batches,
-    written_out=is_computed,
-)  # fmt: skip
+    written_out=is_computed, rule=Rule("table"), lowering="lower_elementwise.lower_prelu",)  # fmt: skip

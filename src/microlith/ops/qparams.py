@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.quant.types import LIMITS, QParams
 
@@ -30,13 +30,13 @@ def parse_linear(node: ir.Node, stored: ir.Value | None) -> LinearAttrs:
         raise nodes.unsupported(node, f"quantized type {dtype} is not one of {', '.join(LIMITS)}")
     zeros = np.zeros(scale.shape, np.int32) if zero is None else zero.astype(np.int32)
     if zeros.shape != scale.shape:
-        raise InputError(f"its scale has shape {scale.shape} but its zero point {zeros.shape}", node=nodes.where(node))
+        raise ModelError(f"its scale has shape {scale.shape} but its zero point {zeros.shape}", node=nodes.where(node))
     if scale.size == 1:
         return LinearAttrs(QParams(scale.reshape(()), zeros.reshape(()), dtype))
     shape = nodes.input_shape(node, 0)
     axis = nodes.axis_of(nodes.integer(node, "axis", 1), len(shape), node.op_type)
     if shape[axis] != scale.size:
-        raise InputError(
+        raise ModelError(
             f"it has {scale.size} scales for axis {axis} of a tensor of shape {shape}", node=nodes.where(node)
         )
     return LinearAttrs(QParams(scale, zeros, dtype, axis))

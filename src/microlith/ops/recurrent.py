@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Shape
 
@@ -108,18 +108,18 @@ def parse(kind: Kind, node: ir.Node) -> RecurrentAttrs:
     """Attributes of a node, whose recurrent weights must have a known shape."""
     direction = nodes.text(node, "direction", "forward")
     if direction not in ("forward", "reverse", "bidirectional"):
-        raise InputError(f"its direction is {direction!r}", node=nodes.where(node))
+        raise ModelError(f"its direction is {direction!r}", node=nodes.where(node))
     shape = nodes.input_shape(node, 2)
     directions = 2 if direction == "bidirectional" else 1
     hidden = nodes.integer(node, "hidden_size", shape[-1])
     if shape != (directions, GATES[kind] * hidden, hidden):
         expected = (directions, GATES[kind] * hidden, hidden)
-        raise InputError(f"its recurrent weights have shape {shape}, expected {expected}", node=nodes.where(node))
+        raise ModelError(f"its recurrent weights have shape {shape}, expected {expected}", node=nodes.where(node))
     if kind != "rnn" and nodes.integer(node, "hidden_size", hidden) != hidden:
-        raise InputError("hidden_size and the weights do not go together", node=nodes.where(node))
+        raise ModelError("hidden_size and the weights do not go together", node=nodes.where(node))
     clip = nodes.real(node, "clip", 0.0)
     if clip < 0:
-        raise InputError(f"its clip is {clip:g}, expected a number above 0", node=nodes.where(node))
+        raise ModelError(f"its clip is {clip:g}, expected a number above 0", node=nodes.where(node))
     return RecurrentAttrs(
         kind,
         hidden,
@@ -137,7 +137,7 @@ def _activations(kind: Kind, node: ir.Node, directions: int) -> tuple[Activation
     names = list(DEFAULTS[kind]) * directions if attribute is None else [str(name) for name in attribute.as_strings()]
     alphas, betas = (_reals(node, name) for name in ("activation_alpha", "activation_beta"))
     if len(names) != len(DEFAULTS[kind]) * directions:
-        raise InputError(f"its activations are {names}, expected {len(DEFAULTS[kind]) * directions}",
+        raise ModelError(f"its activations are {names}, expected {len(DEFAULTS[kind]) * directions}",
                          node=nodes.where(node))  # fmt: skip
     found = []
     for name in names:
@@ -161,7 +161,7 @@ def infer(attrs: RecurrentAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     x, w = inputs[:2]
     gates = GATES[attrs.kind] * attrs.hidden
     if len(x) != 3 or tuple(w) != (attrs.directions, gates, x[2]):
-        raise InputError(f"a recurrent layer got an input of shape {x} and weights of shape {w}")
+        raise ModelError(f"a recurrent layer got an input of shape {x} and weights of shape {w}")
     steps, batch = (x[1], x[0]) if attrs.batch_first else (x[0], x[1])
     hidden, directions = attrs.hidden, attrs.directions
     if attrs.batch_first:
@@ -271,7 +271,17 @@ def _batches(attrs: RecurrentAttrs, inputs: Sequence[Shape | None], output: Shap
 
 
 def _op(op_type: str, kind: Kind) -> Op[RecurrentAttrs]:
-    return Op(op_type, partial(parse, kind), infer, reference, None, macs, batches=_batches, results=results)
+    return Op(
+        op_type,
+        partial(parse, kind),
+        infer,
+        reference,
+        None,
+        macs,
+        batches=_batches,
+        results=results,
+        lowering="lower_recurrent.lower_recurrent",
+    )
 
 
 LSTM, GRU, RNN = _op("LSTM", "lstm"), _op("GRU", "gru"), _op("RNN", "rnn")

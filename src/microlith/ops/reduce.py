@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant import integer_pool
 from microlith.quant.integer_move import requantize
 from microlith.quant.requantize import saturate
@@ -115,16 +115,19 @@ def _extreme(attrs: ReduceAttrs, x: QArray, output: Output, *, greatest: bool) -
 
 
 Quantized = Callable[[ReduceAttrs, QArray, Output], Array]
-_QUANTIZED: Mapping[str, Quantized] = {
-    "ReduceMean": lambda attrs, x, output: _add_up(attrs, x, output, mean=True),
-    "ReduceSum": lambda attrs, x, output: _add_up(attrs, x, output, mean=False),
-    "ReduceMax": lambda attrs, x, output: _extreme(attrs, x, output, greatest=True),
-    "ReduceMin": lambda attrs, x, output: _extreme(attrs, x, output, greatest=False),
+_QUANTIZED: Mapping[str, tuple[Rule, Quantized]] = {
+    "ReduceMean": (Rule("pool"), lambda attrs, x, output: _add_up(attrs, x, output, mean=True)),
+    "ReduceSum": (Rule("pool"), lambda attrs, x, output: _add_up(attrs, x, output, mean=False)),
+    "ReduceMax": (Rule("movement"), lambda attrs, x, output: _extreme(attrs, x, output, greatest=True)),
+    "ReduceMin": (Rule("movement"), lambda attrs, x, output: _extreme(attrs, x, output, greatest=False)),
 }
+_LOWERINGS = {"ReduceMean": "lower_reduce.lower_reduce_mean", "ReduceSum": "lower_reduce.lower_reduce_sum"}
+"""Of those whose integer form adds up; the others are lowered alike."""
 
 
 def _reduction(op_type: str) -> Op[ReduceAttrs]:
-    compute, integer = COMPUTE[op_type], _QUANTIZED.get(op_type)
+    compute = COMPUTE[op_type]
+    rule, integer = _QUANTIZED.get(op_type, (None, None))
 
     def parse_typed(node: ir.Node) -> ReduceAttrs:
         value = node.inputs[0] if node.inputs else None
@@ -150,6 +153,8 @@ def _reduction(op_type: str) -> Op[ReduceAttrs]:
         None if integer is None else quantized,
         data_inputs=(0,),
         batches=_batches,
+        rule=rule,
+        lowering=_LOWERINGS.get(op_type, "lower_reduce.lower_reduce"),
     )
 
 

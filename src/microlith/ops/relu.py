@@ -14,4 +14,5 @@ RELU = unary(
     lambda attrs: lambda x: np.maximum(x, 0.0),
     lambda attrs, x: np.asarray(np.maximum(x, np.zeros((), x.dtype))),
     fixed=lambda attrs, x, out: fixed_curves.clamp(x, out.qparams, (0.0, np.inf), out.low, out.high),
+    lowering="lower_elementwise.lower_unary",
 )

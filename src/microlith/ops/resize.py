@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.interpolation import COORDINATES, ROUNDINGS, Axis, Interpolation
 from microlith.ops.movement import operand
 from microlith.ops.remap import Places, take
@@ -48,7 +48,7 @@ class ResizeAttrs:
         given = self.scales if self.sizes is None else self.sizes
         assert given is not None, "one of both is there"
         if len(given) != len(named) or (self.roi is not None and len(self.roi) != 2 * len(named)):
-            raise InputError(f"Resize by {given} with a roi of {self.roi} got an input of shape {shape}")
+            raise ModelError(f"Resize by {given} with a roi of {self.roi} got an input of shape {shape}")
         found = {}
         for place, (axis, (scale, out)) in enumerate(zip(named, self._scales([shape[a] for a in named]), strict=True)):
             roi = (0.0, 1.0) if self.roi is None else (self.roi[place], self.roi[place + len(named)])
@@ -78,14 +78,14 @@ def parse(node: ir.Node) -> ResizeAttrs:
     scales = _reals(node, 2, "its scales") or None
     sizes = nodes.constant_integers(node, 3, "its sizes") or None
     if (scales is None) == (sizes is None) or min(scales or sizes or (0,)) <= 0:
-        raise InputError(f"its scales are {scales} and its sizes {sizes}, expected one of both", node=nodes.where(node))
+        raise ModelError(f"its scales are {scales} and its sizes {sizes}, expected one of both", node=nodes.where(node))
     policy = nodes.text(node, "keep_aspect_ratio_policy", "stretch")
     if policy not in _POLICIES:
-        raise InputError(f"its keep_aspect_ratio_policy is {policy!r}", node=nodes.where(node))
+        raise ModelError(f"its keep_aspect_ratio_policy is {policy!r}", node=nodes.where(node))
     how = _interpolation(node)
     roi = _reals(node, 1, "its roi") if how.coordinates == "tf_crop_and_resize" else None
     if how.coordinates == "tf_crop_and_resize" and not roi:
-        raise InputError("its roi is missing, which tf_crop_and_resize needs", node=nodes.where(node))
+        raise ModelError("its roi is missing, which tf_crop_and_resize needs", node=nodes.where(node))
     return ResizeAttrs(how, scales, sizes, nodes.integers(node, "axes"), roi, policy)
 
 
@@ -97,7 +97,7 @@ def _reals(node: ir.Node, index: int, what: str) -> tuple[float, ...] | None:
 def _mode(node: ir.Node) -> str:
     mode = nodes.text(node, "mode", "nearest")
     if mode not in ("nearest", "linear", "cubic"):
-        raise InputError(f"its mode is {mode!r}, expected nearest, linear or cubic", node=nodes.where(node))
+        raise ModelError(f"its mode is {mode!r}, expected nearest, linear or cubic", node=nodes.where(node))
     return mode
 
 
@@ -105,7 +105,7 @@ def _interpolation(node: ir.Node) -> Interpolation:
     coordinates = nodes.text(node, "coordinate_transformation_mode", "half_pixel")
     rounding = nodes.text(node, "nearest_mode", "round_prefer_floor")
     if coordinates not in COORDINATES or rounding not in ROUNDINGS:
-        raise InputError(f"its coordinates are {coordinates!r} rounded by {rounding!r}", node=nodes.where(node))
+        raise ModelError(f"its coordinates are {coordinates!r} rounded by {rounding!r}", node=nodes.where(node))
     return Interpolation(
         _mode(node),
         coordinates,
@@ -122,7 +122,7 @@ def infer(attrs: ResizeAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     resized = attrs.resized(inputs[0])
     shape = tuple(resized[axis].out if axis in resized else size for axis, size in enumerate(inputs[0]))
     if min(shape, default=1) < 1:
-        raise InputError(f"Resize of an input of shape {inputs[0]} leaves nothing: {shape}")
+        raise ModelError(f"Resize of an input of shape {inputs[0]} leaves nothing: {shape}")
     return (shape,)
 
 
@@ -163,4 +163,14 @@ def _batches(attrs: ResizeAttrs, inputs: Sequence[Shape | None], output: Shape) 
     return shape is not None and attrs.sizes is None and 0 not in attrs.resized(shape)
 
 
-RESIZE = Op("Resize", parse, infer, reference, quantized, data_inputs=(0,), batches=_batches)
+RESIZE = Op(
+    "Resize",
+    parse,
+    infer,
+    reference,
+    quantized,
+    data_inputs=(0,),
+    batches=_batches,
+    rule=Rule("movement"),
+    lowering="lower_remap.lower_resize",
+)

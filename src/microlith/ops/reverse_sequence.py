@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Shape
 from microlith.ops.movement import rearrangement
@@ -26,7 +26,7 @@ def parse(node: ir.Node) -> ReverseSequenceAttrs:
     """Attributes of a ReverseSequence node."""
     batch, time = nodes.integer(node, "batch_axis", 1), nodes.integer(node, "time_axis", 0)
     if {batch, time} != {0, 1}:
-        raise InputError(
+        raise ModelError(
             f"its batch_axis is {batch} and its time_axis {time}, expected 0 and 1", node=nodes.where(node)
         )
     return ReverseSequenceAttrs(batch, time)
@@ -36,7 +36,7 @@ def infer(attrs: ReverseSequenceAttrs, inputs: Sequence[Shape]) -> tuple[Shape, 
     """The shape stays."""
     data, lengths = inputs
     if len(data) < 2 or lengths != (data[attrs.batch_axis],):
-        raise InputError(f"ReverseSequence got data of shape {data} and lengths of shape {lengths}")
+        raise ModelError(f"ReverseSequence got data of shape {data} and lengths of shape {lengths}")
     return (data,)
 
 
@@ -53,4 +53,6 @@ def _move(attrs: ReverseSequenceAttrs, inputs: Sequence[Array], zero: Array) -> 
     return result
 
 
-REVERSE_SEQUENCE = rearrangement("ReverseSequence", parse, infer, _move, data_inputs=(0, 1))
+REVERSE_SEQUENCE = rearrangement(
+    "ReverseSequence", parse, infer, _move, data_inputs=(0, 1), lowering="lower_indexing.lower_reverse_sequence"
+)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.gather_elements import along
 from microlith.ops.gather_nd import places
 from microlith.quant.integer_move import requantize
@@ -50,7 +50,7 @@ def infer_elements(attrs: ScatterAttrs, inputs: Sequence[Shape]) -> tuple[Shape,
         or len(data) != len(indices)
         or any(index > data[place] for place, index in enumerate(indices) if place != axis)
     ):
-        raise InputError(f"ScatterElements got data {data}, indices {indices} and updates {updates}")
+        raise ModelError(f"ScatterElements got data {data}, indices {indices} and updates {updates}")
     return (data,)
 
 
@@ -58,7 +58,7 @@ def infer_nd(attrs: ScatterAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """The shape of the data; the updates are one slice of it for each tuple of indices."""
     data, indices, updates = inputs
     if not indices or not 1 <= indices[-1] <= len(data) or updates != (*indices[:-1], *data[indices[-1] :]):
-        raise InputError(f"ScatterND got data {data}, indices {indices} and updates {updates}")
+        raise ModelError(f"ScatterND got data {data}, indices {indices} and updates {updates}")
     return (data,)
 
 
@@ -103,7 +103,15 @@ def _op(
         moved = [requantize(item, output.qparams, output.low, output.high) for item in (data, updates)]
         return scatter(attrs, [moved[0], indices.values, moved[1]])
 
-    return Op(op_type, parse, infer, reference, quantized)
+    return Op(
+        op_type,
+        parse,
+        infer,
+        reference,
+        quantized,
+        rule=Rule("concat", data=None),
+        lowering="lower_indexing.lower_scatter",
+    )
 
 
 SCATTER_ELEMENTS = _op("ScatterElements", infer_elements, _elements)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.ops import nodes
+from microlith.ops.base import Pointwise
 from microlith.ops.unary import unary
 
 
@@ -32,4 +33,6 @@ def _shrink(attrs: ShrinkAttrs, x: NDArray[np.floating[Any]]) -> NDArray[Any]:
     return np.where(x < -lambd, x + bias, np.where(x > lambd, x - bias, np.where(np.isnan(x), x, kind(0))))
 
 
-SHRINK = unary("Shrink", parse, _shrink, lambda attrs: lambda x: _shrink(attrs, x))
+SHRINK = unary(
+    "Shrink", parse, _shrink, lambda attrs: lambda x: _shrink(attrs, x), lowering=Pointwise("shrink", ("lambd", "bias"))
+)

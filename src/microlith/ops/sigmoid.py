@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from microlith.ops.base import Pointwise, Rule
 from microlith.ops.unary import no_attributes, unary
 
 F = TypeVar("F", np.float32, np.float64)
@@ -18,4 +19,11 @@ def sigmoid(x: NDArray[F]) -> NDArray[F]:
     return np.asarray(np.where(x < 0, small, np.ones_like(small)) / (1 + small))
 
 
-SIGMOID = unary("Sigmoid", no_attributes, lambda attrs, x: sigmoid(x), lambda attrs: sigmoid)
+SIGMOID = unary(
+    "Sigmoid",
+    no_attributes,
+    lambda attrs, x: sigmoid(x),
+    lambda attrs: sigmoid,
+    rule=Rule("table", scale=1 / 256),
+    lowering=Pointwise("sigmoid"),
+)

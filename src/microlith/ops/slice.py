@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Shape
 from microlith.ops.movement import movement
@@ -56,7 +56,7 @@ def parse(node: ir.Node) -> SliceAttrs:
     axes = tuple(range(len(starts))) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
     if len({len(starts), len(ends), len(axes), len(steps)}) != 1 or 0 in steps:
-        raise InputError(
+        raise ModelError(
             f"its starts {starts}, ends {ends}, axes {axes} and steps {steps} do not go together",
             node=nodes.where(node),
         )
@@ -67,7 +67,7 @@ def infer(attrs: SliceAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """How many elements are taken along each axis."""
     shape = tuple(len(taken) for taken in attrs.ranges(inputs[0]))
     if 0 in shape:
-        raise InputError(f"Slice of an input of shape {inputs[0]} leaves nothing: {shape}")
+        raise ModelError(f"Slice of an input of shape {inputs[0]} leaves nothing: {shape}")
     return (shape,)
 
 
@@ -85,4 +85,4 @@ def _batches(attrs: SliceAttrs, inputs: Sequence[Shape | None], output: Shape) -
     return 0 not in {axis % len(output) for axis in attrs.axes}
 
 
-SLICE = movement("Slice", parse, infer, _move, _batches)
+SLICE = movement("Slice", parse, infer, _move, _batches, lowering="lower_movement.lower_slice")

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.unary import same_shape
 from microlith.quant import integer_softmax
 from microlith.quant.requantize import saturate
@@ -68,4 +68,13 @@ def _batches(attrs: SoftmaxAttrs, inputs: Sequence[Shape | None], output: Shape)
     return attrs.view(output)[1] != 0
 
 
-SOFTMAX = Op("Softmax", parse, same_shape, reference, quantized, batches=_batches)
+SOFTMAX = Op(
+    "Softmax",
+    parse,
+    same_shape,
+    reference,
+    quantized,
+    batches=_batches,
+    rule=Rule("softmax", scale=1 / 256),
+    lowering="lower_pool.lower_softmax",
+)

@@ -36,7 +36,7 @@ def _op(op_type: str, compute: Callable[[Floats, int], Floats]) -> Op[SoftmaxAtt
         shape, axis = attrs.view(x.shape)
         return compute(x.reshape(shape), axis).reshape(x.shape)
 
-    return Op(op_type, parse, same_shape, reference, batches=_batches)
+    return Op(op_type, parse, same_shape, reference, batches=_batches, lowering="lower_pool.lower_softmax")
 
 
 LOG_SOFTMAX = _op("LogSoftmax", _log_softmax)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Shape
 from microlith.quant.windows import Geometry
@@ -48,11 +48,11 @@ class Spatial:
     def geometry(self, shape: Shape) -> Geometry:
         """The windows on an input of this shape (N, C, L or N, C, H, W)."""
         if len(shape) != self.rank + 2:
-            raise InputError(f"an input of shape {shape} where a window over {self.rank} spatial axes is to slide")
+            raise ModelError(f"an input of shape {shape} where a window over {self.rank} spatial axes is to slide")
         size = (1, shape[2]) if self.rank == 1 else (shape[2], shape[3])
         sides = [self._side(axis, size[axis]) for axis in (0, 1)]
         if min(side[2] for side in sides) < 1:
-            raise InputError(f"a window of {self.kernel} does not fit into an input of shape {shape}")
+            raise ModelError(f"a window of {self.kernel} does not fit into an input of shape {shape}")
         pad = (sides[0][0], sides[1][0], sides[0][1], sides[1][1])
         return Geometry(self.kernel, self.stride, self.dilation, pad, size, (sides[0][2], sides[1][2]))
 
@@ -89,11 +89,11 @@ def parse_spatial(node: ir.Node, kernel: tuple[int, ...]) -> Spatial:
     pads = nodes.integers(node, "pads", (0,) * (2 * rank)) or ()
     auto_pad = _AUTO_PADS.get(nodes.text(node, "auto_pad", "NOTSET"))
     if auto_pad is None:
-        raise InputError(f"auto_pad is {nodes.text(node, 'auto_pad', '')!r}", node=nodes.where(node))
+        raise ModelError(f"auto_pad is {nodes.text(node, 'auto_pad', '')!r}", node=nodes.where(node))
     if len(pads) != 2 * rank or min(pads) < 0:
         raise nodes.unsupported(node, f"pads are {pads}, expected {2 * rank} numbers that are not negative")
     if min(*kernel, *stride, *dilation) < 1:
-        raise InputError("a kernel size, stride or dilation is below 1", node=nodes.where(node))
+        raise ModelError("a kernel size, stride or dilation is below 1", node=nodes.where(node))
     if auto_pad == "NOTSET" and any(
         pad > (kernel[axis % rank] - 1) * dilation[axis % rank] for axis, pad in enumerate(pads)
     ):
@@ -113,7 +113,7 @@ def as_rows(x: NDArray[np.generic]) -> NDArray[np.generic]:
 def _sized(node: ir.Node, name: str, rank: int, default: int) -> tuple[int, ...]:
     found = nodes.integers(node, name, (default,) * rank) or ()
     if len(found) != rank:
-        raise InputError(f"{name} are {found}, expected {rank} numbers", node=nodes.where(node))
+        raise ModelError(f"{name} are {found}, expected {rank} numbers", node=nodes.where(node))
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Shape
 from microlith.ops.movement import operand
@@ -35,7 +35,7 @@ class SplitAttrs:
         part = -(-extent // self.count)
         sizes = (*[part] * (self.count - 1), extent - part * (self.count - 1)) if self.sizes is None else self.sizes
         if sum(sizes) != extent or min(sizes) < 1 or len(sizes) != self.count:
-            raise InputError(f"Split into {self.count} parts of sizes {sizes} got an input of shape {shape}")
+            raise ModelError(f"Split into {self.count} parts of sizes {sizes} got an input of shape {shape}")
         return axis, sizes
 
 
@@ -45,7 +45,7 @@ def parse(node: ir.Node) -> SplitAttrs:
     sizes = nodes.attribute_or_input(node, "split", 1)
     stated = nodes.integer(node, "num_outputs", count)
     if stated != count:
-        raise InputError(f"its num_outputs is {stated} and it has {count}", node=nodes.where(node))
+        raise ModelError(f"its num_outputs is {stated} and it has {count}", node=nodes.where(node))
     return SplitAttrs(nodes.integer(node, "axis", 0), count, sizes)
 
 

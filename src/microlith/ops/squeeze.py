@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Shape
 from microlith.ops.movement import reshaped
@@ -31,8 +31,8 @@ def infer(attrs: SqueezeAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     ones = tuple(axis for axis, size in enumerate(shape) if size == 1)
     gone = ones if attrs.axes is None else nodes.axes_of(attrs.axes, len(shape), "Squeeze")
     if any(shape[axis] != 1 for axis in gone):
-        raise InputError(f"Squeeze of axes {gone} got an input of shape {shape}, where they are not all 1")
+        raise ModelError(f"Squeeze of axes {gone} got an input of shape {shape}, where they are not all 1")
     return (tuple(size for axis, size in enumerate(shape) if axis not in gone),)
 
 
-SQUEEZE = reshaped("Squeeze", parse, infer)
+SQUEEZE = reshaped("Squeeze", parse, infer, lowering="lower_movement.lower_reshape")

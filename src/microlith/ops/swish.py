@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from microlith.ops import nodes
+from microlith.ops.base import Pointwise
 from microlith.ops.math_functions import gated
 from microlith.ops.sigmoid import sigmoid
 from microlith.ops.unary import unary
@@ -30,4 +31,5 @@ SWISH = unary(
     parse,
     lambda attrs, x: np.asarray(gated(x, sigmoid(np.float32(attrs.alpha) * x)), np.float32),
     lambda attrs: lambda x: np.asarray(gated(x, sigmoid(np.asarray(attrs.alpha * x, np.float64))), np.float64),
+    lowering=Pointwise("swish", ("alpha",)),
 )

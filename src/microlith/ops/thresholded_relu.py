@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from microlith.ops import nodes
+from microlith.ops.base import Pointwise
 from microlith.ops.unary import unary
 
 
@@ -28,4 +29,5 @@ THRESHOLDED_RELU = unary(
     parse,
     lambda attrs, x: np.where(np.isnan(x) | (x > np.float32(attrs.alpha)), x, np.float32(0.0)),
     lambda attrs: lambda x: np.where(x > attrs.alpha, x, 0.0),
+    lowering=Pointwise("thresholded_relu", ("alpha",)),
 )

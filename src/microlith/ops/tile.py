@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Shape
 from microlith.ops.movement import movement
@@ -32,7 +32,7 @@ def parse(node: ir.Node) -> TileAttrs:
 def infer(attrs: TileAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """Sizes times repeats."""
     if len(attrs.repeats) != len(inputs[0]):
-        raise InputError(f"Tile by {attrs.repeats} got an input of shape {inputs[0]}")
+        raise ModelError(f"Tile by {attrs.repeats} got an input of shape {inputs[0]}")
     return (tuple(size * count for size, count in zip(inputs[0], attrs.repeats, strict=True)),)
 
 
@@ -42,4 +42,5 @@ TILE = movement(
     infer,
     lambda attrs, x: np.tile(x, attrs.repeats),
     lambda attrs, inputs, output: attrs.repeats[0] == 1,
+    lowering="lower_remap.lower_tile",
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Shape
 from microlith.ops.movement import movement
@@ -23,7 +23,7 @@ class TransposeAttrs:
         """The order for an input of this rank."""
         order = tuple(reversed(range(rank))) if self.order is None else self.order
         if sorted(order) != list(range(rank)):
-            raise InputError(f"Transpose by {order} got an input of rank {rank}")
+            raise ModelError(f"Transpose by {order} got an input of rank {rank}")
         return order
 
 
@@ -41,4 +41,11 @@ def _move(attrs: TransposeAttrs, x: Array) -> Array:
     return x.transpose(attrs.axes(x.ndim))
 
 
-TRANSPOSE = movement("Transpose", parse, infer, _move, lambda attrs, inputs, output: attrs.axes(len(output))[0] == 0)
+TRANSPOSE = movement(
+    "Transpose",
+    parse,
+    infer,
+    _move,
+    lambda attrs, inputs, output: attrs.axes(len(output))[0] == 0,
+    lowering="lower_movement.lower_transpose",
+)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Shape
 from microlith.ops.movement import rearrangement
@@ -34,14 +34,14 @@ def parse(node: ir.Node) -> TriluAttrs:
     """Attributes of a Trilu node."""
     k = nodes.constant_integers(node, 1, "its k")
     if k is not None and len(k) != 1:
-        raise InputError(f"its k is {k}, expected one integer", node=nodes.where(node))
+        raise ModelError(f"its k is {k}, expected one integer", node=nodes.where(node))
     return TriluAttrs(bool(nodes.integer(node, "upper", 1)), min(max(k[0], -_FAR), _FAR) if k else 0)
 
 
 def infer(attrs: TriluAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """The shape stays."""
     if len(inputs[0]) < 2:
-        raise InputError(f"Trilu got an input of shape {inputs[0]}, expected matrices")
+        raise ModelError(f"Trilu got an input of shape {inputs[0]}, expected matrices")
     return (inputs[0],)
 
 
@@ -52,4 +52,11 @@ def _move(attrs: TriluAttrs, inputs: Sequence[Array], zero: Array) -> Array:
     return np.where(distance >= attrs.k if attrs.upper else distance <= attrs.k, x, zero)
 
 
-TRILU = rearrangement("Trilu", parse, infer, _move, batches=lambda attrs, inputs, output: len(output) > 2)
+TRILU = rearrangement(
+    "Trilu",
+    parse,
+    infer,
+    _move,
+    batches=lambda attrs, inputs, output: len(output) > 2,
+    lowering="lower_remap.lower_trilu",
+)

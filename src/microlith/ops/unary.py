@@ -11,11 +11,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.ops import nodes
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Pointwise, Rule, Shape
 from microlith.quant.lut import Curve, lookup, unary_table
 from microlith.quant.types import QArray, QParams
 
 A = TypeVar("A")
+TABLE = Rule("table")
 FixedTable = Callable[[A, QParams, Output], NDArray[np.integer]]
 
 
@@ -47,6 +48,9 @@ def unary(
     integers: Callable[[A, Array], Array] | None = None,
     *,
     fixed: FixedTable[A] | None = None,
+    rule: Rule = TABLE,
+    lowering: Pointwise | str,
+    domain: str = "",
 ) -> Op[A]:
     """An op of one function of each element.
 
@@ -57,6 +61,9 @@ def unary(
         curve: float64 meaning, from which the tables of integer calls are made.
         integers: meaning on integers that stand for themselves; None for an op of floats alone.
         fixed: the table under ``fixed`` requantization, where that is another one.
+        rule: see :class:`Op`.
+        lowering: see :class:`Op`.
+        domain: see :class:`Op`.
     """
 
     def tables(attrs: A, x: QParams, output: Output) -> NDArray[np.integer]:
@@ -78,4 +85,16 @@ def unary(
         assert x is not None, "an operand that is never absent"
         return lookup(x, tables(attrs, x.qparams, output))
 
-    return Op(op_type, parse, same_shape, reference, quantized, data_inputs=(0,), tables=tables, batches=always)
+    return Op(
+        op_type,
+        parse,
+        same_shape,
+        reference,
+        quantized,
+        data_inputs=(0,),
+        tables=tables,
+        batches=always,
+        rule=rule,
+        lowering=lowering,
+        domain=domain,
+    )

@@ -32,4 +32,4 @@ def infer(attrs: UnsqueezeAttrs, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     return (tuple(1 if axis in new else next(old) for axis in range(rank)),)
 
 
-UNSQUEEZE = reshaped("Unsqueeze", parse, infer)
+UNSQUEEZE = reshaped("Unsqueeze", parse, infer, lowering="lower_movement.lower_reshape")

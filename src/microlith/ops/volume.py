@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Shape
 from microlith.quant.volumes import VolumeGeometry
@@ -48,14 +48,14 @@ class Volume:
         size = self.spatial(shape)
         sides = [self._side(axis, size[axis]) for axis in range(self.rank)]
         if min(side[2] for side in sides) < 1:
-            raise InputError(f"a window of {self.kernel} does not fit into an input of shape {shape}")
+            raise ModelError(f"a window of {self.kernel} does not fit into an input of shape {shape}")
         before, after, output = (tuple(side[i] for side in sides) for i in range(3))
         return VolumeGeometry(self.kernel, self.stride, self.dilation, before, after, size, output)
 
     def spatial(self, shape: Shape) -> tuple[int, ...]:
         """The spatial sizes of an input."""
         if len(shape) != self.rank + 2:
-            raise InputError(f"an input of shape {shape} where a window over {self.rank} spatial axes is to slide")
+            raise ModelError(f"an input of shape {shape} where a window over {self.rank} spatial axes is to slide")
         return shape[2:]
 
     def extent(self, axis: int) -> int:
@@ -87,11 +87,11 @@ def parse_volume(node: ir.Node, kernel: tuple[int, ...]) -> Volume:
     pads = nodes.integers(node, "pads", (0,) * (2 * rank)) or ()
     auto_pad = nodes.text(node, "auto_pad", "NOTSET")
     if auto_pad not in AUTO_PADS:
-        raise InputError(f"auto_pad is {auto_pad!r}", node=nodes.where(node))
+        raise ModelError(f"auto_pad is {auto_pad!r}", node=nodes.where(node))
     if len(pads) != 2 * rank or min(pads) < 0:
         raise nodes.unsupported(node, f"pads are {pads}, expected {2 * rank} numbers that are not negative")
     if min(*kernel, *stride, *dilation) < 1:
-        raise InputError("a kernel size, stride or dilation is below 1", node=nodes.where(node))
+        raise ModelError("a kernel size, stride or dilation is below 1", node=nodes.where(node))
     return Volume(kernel, stride, dilation, pads, auto_pad, bool(nodes.integer(node, "ceil_mode", 0)))
 
 
@@ -99,5 +99,5 @@ def sized(node: ir.Node, name: str, rank: int, default: int) -> tuple[int, ...]:
     """An attribute with one number for each spatial axis."""
     found = nodes.integers(node, name, (default,) * rank) or ()
     if len(found) != rank:
-        raise InputError(f"{name} are {found}, expected {rank} numbers", node=nodes.where(node))
+        raise ModelError(f"{name} are {found}, expected {rank} numbers", node=nodes.where(node))
     return found

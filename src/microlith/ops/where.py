@@ -7,7 +7,7 @@ from functools import reduce
 
 import numpy as np
 
-from microlith.ops.base import Array, Op, Output, Shape
+from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.ops.elementwise import NO_ATTRS, BinaryAttrs, broadcast_shape, ranks_agree
 from microlith.quant.integer_move import requantize
 from microlith.quant.types import QArray
@@ -33,4 +33,13 @@ def quantized(attrs: BinaryAttrs, inputs: Sequence[QArray | None], output: Outpu
     return np.where(condition.values.astype(np.bool_), *chosen)
 
 
-WHERE = Op("Where", NO_ATTRS, infer, reference, quantized, batches=ranks_agree)
+WHERE = Op(
+    "Where",
+    NO_ATTRS,
+    infer,
+    reference,
+    quantized,
+    batches=ranks_agree,
+    rule=Rule("concat", data=None),
+    lowering="lower_plain.lower_where",
+)

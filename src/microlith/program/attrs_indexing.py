@@ -141,6 +141,29 @@ class ArgSelect:
 
 
 @dataclass(frozen=True)
+class NonMaxSuppression:
+    """``non_max_suppression`` (float): boxes (images, count, 4) and scores (images, classes, count).
+
+    Attributes:
+        images: with boxes of their own.
+        classes: with scores of their own.
+        count: boxes of an image.
+        limit: boxes chosen of a class of an image at most, no more than ``count``; y has room for that many of each.
+        overlap: intersection over union above which a box goes.
+        threshold: score to be exceeded; None for no such condition.
+        center: boxes are centre, width and height, and not two corners.
+    """
+
+    images: int
+    classes: int
+    count: int
+    limit: int
+    overlap: float
+    threshold: float | None
+    center: bool
+
+
+@dataclass(frozen=True)
 class CumulativeSum:
     """``cumulative_sum``: along the middle axis of (outer, count, inner)."""
 

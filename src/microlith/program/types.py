@@ -295,6 +295,28 @@ class Entry:
     body: tuple[Step, ...]
 
 
+STATE_SPACE = "state"
+"""The memory space of what is kept from run to run; its buffers are needed before the first step and after the last."""
+
+
+@dataclass(frozen=True, eq=False)
+class StateSlot:
+    """One state: what a run finds where the run before left it.
+
+    Attributes:
+        view: id of the view that a run reads; all of a buffer of :data:`STATE_SPACE`.
+        output: name of the graph output that it becomes.
+        initial: values before the first run, as they are stored.
+        update: id of the view of the same buffer through which the next value is written; None where the state stays
+            as it is.
+    """
+
+    view: str
+    output: str
+    initial: NDArray[np.generic]
+    update: str | None = None
+
+
 @dataclass(frozen=True)
 class Program:
     """A planned network.
@@ -309,6 +331,7 @@ class Program:
         offsets: by buffer id, bytes within its space; empty before planning.
         spaces: by space name, bytes used; empty before planning.
         requantization: the model's.
+        states: what is kept from run to run.
     """
 
     name: str
@@ -320,6 +343,7 @@ class Program:
     offsets: Mapping[str, int] = field(default_factory=dict)
     spaces: Mapping[str, int] = field(default_factory=dict)
     requantization: Requantization = "float"
+    states: tuple[StateSlot, ...] = ()
 
     def view(self, id: str) -> View:
         """The view of that id."""

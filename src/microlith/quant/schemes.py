@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.quant.types import LIMITS, QArray, QParams
 
 ActivationType = Literal["int8", "uint8"]
@@ -82,14 +82,14 @@ def widen_to_zero(low: float, high: float) -> tuple[float, float]:
     """The range ``[low, high]`` widened to contain 0.
 
     Raises:
-        InputError: an end is not finite, or the ends are in the wrong order.
+        ModelError: an end is not finite, or the ends are in the wrong order.
     """
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(
+        raise ModelError(
             f"a range of [{low}, {high}] cannot be quantized", hint="Look for NaN or infinity in model and data."
         )
     if low > high:
-        raise InputError(f"the range [{low}, {high}] has its ends in the wrong order")
+        raise ModelError(f"the range [{low}, {high}] has its ends in the wrong order")
     return min(float(low), 0.0), max(float(high), 0.0)
 
 
@@ -106,7 +106,7 @@ def qparams_from_range(low: float, high: float, grid: Grid, minimum_scale: float
         minimum_scale: the scale is raised to this where the range would give less.
 
     Raises:
-        InputError: the range is not finite or too wide for a scale below 2**60.
+        ModelError: the range is not finite or too wide for a scale below 2**60.
     """
     low, high = widen_to_zero(low, high)
     limit_low, limit_high = LIMITS[grid.dtype]
@@ -115,7 +115,7 @@ def qparams_from_range(low: float, high: float, grid: Grid, minimum_scale: float
         scale = _ZERO_TENSOR_SCALE
     scale = float(np.float32(max(scale, minimum_scale, MIN_SCALE)))
     if scale > MAX_SCALE:
-        raise InputError(f"a range of [{low:g}, {high:g}] is too wide to be quantized")
+        raise ModelError(f"a range of [{low:g}, {high:g}] is too wide to be quantized")
     if grid.symmetric:
         zero_point = (limit_low + limit_high + 1) // 2
     else:

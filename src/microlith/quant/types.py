@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 
 Requantization = Literal["float", "fixed"]
 
@@ -34,17 +34,17 @@ class QParams:
 
     def __post_init__(self) -> None:
         if self.dtype not in LIMITS:
-            raise InputError(f"quantized type {self.dtype} is not one of {', '.join(LIMITS)}")
+            raise ModelError(f"quantized type {self.dtype} is not one of {', '.join(LIMITS)}")
         if self.scale.shape != self.zero_point.shape or self.scale.ndim != (0 if self.axis is None else 1):
-            raise InputError(
+            raise ModelError(
                 f"scale of shape {self.scale.shape}, zero point of shape {self.zero_point.shape} and axis {self.axis} "
                 "do not go together"
             )
         if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
-            raise InputError("a quantization scale is not a positive finite number")
+            raise ModelError("a quantization scale is not a positive finite number")
         low, high = LIMITS[self.dtype]
         if ((self.zero_point < low) | (self.zero_point > high)).any():
-            raise InputError(f"a zero point lies outside {self.dtype}")
+            raise ModelError(f"a zero point lies outside {self.dtype}")
 
     @classmethod
     def per_tensor(cls, scale: float, zero_point: int, dtype: str) -> QParams:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.quant.schemes import MAX_SCALE, MIN_SCALE, quantize_array
 from microlith.quant.types import QArray, QParams
 
@@ -66,11 +66,11 @@ def weight_qparams(
         minimum_scale: raises scales, shape () or (C,). Weights that are all zero take it as their scale.
 
     Raises:
-        InputError: a weight is NaN or infinite.
+        ModelError: a weight is NaN or infinite.
     """
     rows = _rows(weights, axis)
     if not np.isfinite(rows).all():
-        raise InputError("a weight is NaN or infinite")
+        raise ModelError("a weight is NaN or infinite")
     low = np.minimum(rows.min(axis=1, initial=0.0), 0.0)
     high = np.maximum(rows.max(axis=1, initial=0.0), 0.0)
     minimum = np.broadcast_to(np.maximum(minimum_scale, MIN_SCALE), low.shape)
@@ -100,7 +100,7 @@ def _scale_and_zero(
     span = np.maximum(-low, high) / 127 if symmetric else (high - low) / 255
     scale = np.maximum(span, minimum).astype(np.float32)
     if (scale > MAX_SCALE).any():
-        raise InputError("weights are too large to be quantized")
+        raise ModelError("weights are too large to be quantized")
     if symmetric:
         return scale, np.zeros(scale.shape, np.int32)
     return scale, np.clip(np.rint(-128 - low / scale), -128, 127).astype(np.int32)
@@ -146,11 +146,11 @@ def layer_integers(
         search: see :func:`weight_qparams`.
 
     Raises:
-        InputError: a weight or a bias is NaN, infinite or too large for any scale.
+        ModelError: a weight or a bias is NaN, infinite or too large for any scale.
         UnsupportedError: no scale keeps the accumulator within 32 bits.
     """
     if bias is not None and not np.isfinite(bias).all():
-        raise InputError("a bias is NaN or infinite")
+        raise ModelError("a bias is NaN or infinite")
     minimum = _minimum_scale(weights, bias, float(inputs.scale), axis, per_channel)
     for _ in range(_WIDENINGS):
         qparams = weight_qparams(

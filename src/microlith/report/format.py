@@ -29,6 +29,7 @@ _TITLES = {
     "flash_increment_bytes": "Flash over an empty application",
     "ram_bytes": "RAM",
     "arena_bytes": "Arena",
+    "state_bytes": "State",
     "stack_bytes": "Stack high-water mark",
     "data_bss_bytes": "Data and bss, the arena among it",
     "weights_bytes": "Weights and biases",

@@ -82,22 +82,34 @@ class OutputArray:
     real: Array
 
 
-def infer(opened: Opened, inputs: Sequence[Array], *, emulate: bool, compiler: str | None = None) -> list[OutputArray]:
-    """One inference through the artifact.
+def infer(
+    opened: Opened,
+    inputs: Sequence[Array],
+    *,
+    emulate: bool,
+    compiler: str | None = None,
+    reset_each: bool = False,
+) -> list[OutputArray]:
+    """One inference through the artifact; where it keeps state, the steps of one sequence.
 
     Args:
         opened: the artifact.
-        inputs: one array an input, in the type of the C array or, where that is quantized, as floats.
+        inputs: one array an input, in the type of the C array or, where that is quantized, as floats. Where the
+            artifact keeps state, an array may have a leading axis of steps more than the input, or instead of its
+            batch of 1; the outputs then have a leading axis of steps before their own shape.
         emulate: run the device's own code in the emulator, rather than the graph's code for this machine.
         compiler: see :func:`microlith.device.toolchain.find_toolchain`.
+        reset_each: start every step from the initial state, rather than from what the step before has left.
 
     Raises:
-        InputError: number, shape or type of the inputs do not fit.
+        InputError: number, shape or type of the inputs do not fit; or ``reset_each`` without state.
     """
     entry = opened.manifest.entries[0]
     if len(inputs) != len(entry.inputs):
         raise InputError(f"{len(inputs)} inputs were given, and the artifact has {len(entry.inputs)}")
-    given = [_fitted(tensor, array).tobytes() for tensor, array in zip(entry.inputs, inputs, strict=True)]
+    if reset_each and not opened.manifest.states:
+        raise InputError("the artifact keeps no state to reset", hint="Leave out --reset-each.")
+    given, stacked = _steps(opened.manifest, inputs)
     if emulate and opened.manifest.device.is_host:
         raise InputError("the artifact is for a host, which is not emulated", hint="Leave out --emulate.")
     tools = Tools.find(opened.manifest.device, compiler, required=emulate or opened.manifest.device.is_host)
@@ -107,10 +119,10 @@ def infer(opened: Opened, inputs: Sequence[Array], *, emulate: bool, compiler: s
             Workbench(opened.files, opened.manifest, tools.target) as bench,
             Emulator(bench.selftest(), tools.device) as run,
         ):
-            return _outputs(opened.manifest, run, given)
+            return _outputs(opened.manifest, run, given, stacked=stacked, reset_each=reset_each)
     files, manifest, toolchain = _for_this_machine(opened, tools)
     with Workbench(files, manifest, toolchain) as bench, HostRunner(bench.shared_library()) as runner:
-        return _outputs(opened.manifest, runner, given)
+        return _outputs(opened.manifest, runner, given, stacked=stacked, reset_each=reset_each)
 
 
 def _for_this_machine(opened: Opened, tools: Tools) -> tuple[dict[str, bytes], Manifest, Toolchain]:
@@ -121,6 +133,31 @@ def _for_this_machine(opened: Opened, tools: Tools) -> tuple[dict[str, bytes], M
     assert desk.target is not None, "it was required"
     package = build_package(opened.model, desk, opened.manifest.name)
     return dict(package.files), package.manifest, desk.target
+
+
+def _steps(manifest: Manifest, inputs: Sequence[Array]) -> tuple[list[list[bytes]], bool]:
+    """The inputs of every step, and whether the arrays have an axis of steps."""
+    tensors = manifest.entries[0].inputs
+    stacked = bool(manifest.states) and any(
+        _has_steps(tensor, array) for tensor, array in zip(tensors, inputs, strict=True)
+    )
+    if not stacked:
+        return [[_fitted(tensor, array).tobytes() for tensor, array in zip(tensors, inputs, strict=True)]], False
+    counts = {len(array) if _has_steps(tensor, array) else 1 for tensor, array in zip(tensors, inputs, strict=True)}
+    if len(counts) != 1 or counts == {0}:
+        raise InputError(f"the inputs have {sorted(counts)} steps, expected one number above 0")
+    steps = [
+        [_fitted(tensor, array[index]).tobytes() for tensor, array in zip(tensors, inputs, strict=True)]
+        for index in range(counts.pop())
+    ]
+    return steps, True
+
+
+def _has_steps(tensor: Tensor, array: Array) -> bool:
+    """Whether an array has an axis of steps: one more than the tensor, or in the place of a batch of 1."""
+    if array.shape in (tensor.shape, tensor.shape[1:]):
+        return False
+    return array.shape[1:] == tensor.shape or (tensor.shape[:1] == (1,) and array.shape[1:] == tensor.shape[1:])
 
 
 def _fitted(tensor: Tensor, array: Array) -> Array:
@@ -141,10 +178,18 @@ def _fitted(tensor: Tensor, array: Array) -> Array:
     return np.ascontiguousarray(quantize(np.asarray(array, np.float32), qparams))
 
 
-def _outputs(manifest: Manifest, runner: Runner, given: list[bytes]) -> list[OutputArray]:
+def _outputs(
+    manifest: Manifest, runner: Runner, given: Sequence[list[bytes]], *, stacked: bool, reset_each: bool
+) -> list[OutputArray]:
+    found = []
+    for index, step in enumerate(given):
+        if index and reset_each:
+            runner.reset()
+        found.append(runner.infer(step))
     results = []
-    for tensor, content in zip(manifest.entries[0].outputs, runner.infer(given), strict=True):
-        stored = from_bytes(tensor, content)
+    for tensor, contents in zip(manifest.entries[0].outputs, zip(*found, strict=True), strict=True):
+        steps = [from_bytes(tensor, content) for content in contents]
+        stored = np.stack(steps) if stacked else steps[0]
         real = stored
         if tensor.scale is not None and tensor.zero_point is not None:
             qparams = QParams.per_tensor(tensor.scale, tensor.zero_point, stored.dtype.name)

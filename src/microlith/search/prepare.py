@@ -12,7 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.core.details import PassRow
-from microlith.core.errors import InputError
+from microlith.core.errors import InputError, UnsupportedError
 from microlith.data.dataset import Dataset
 from microlith.data.load import load_data
 from microlith.data.metrics import Metric, metric_named
@@ -23,6 +23,7 @@ from microlith.graph.passes import DEFAULT_PASSES
 from microlith.graph.pipeline import run_passes
 from microlith.graph.preprocess import fold_preprocessing
 from microlith.graph.reference import Reference
+from microlith.graph.state import caller_inputs, caller_outputs, read_states
 from microlith.quant.integer_move import quantize
 from microlith.quant.types import QArray
 
@@ -113,7 +114,13 @@ def prepare(
 
     Raises:
         InputError: the data does not fit the model, or is too little.
+        UnsupportedError: the model keeps state.
     """
+    if read_states(model):
+        raise UnsupportedError(
+            "the model keeps state from run to run, and a search scores samples apart from each other",
+            hint="Use microlith apply ptq, which takes the samples as the steps of one sequence, and then compile.",
+        )
     data = load_data(source)
     chosen = metric_named(metric, labelled=data.y is not None)
     wanted = (parts or Parts()).__dict__
@@ -127,14 +134,15 @@ def with_preprocessing(
     model: ir.Model, data: Dataset, preprocessing: Preprocessing | None
 ) -> tuple[ir.Model, str, tuple[PassRow, ...], tuple[str, ...]]:
     """A copy of the model that takes the data as it is stored: the graph, its input's name, what was done, notes."""
-    if len(model.graph.inputs) != 1:
-        names = ", ".join(str(value.name) for value in model.graph.inputs)
+    inputs = caller_inputs(model)
+    if len(inputs) != 1:
+        names = ", ".join(str(value.name) for value in inputs)
         raise InputError(
-            f"the model has {len(model.graph.inputs)} inputs ({names}), and data can be given for one only",
+            f"the model has {len(inputs)} inputs ({names}), and data can be given for one only",
             hint="Make the other inputs constant, or use microlith compile, which needs no data.",
         )
     copy = ir.from_proto(ir.to_proto(model))
-    value = copy.graph.inputs[0]
+    value = caller_inputs(copy)[0]
     assert value.shape is not None and value.dtype is not None and value.name is not None, "loading types every value"
     name, dtype = value.name, value.dtype.numpy().name
     settled = data.check_against(tuple(value.shape.numpy()), dtype, preprocessing)
@@ -162,7 +170,7 @@ def evaluate(model: ir.Model, batches: Iterator[dict[str, Array]] | list[dict[st
         batches: inputs, batch first.
     """
     reference = Reference(model)
-    name = str(model.graph.outputs[0].name)
+    name = str(caller_outputs(model)[0].name)
     qparams = io_qparams(model, name)
     found = []
     for feeds in batches:
@@ -175,7 +183,7 @@ def evaluate(model: ir.Model, batches: Iterator[dict[str, Array]] | list[dict[st
 
 def as_inputs(model: ir.Model, feeds: Feeds) -> dict[str, Array]:
     """Samples in the type that each input of the model has."""
-    return {str(value.name): _as_input(model, value, feeds[str(value.name)]) for value in model.graph.inputs}
+    return {str(value.name): _as_input(model, value, feeds[str(value.name)]) for value in caller_inputs(model)}
 
 
 def _as_input(model: ir.Model, value: ir.Value, array: Array) -> Array:

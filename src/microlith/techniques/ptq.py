@@ -20,6 +20,8 @@ from microlith.graph.expose import expose
 from microlith.graph.pass_base import CONSTANTS_LIFTED, FLOAT_WEIGHTS, SHAPES_KNOWN, Property
 from microlith.graph.passes.place_qdq import Interface, place_qdq, values_to_observe
 from microlith.graph.reference import Reference
+from microlith.graph.state import read_states
+from microlith.graph.stepper import Stepper
 from microlith.quant.calibration import range_of
 from microlith.quant.observers import Histogram
 from microlith.quant.schemes import CalibrationMethod, Scheme
@@ -66,6 +68,8 @@ def observe(
 ) -> Statistics:
     """Run the float model over the calibration set and keep a histogram of every activation to be quantized.
 
+    The samples of a model with state are the steps of one sequence, in their order.
+
     Args:
         model: float.
         batches: from input name to array, batch first; gone through once.
@@ -101,6 +105,8 @@ def _update(histogram: Histogram, name: str, values: NDArray[np.generic]) -> Non
 
 
 def _reference(model: ir.Model, names: Sequence[str]) -> Execute:
+    if read_states(model):
+        return partial(_steps, Stepper(expose(model, names)), names)
     return partial(Reference(expose(model, names)).run, keep=names)
 
 
@@ -115,6 +121,16 @@ def quantize(
 ) -> ir.Model:
     """A quantized copy of the model with ranges from statistics; see :func:`place_qdq`."""
     return place_qdq(model, statistics.ranges(scheme), scheme, requantization, float_ops=float_ops, io=io)
+
+
+def _steps(stepper: Stepper, names: Sequence[str], feeds: Feeds) -> dict[str, NDArray[np.generic]]:
+    """The samples of a batch as steps that follow those of the batch before; all values with an axis of steps."""
+    count = max(len(array) for array in feeds.values())
+    found = [
+        stepper.step({name: array[index : index + 1] for name, array in feeds.items()}, keep=names)
+        for index in range(count)
+    ]
+    return {name: np.stack([values[name] for values in found]) for name in names}
 
 
 class PTQ(Scheme):

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.core.units import format_bytes
 from microlith.graph.onnx_file import MAX_TENSOR_BYTES
 
@@ -28,7 +28,7 @@ def check_pt2(data: bytes, origin: str, torch: Any) -> None:
         torch: the package.
 
     Raises:
-        InputError: it is malformed, or holds a part of that kind.
+        ModelError: it is malformed, or holds a part of that kind.
         UnsupportedError: its shapes are dynamic.
     """
     try:
@@ -36,14 +36,14 @@ def check_pt2(data: bytes, origin: str, torch: Any) -> None:
         program = json.loads(members["models/model.json"])
         configs = [json.loads(content) for name, content in members.items() if name.endswith("_config.json")]
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RecursionError) as error:
-        raise InputError(f"{origin} is not a .pt2 archive, or is cut short: {error}", hint=_HINT) from error
+        raise ModelError(f"{origin} is not a .pt2 archive, or is cut short: {error}", hint=_HINT) from error
     except KeyError as error:
-        raise InputError(f"{origin} holds no exported program", hint=_HINT) from error
+        raise ModelError(f"{origin} holds no exported program", hint=_HINT) from error
     for name in members:
         if name.startswith("data/aotinductor/") or (name.startswith("data/") and name.endswith((".so", ".pkl"))):
-            raise InputError(f"{origin} holds compiled code ({name!r}), expected weights and a graph only", hint=_HINT)
+            raise ModelError(f"{origin} holds compiled code ({name!r}), expected weights and a graph only", hint=_HINT)
         if name.startswith(("data/weights/", "data/constants/")) and name.endswith(".pt"):
-            raise InputError(f"{origin} holds pickled weights ({name!r})", hint=_HINT)
+            raise ModelError(f"{origin} holds pickled weights ({name!r})", hint=_HINT)
     for config in configs:
         _check_config(config, origin)
     for item in _dictionaries(program):
@@ -64,9 +64,9 @@ def _members(data: bytes, origin: str) -> dict[str, bytes]:
             name = entry.filename.partition("/")[2]
             total += entry.file_size
             if name in found:
-                raise InputError(f"{origin} holds {name!r} twice, expected once")
+                raise ModelError(f"{origin} holds {name!r} twice, expected once")
             if total > MAX_TENSOR_BYTES:
-                raise InputError(f"{origin} unpacks to more than {format_bytes(MAX_TENSOR_BYTES)}")
+                raise ModelError(f"{origin} unpacks to more than {format_bytes(MAX_TENSOR_BYTES)}")
             content = name.endswith((".json", ".pt"))
             found[name] = archive.read(entry) if content else b""
     return found
@@ -75,13 +75,13 @@ def _members(data: bytes, origin: str) -> dict[str, bytes]:
 def _check_config(config: Any, origin: str) -> None:
     for item in _dictionaries(config):
         if item.get("use_pickle"):
-            raise InputError(
+            raise ModelError(
                 f"{origin} holds pickled weights ({item.get('path_name')!r}); they are not loaded",
                 hint="Export the module with plain dense tensors on the CPU.",
             )
         name = item.get("path_name")
         if name is not None and not (isinstance(name, str) and name.startswith(_SAFE_PREFIXES)):
-            raise InputError(f"{origin} holds an object that is not a tensor ({name!r}); it is not loaded")
+            raise ModelError(f"{origin} holds an object that is not a tensor ({name!r}); it is not loaded")
 
 
 def _check_examples(members: dict[str, bytes], origin: str, torch: Any) -> None:
@@ -93,7 +93,7 @@ def _check_examples(members: dict[str, bytes], origin: str, torch: Any) -> None:
             try:
                 torch.load(io.BytesIO(content), weights_only=True)
             except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-                raise InputError(
+                raise ModelError(
                     f"{origin} holds pickled objects that are no tensors ({name!r})", hint=_HINT
                 ) from error
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from microlith.compile.manifest import EntryPoint, Tensor
 from microlith.compile.pipeline import FLOAT_BOUND
 from microlith.core.details import CheckRow
-from microlith.graph.reference import Reference
+from microlith.graph.stepper import Stepper
 from microlith.program.types import NUMPY
 
 Array = NDArray[np.generic]
@@ -25,6 +25,10 @@ class Runner(Protocol):
 
     def infer(self, inputs: list[bytes]) -> list[bytes]:
         """Outputs of one inference, as the bytes of the C arrays."""
+        ...
+
+    def reset(self) -> None:
+        """Start a sequence anew; for an artifact that keeps state."""
         ...
 
 
@@ -57,7 +61,7 @@ def compare(
     samples: Sequence[Feeds],
     progress: Progress = lambda done, total: None,
 ) -> CheckRow:
-    """Run every sample through both sides.
+    """Run every sample through both sides; of a model with state they are the steps of one sequence.
 
     Args:
         what: the compiled side, for the report.
@@ -67,10 +71,12 @@ def compare(
         samples: inputs, batch 1.
         progress: called with samples done and their number.
     """
-    reference = Reference(model)
+    stepper = Stepper(model)
+    if stepper.state:
+        runner.reset()
     elements, differing, worst, bound = 0, 0, 0.0, 0.0
     for index, feeds in enumerate(samples):
-        expected = reference.run(feeds)
+        expected = stepper.step(feeds)
         found = runner.infer(to_bytes(entry, feeds))
         for tensor, content in zip(entry.outputs, found, strict=True):
             result, wanted = from_bytes(tensor, content), expected[tensor.name]

@@ -14,6 +14,7 @@ from microlith.device.emulator import Counts, Emulator
 from microlith.device.host import HostRunner
 from microlith.device.profile import Device
 from microlith.device.toolchain import find_toolchain
+from microlith.program.types import STATE_SPACE
 from microlith.verify.workbench import Workbench
 
 HOST_REPEATS = 50
@@ -37,11 +38,14 @@ def context_of(manifest: Manifest) -> dict[str, str]:
 
 
 def planned_figures(manifest: Manifest, macs: int) -> tuple[Evidence, ...]:
-    """What needs no toolchain: arena and MACs."""
+    """What needs no toolchain: arena, state and MACs."""
     context = context_of(manifest)
+    state = manifest.spaces.get(STATE_SPACE, 0)
+    arena = sum(manifest.spaces.values()) - state
     return (
         Evidence.exact("macs", macs, "MACs", "counted", context),
-        Evidence.exact("arena_bytes", sum(manifest.spaces.values()), "B", "counted", context),
+        Evidence.exact("arena_bytes", arena, "B", "counted", context),
+        *([Evidence.exact("state_bytes", state, "B", "counted", context)] if manifest.states else []),
         Evidence.exact("weights_bytes", sum(segment.bytes for segment in manifest.segments), "B", "counted", context),
     )
 

@@ -72,7 +72,8 @@ class Workbench:
 
     def selftest(self) -> Path:
         """The self-test, with the runner functions kept."""
-        return self._application("main.c", [*self._library, self._root / "selftest" / "runner.c"], RUNNER_SYMBOLS)
+        keep = (*RUNNER_SYMBOLS, "mlrun_reset") if self.manifest.states else RUNNER_SYMBOLS
+        return self._application("main.c", [*self._library, self._root / "selftest" / "runner.c"], keep)
 
     def minimal(self) -> Path:
         """The minimal application that flash and RAM are counted on."""

@@ -96,7 +96,7 @@ def test_large_constants_are_not_made_from_nothing() -> None:
 
 
 def test_lists_of_tables_are_bounded() -> None:
-    with pytest.raises(InputError, match="at most 32,768 are read"):
+    with pytest.raises(InputError, match="at most 1,024 are read"):
         parse_tflite(_vector_of_itself(1 << 16), "test")
 
 

@@ -183,8 +183,9 @@ def _models() -> list[Model]:
 
 
 MODELS = _models()
-# In models of their own below, since they need integers or are constants.
-OTHERS = {"DEQUANTIZE", "FILL", "ONE_HOT", "QUANTIZE", "RANGE", "RANK", "SHAPE"}
+# In models of their own in other files, since they need integers, several operators, or are constants.
+OTHERS = {"BATCH_TO_SPACE_ND", "DEQUANTIZE", "FILL", "ONE_HOT", "QUANTIZE", "RANGE", "RANK", "SHAPE"}
+OTHERS |= {"ASSIGN_VARIABLE", "CALL", "CALL_ONCE", "IF", "READ_VARIABLE", "SPACE_TO_BATCH_ND", "VAR_HANDLE", "WHILE"}
 
 
 def _file(model: Model) -> bytes:

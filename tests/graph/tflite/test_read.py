@@ -5,34 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
 import microlith as ml
 from microlith.core.errors import InputError, UnsupportedError
 from microlith.graph.metadata import io_qparams, requantization
-from microlith.graph.passes import DEFAULT_PASSES
-from microlith.graph.pipeline import run_passes
 from microlith.graph.reference import Reference
 from microlith.graph.tflite.read import onnx_of_tflite
 from tflite_models import Node, Oracle, Tensor, build, constant, options
-from tflite_networks import int8_network, quantized, random_weights
+from tflite_networks import int8_network, loaded, quantized, random_weights
 
 Tensors = dict[str, Tensor]
 
 
-def _loaded(content: bytes, tmp_path: Path) -> ir.Model:
-    path = tmp_path / "model.tflite"
-    path.write_bytes(content)
-    model = ml.load(path)
-    run_passes(model, DEFAULT_PASSES, verify=True)
-    return model
-
-
 def test_int8_network_equals_litert(rng: np.random.Generator, tmp_path: Path) -> None:
     content = int8_network(rng)
-    model, oracle = _loaded(content, tmp_path), Oracle(content)
+    model, oracle = loaded(content, tmp_path), Oracle(content)
     assert requantization(model) == "fixed"
     meaning = io_qparams(model, "image")
     assert meaning is not None
@@ -45,14 +34,14 @@ def test_int8_network_equals_litert(rng: np.random.Generator, tmp_path: Path) ->
 
 
 def test_layouts_meet_only_at_the_borders(rng: np.random.Generator, tmp_path: Path) -> None:
-    model = _loaded(int8_network(rng), tmp_path)
+    model = loaded(int8_network(rng), tmp_path)
     assert [node.op_type for node in model.graph].count("Transpose") == 1
     assert [value.name for value in model.graph.inputs] == ["image"]
     assert model.graph.inputs[0].shape.numpy() == (1, 8, 8, 4)
 
 
 def test_names_of_layers_and_tensors_survive(rng: np.random.Generator, tmp_path: Path) -> None:
-    model = _loaded(int8_network(rng), tmp_path)
+    model = loaded(int8_network(rng), tmp_path)
     names = {node.op_type: node.name for node in model.graph}
     assert names["Softmax"] == "scores"
     assert {"conv/relu6", "depthwise", "pointwise"} <= {node.name for node in model.graph}
@@ -79,13 +68,13 @@ def test_fully_connected_with_narrowrandom_weights(bits: str, rng: np.random.Gen
     x = rng.integers(-128, 128, (20, 6)).astype(np.int8)
     oracle = Oracle(content)
     want = np.concatenate([oracle.run(sample[None])[0] for sample in x])
-    np.testing.assert_array_equal(Reference(_loaded(content, tmp_path)).run({"x": x})["y"], want)
+    np.testing.assert_array_equal(Reference(loaded(content, tmp_path)).run({"x": x})["y"], want)
 
 
 def test_quantized_weights_of_float_arithmetic_are_dequantized(rng: np.random.Generator, tmp_path: Path) -> None:
     weights = random_weights(rng, (3, 6), 0)
     tensors = {"x": Tensor((1, 6)), "w": weights, "y": Tensor((1, 3))}
-    model = _loaded(_one("FULLY_CONNECTED", tensors, ["x", "w"], options("FullyConnectedOptions")), tmp_path)
+    model = loaded(_one("FULLY_CONNECTED", tensors, ["x", "w"], options("FullyConnectedOptions")), tmp_path)
     assert [node.op_type for node in model.graph] == ["Gemm"]
     assert requantization(model) == "float"
     x = rng.normal(0, 1, (1, 6)).astype(np.float32)
@@ -104,7 +93,7 @@ def test_quantize_and_dequantize_at_the_borders(rng: np.random.Generator, tmp_pa
     nodes = [Node("QUANTIZE", ["x"], ["q"]), Node("RELU", ["q"], ["r"]), Node("DEQUANTIZE", ["r"], ["y"])]
     content = build(tensors, nodes, ["x"], ["y"])
     x = rng.uniform(-3, 3, (1, 8)).astype(np.float32)
-    got = Reference(_loaded(content, tmp_path)).run({"x": x})["y"]
+    got = Reference(loaded(content, tmp_path)).run({"x": x})["y"]
     np.testing.assert_allclose(got, Oracle(content).run(x)[0], rtol=1e-6)
 
 
@@ -117,7 +106,7 @@ def test_half_precisionrandom_weights(rng: np.random.Generator, tmp_path: Path) 
     ]
     content = build(tensors, nodes, ["x"], ["y"])
     x = rng.normal(0, 1, (1, 6)).astype(np.float32)
-    got = Reference(_loaded(content, tmp_path)).run({"x": x})["y"]
+    got = Reference(loaded(content, tmp_path)).run({"x": x})["y"]
     np.testing.assert_allclose(got, x @ half.astype(np.float32).T, rtol=1e-5)
 
 
@@ -134,9 +123,53 @@ def test_shapes_of_the_file_are_constants(tmp_path: Path) -> None:
         Node("FILL", ["shape", "value"], ["filled"]),
         Node("MUL", ["x", "filled"], ["y"], options("MulOptions")),
     ]
-    model = _loaded(build(tensors, nodes, ["x"], ["y"]), tmp_path)
+    model = loaded(build(tensors, nodes, ["x"], ["y"]), tmp_path)
     x = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
     np.testing.assert_array_equal(Reference(model).run({"x": x})["y"], 2 * x)
+
+
+def test_ranges_and_ranks_of_the_file_are_constants(tmp_path: Path) -> None:
+    scalars = {"start": 7.0, "limit": 0.5, "step": -1.5}
+    tensors = {
+        "x": Tensor((1, 5)),
+        **{name: constant(np.array(value, np.float32)) for name, value in scalars.items()},
+        "range": Tensor((5,)),
+        "sum": Tensor((1, 5)),
+        "rank": Tensor((), "int32"),
+        "rank/real": Tensor(()),
+        "y": Tensor((1, 5)),
+    }
+    nodes = [
+        Node("RANGE", ["start", "limit", "step"], ["range"]),
+        Node("ADD", ["x", "range"], ["sum"], options("AddOptions")),
+        Node("RANK", ["x"], ["rank"], options("RankOptions")),
+        Node("CAST", ["rank"], ["rank/real"]),
+        Node("MUL", ["sum", "rank/real"], ["y"], options("MulOptions")),
+    ]
+    content = build(tensors, nodes, ["x"], ["y"])
+    model, x = loaded(content, tmp_path), np.arange(5, dtype=np.float32)[None]
+    np.testing.assert_array_equal(Reference(model).run({"x": x})["y"], Oracle(content).run(x)[0])
+    assert {node.op_type for node in model.graph} == {"Add", "Mul"}
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_one_hot(axis: int, tmp_path: Path) -> None:
+    tensors = {
+        "x": Tensor((1, 3), "int32"),
+        "depth": constant(np.array(4, np.int32)),
+        "on": constant(np.array(2.5, np.float32)),
+        "off": constant(np.array(-1.0, np.float32)),
+        "y": Tensor((1, 3, 4) if axis < 0 else (1, 4, 3)),
+    }
+    content = build(
+        tensors,
+        [Node("ONE_HOT", ["x", "depth", "on", "off"], ["y"], options("OneHotOptions", axis=axis))],
+        ["x"],
+        ["y"],
+    )
+    oracle, model = Oracle(content), loaded(content, tmp_path)
+    for x in (np.array([[0, 3, 1]], np.int32), np.array([[-1, 4, -4]], np.int32)):
+        np.testing.assert_array_equal(Reference(model).run({"x": x})["y"], oracle.run(x)[0])
 
 
 RELU: Tensors = {"x": Tensor((1, 4)), "y": Tensor((1, 4))}

@@ -11,7 +11,7 @@
 #include "ml_board.h"
 #include "runner.h"
 
-uint8_t mlrun_arena[@UPPER@_ARENA_BYTES] __attribute__((aligned(@ALIGN@)));
+uint8_t mlrun_arena[@RUN_BYTES@] __attribute__((aligned(@ALIGN@)));
 
 @DIFFERS@int main(void)
 {

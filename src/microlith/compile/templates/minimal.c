@@ -3,11 +3,11 @@
 #include "@NAME@.h"
 
 static uint8_t arena[@UPPER@_ARENA_BYTES] __attribute__((aligned(@ALIGN@)));
-static @NAME@_ctx net;
+@STATE@static @NAME@_ctx net;
 
 int main(void)
 {
-    if (@NAME@_init(&net, arena, sizeof arena) != 0) {
+    if (@NAME@_init(&net, arena, sizeof arena@STATE_ARGUMENT@) != 0) {
         return 1;
     }
     return (int)@NAME@_run(&net);

@@ -11,15 +11,15 @@ static @NAME@_ctx net;
 
 int32_t mlrun_init(void *arena, uint32_t arena_bytes)
 {
-    return @NAME@_init(&net, arena, arena_bytes);
+    return @INIT@;
 }
 
 uint32_t mlrun_arena_bytes(void)
 {
-    return @UPPER@_ARENA_BYTES;
+    return @RUN_BYTES@;
 }
 
-@IO@
+@RESET@@IO@
 int32_t mlrun_run(void)
 {
     return @NAME@_run(&net);

@@ -14,5 +14,5 @@ uint32_t mlrun_outputs(void);
 void *mlrun_output(uint32_t index);
 uint32_t mlrun_output_bytes(uint32_t index);
 int32_t mlrun_run(void);
-
+@RESET_DECLARATION@
 #endif

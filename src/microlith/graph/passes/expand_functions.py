@@ -61,7 +61,7 @@ def expand_newer(model: ir.Model) -> int:
     version = model.graph.opset_imports[""]
     for node in model.graph:
         _state_defaults(node, version)
-    waiting = [node for node in model.graph if not onnx.defs.has(node.op_type, OPSET, "")]
+    waiting = [node for node in model.graph if not node.domain and not onnx.defs.has(node.op_type, OPSET, "")]
     types = infer_types(model) if waiting else {}
     return sum(expand(node, version, types, convert=False) for node in waiting)
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.pass_base import CONSTANTS_LIFTED, EXACT, PassResult, Property
 from microlith.graph.values import Array, constant, describe, input_at, integer, known_shape, replace_node
 
 MAX_GROWTH_BYTES = 16384
 """A result larger than its constant inputs is folded up to this size, so that no node makes the model much larger."""
 
-_FOLDABLE = frozenset(
+FOLDABLE = frozenset(
     (
         *("Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Div", "Equal"),
         *("Expand", "Flatten", "Floor", "Gather", "GatherND", "Greater", "Identity", "Less", "Max", "Min", "Mul"),
@@ -25,7 +25,7 @@ _FOLDABLE = frozenset(
         *("Shape", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where"),
     )
 )
-_FOLDABLE_ON_INTEGERS = frozenset(("ReduceProd", "ReduceSum", "Mod", "Pow", "Sum"))
+FOLDABLE_ON_INTEGERS = frozenset(("ReduceProd", "ReduceSum", "Mod", "Pow", "Sum"))
 _FROM_SHAPE = frozenset(("EyeLike", "Shape", "Size"))
 
 
@@ -65,7 +65,7 @@ def lift_constants(graph: ir.Graph) -> int:
 def _constant_array(node: ir.Node) -> Array:
     (attribute,) = node.attributes.values() if len(node.attributes) == 1 else (None,)
     if attribute is None:
-        raise InputError(f"a Constant has {len(node.attributes)} attributes, expected one", node=describe(node))
+        raise ModelError(f"a Constant has {len(node.attributes)} attributes, expected one", node=describe(node))
     if attribute.name == "value":
         return attribute.as_tensor().numpy()
     if attribute.name == "value_float":
@@ -76,7 +76,7 @@ def _constant_array(node: ir.Node) -> Array:
         return np.asarray(attribute.as_int(), np.int64)
     if attribute.name == "value_ints":
         return np.asarray(attribute.as_ints(), np.int64)
-    raise InputError(f"a Constant of kind {attribute.name!r} is not supported", node=describe(node))
+    raise ModelError(f"a Constant of kind {attribute.name!r} is not supported", node=describe(node))
 
 
 def _settle_type(node: ir.Node) -> bool:
@@ -97,7 +97,7 @@ def _is_foldable(node: ir.Node) -> bool:
     if any(array is None for array in arrays):
         return False
     integers = all(array is not None and np.issubdtype(array.dtype, np.integer) for array in arrays)
-    if node.op_type not in _FOLDABLE and not (integers and node.op_type in _FOLDABLE_ON_INTEGERS):
+    if node.op_type not in FOLDABLE and not (integers and node.op_type in FOLDABLE_ON_INTEGERS):
         return False
     limit = max(MAX_GROWTH_BYTES, sum(array.nbytes for array in arrays if array is not None))
     return _result_bytes(node) <= limit
@@ -125,12 +125,12 @@ def _evaluate(node: ir.Node, model: ir.Model) -> tuple[Array, ...]:
             results = ReferenceEvaluator(proto).run(None, feeds)
     except Exception as error:
         # The evaluator states no errors of its own: what it raises on constants of a file is the fault of the file.
-        raise InputError(f"cannot be computed from its constants: {error}", node=describe(node)) from error
+        raise ModelError(f"cannot be computed from its constants: {error}", node=describe(node)) from error
     arrays = tuple(np.asarray(result) for result in results)
     for value, array in zip(node.outputs, arrays, strict=True):
         assert value.dtype is not None
         if array.shape != known_shape(value) or array.dtype != value.dtype.numpy():
-            raise InputError(
+            raise ModelError(
                 f"its constant result is {array.dtype} {array.shape}, inference gives {value.dtype} {value.shape}",
                 node=describe(node),
             )

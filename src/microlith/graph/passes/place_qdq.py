@@ -8,9 +8,11 @@ ONNX.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import onnx_ir as ir
 
 from microlith.core.errors import UnsupportedError
@@ -25,7 +27,9 @@ from microlith.graph.qdq_constants import (
 from microlith.graph.qdq_plan import Plan, make_plan
 from microlith.graph.qdq_qparams import Ranges, assign_qparams, observed_values
 from microlith.graph.qdq_rules import data_inputs, rule_of
+from microlith.graph.state import State, initial_values, read_states, set_states
 from microlith.graph.values import Names, static_shape
+from microlith.quant.integer_move import quantize
 from microlith.quant.schemes import Scheme
 from microlith.quant.types import QParams, Requantization
 
@@ -42,7 +46,7 @@ def values_to_observe(model: ir.Model, float_ops: Sequence[str] = ()) -> tuple[s
     Raises:
         UnsupportedError: a node has no integer form; see :func:`microlith.graph.qdq_plan.make_plan`.
     """
-    return observed_values(make_plan(model.graph, float_ops))
+    return observed_values(make_plan(model, float_ops))
 
 
 def place_qdq(
@@ -63,23 +67,25 @@ def place_qdq(
         requantization: written into the model's metadata.
         float_ops: names of nodes, or op types, to keep in float.
         io: ``int`` makes graph inputs and outputs integer tensors of the same names and records what they mean in the
-            metadata; ``float`` keeps them, with QuantizeLinear and DequantizeLinear at the borders.
+            metadata; ``float`` keeps them, with QuantizeLinear and DequantizeLinear at the borders. States are integer
+            tensors in any case, unless one end stays in float at the user's wish.
 
     Raises:
         UnsupportedError: a node cannot be quantized; the message names it and says how to keep it in float.
-        InputError: a range is missing, or a range or a weight is not finite.
+        ModelError: a range is missing, or a range or a weight is not finite.
     """
     opset = model.graph.opset_imports.get("", 0)
     if opset < _LEAST_OPSET:
         raise UnsupportedError(f"the model has opset {opset}, expected {_LEAST_OPSET} or later")
     result = model.clone()
-    plan = make_plan(result.graph, float_ops)
-    qparams = assign_qparams(plan, ranges, scheme.grid)
+    states = read_states(result)
+    plan = make_plan(result, float_ops)
+    qparams = assign_qparams(plan, ranges, scheme.grid, initial_values(model))
     for node in (node for node, kind in plan.kinds.items() if kind == "float"):
         keep_in_float(node)
     names = Names(result.graph)
     _quantize_constants(Constants(result.graph, names, scheme), plan, qparams)
-    placer = _Placer(result, names, io)
+    placer = _Placer(result, names, _interfaces(result, plan, io))
     inputs = [value for value in plan.values if value.producer() is None]
     for value in reversed(inputs):
         placer.graph_input(value, qparams[value])
@@ -87,6 +93,7 @@ def place_qdq(
         if value.producer() is not None:
             placer.produced(value, qparams[value])
     _record_given(result, plan)
+    set_states(result, [_quantized_state(state, qparams, plan) for state in states])
     _drop_unused_initializers(result.graph)
     set_requantization(result, requantization)
     return result
@@ -106,18 +113,36 @@ def _quantize_constants(constants: Constants, plan: Plan, qparams: dict[ir.Value
                 constants.operand(node, index, qparams[node.outputs[0]] if rule.role == "concat" else None)
 
 
+def _interfaces(model: ir.Model, plan: Plan, io: Interface) -> dict[str, Interface]:
+    """How the graph inputs and outputs are to be, by name: a state is kept as integers where both of its ends are."""
+    found = {str(value.name): io for value in (*model.graph.inputs, *model.graph.outputs)}
+    for state in read_states(model):
+        found[state.input] = found[state.output] = "float"
+    for into, out in plan.states.items():
+        found[str(into.name)] = found[str(out.name)] = "int"
+    return found
+
+
+def _quantized_state(state: State, qparams: Mapping[ir.Value, QParams], plan: Plan) -> State:
+    """The state with its initial value as the graph now holds it; zeros stay zeros."""
+    into = next((value for value in plan.states if value.name == state.input), None)
+    if into is None or state.initial is None:
+        return state
+    return replace(state, initial=quantize(np.asarray(state.initial, np.float32), qparams[into]))
+
+
 class _Placer:
-    def __init__(self, model: ir.Model, names: Names, io: Interface) -> None:
+    def __init__(self, model: ir.Model, names: Names, interfaces: Mapping[str, Interface]) -> None:
         self._model = model
         self._names = names
         self._graph = model.graph
-        self._io = io
+        self._io = interfaces
 
     def graph_input(self, value: ir.Value, qparams: QParams) -> None:
         """Quantize a graph input, or make it an integer tensor."""
         name = str(value.name)
         scale, zero = add_qparams(self._names, name, qparams)
-        if self._io == "float":
+        if self._io[name] == "float":
             quantized = self._quantized(value, f"{name}_quantized", qparams)
             result = self._dequantized(quantized, scale, zero, f"{name}_dequantized")
             self._redirect(value, result)
@@ -142,7 +167,7 @@ class _Placer:
         if is_output:
             value.name = self._names.value(f"{name}_float")
             self._names.release(name)
-        as_integers = is_output and self._io == "int"
+        as_integers = is_output and self._io[name] == "int"
         quantized = self._quantized(value, name if as_integers else f"{name}_quantized", qparams)
         if as_integers:
             self._graph.outputs[self._graph.outputs.index(value)] = quantized

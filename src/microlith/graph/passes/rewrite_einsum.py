@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.pass_base import SHAPES_KNOWN, PassResult, Property, tolerance
 from microlith.graph.values import add_initializer, insert_node, new_value, replace_node, static_shape, unique_name
 from microlith.ops import op_of
@@ -58,7 +58,7 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
         terms = [maker.product(terms[0], terms[1], wanted), *terms[2:]]
     last = maker.summed(terms[0], set(result))
     if set(last.letters) != set(result):
-        raise InputError(f"the result of Einsum {attrs.equation} has a letter that no operand has")
+        raise ModelError(f"the result of Einsum {attrs.equation} has a letter that no operand has")
     perm = [last.letters.index(letter) for letter in result]
     replace_node(node, "Transpose", [last.value], {"perm": ir.AttrInt64s("perm", perm)})
     return True

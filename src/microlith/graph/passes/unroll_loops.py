@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from microlith.graph.loop_turns import loop_turns
 from microlith.graph.pass_base import EXACT, PassResult, Property
 from microlith.graph.subgraphs import MAX_NODES, inline, node_count, replace_outputs, subgraph
-from microlith.graph.values import add_initializer, constant_scalar, input_at, integer, ints, known_shape, unique_name
+from microlith.graph.values import add_initializer, integer, ints, known_shape, unique_name
 
 
 class UnrollLoops:
@@ -17,6 +18,7 @@ class UnrollLoops:
 
     ``Loop(n, true, v)`` with a body that lets its condition be: v1 = body(0, v), v2 = body(1, v1) ... ``Scan`` over an
     axis of n elements likewise, each turn on one element. What a turn yields is stacked by a Concat.
+    A loop whose condition is computed runs as often as a counter of its own says, if that starts as a constant.
     """
 
     name = "UnrollLoops"
@@ -35,17 +37,16 @@ class UnrollLoops:
         return PassResult(changes)
 
 
-def _fits(body: ir.Graph, turns: int) -> bool:
-    return turns > 0 and turns * max(node_count(body), 1) <= MAX_NODES
+def _fits(body: ir.Graph, turns: int, least: int = 1) -> bool:
+    return turns >= least and turns * max(node_count(body), 1) <= MAX_NODES
 
 
 def _unroll_loop(node: ir.Node) -> bool:
-    body, limit, condition = subgraph(node, "body"), input_at(node, 0), input_at(node, 1)
-    turns = constant_scalar(limit)
-    if body is None or turns is None or (condition is not None and not constant_scalar(condition)):
+    body, graph, carried = subgraph(node, "body"), node.graph, len(node.inputs) - 2
+    if body is None or len(body.inputs) != carried + 2:
         return False
-    graph, carried = node.graph, len(node.inputs) - 2
-    if not _fits(body, int(turns)) or not _goes_on(body) or len(body.inputs) != carried + 2:
+    turns = loop_turns(node, body)
+    if turns is None or not _fits(body, turns, least=0 if len(body.outputs) == carried + 1 else 1):
         return False
     assert graph is not None
     state = list(node.inputs[2:])
@@ -53,7 +54,7 @@ def _unroll_loop(node: ir.Node) -> bool:
         return False
     true = add_initializer(graph, f"{node.name}_true", np.asarray(True))
     stacks: list[list[ir.Value]] = [[] for _ in body.outputs[carried + 1 :]]
-    for turn in range(int(turns)):
+    for turn in range(turns):
         number = add_initializer(graph, f"{node.name}_turn", np.asarray(turn, np.int64))
         found = inline(node, body, [number, true, *_present(state)], f"_{node.name}_{turn}")
         state = list(found[1 : carried + 1])
@@ -65,21 +66,6 @@ def _unroll_loop(node: ir.Node) -> bool:
 
 def _present(values: Sequence[ir.Value | None]) -> list[ir.Value]:
     return [value for value in values if value is not None]
-
-
-def _goes_on(body: ir.Graph) -> bool:
-    """Whether the condition that a body returns is the one that it got, or a constant true."""
-    value: ir.Value | None = body.outputs[0]
-    while value is not None:
-        if value is body.inputs[1] or (value.const_value is not None and bool(value.const_value.numpy())):
-            return True
-        maker = value.producer()
-        if maker is None:
-            return False
-        if maker.op_type == "Constant" and "value" in maker.attributes:
-            return bool(maker.attributes["value"].as_tensor().numpy())
-        value = maker.inputs[0] if maker.op_type == "Identity" else None
-    return False
 
 
 def _unroll_scan(node: ir.Node) -> bool:

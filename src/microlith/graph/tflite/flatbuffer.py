@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 
 _HINT = "The file is damaged or no .tflite file: download or export it again."
 # Offset in the vtable of the first field, after the sizes of the vtable and of the table.
@@ -38,7 +38,7 @@ class Allowance:
         """Take away what is read now."""
         self.left -= size
         if self.left < 0:
-            raise InputError("the tables of the file refer to the same bytes too often", hint=_HINT)
+            raise ModelError("the tables of the file refer to the same bytes too often", hint=_HINT)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Table:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise InputError(f"a text of {self.what} is not valid UTF-8: {raw[:40]!r}", hint=_HINT) from error
+            raise ModelError(f"a text of {self.what} is not valid UTF-8: {raw[:40]!r}", hint=_HINT) from error
 
     def table(self, slot: int, what: str) -> Table | None:
         """A table, None where it is absent."""
@@ -91,7 +91,7 @@ class Table:
             return ()
         offsets = np.frombuffer(self._span(at, 4, what), "<u4")
         if len(offsets) > most:
-            raise InputError(f"{what}: {len(offsets):,} of them, and at most {most:,} are read")
+            raise ModelError(f"{what}: {len(offsets):,} of them, and at most {most:,} are read")
         return tuple(
             Table(self.data, at + 4 + 4 * index + int(offset), f"{what} {index}", self.allowance)
             for index, offset in enumerate(offsets)
@@ -122,7 +122,7 @@ class Table:
         count = _unpack(self.data, "<I", at, what)
         end = at + 4 + count * item_bytes
         if end > len(self.data):
-            raise InputError(
+            raise ModelError(
                 f"{what} has {count:,} items of {item_bytes} B and reaches beyond the end of the file", hint=_HINT
             )
         self.allowance.spend(4 + count * item_bytes)
@@ -132,5 +132,5 @@ class Table:
 def _unpack(data: bytes, code: str, at: int, what: str) -> Any:
     size = struct.calcsize(code)
     if at < 0 or at + size > len(data):
-        raise InputError(f"{what} lies at byte {at:,} of the file, which has {len(data):,} B", hint=_HINT)
+        raise ModelError(f"{what} lies at byte {at:,} of the file, which has {len(data):,} B", hint=_HINT)
     return struct.unpack_from(code, data, at)[0]

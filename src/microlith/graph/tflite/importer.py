@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import MicrolithError, ModelError, UnsupportedError
 from microlith.graph.tflite.model import Graph, Operator, Tensor
 from microlith.graph.tflite.schema import ACTIVATIONS
+from microlith.graph.tflite.scope import Place, Scope, another
 from microlith.quant.types import QArray, QParams
 
 Layout = Literal["own", "nchw"]
@@ -34,24 +35,27 @@ NCHW_AXIS = {0: 0, 1: 2, 2: 3, 3: 1}
 MAX_MADE_ELEMENTS = 1 << 22
 """Most elements of a constant that the file does not hold but describe, such as by FILL."""
 
+WITHOUT_RESULTS = frozenset(("ASSIGN_VARIABLE", "CALL_ONCE"))
+
+MAX_DEPTH = 16
+"""Deepest nesting of subgraphs."""
+
 
 class Importer:
     """Collects the nodes and constants of an ONNX graph; handlers add to it."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, scope: Scope, place: Place | None = None) -> None:
         self.graph = graph
+        self.scope = scope
+        self.place = place or Place()
         self._tensors = list(graph.tensors)
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
+        self.nodes = self.place.nodes
         self.operator = Operator("", (), (), {})
         self.source = -1
-        self._names: set[str] = {""}
-        self._node_names: set[str] = {""}
-        self._counts: dict[str, int] = {}
+        self.handles: dict[int, str] = {}
         self._own_names = [self.unique(tensor.name or f"tensor_{i}") for i, tensor in enumerate(graph.tensors)]
         self._stored: dict[tuple[int, Layout], str] = {(index, "own"): self._own_names[index] for index in graph.inputs}
         self._real: dict[tuple[int, Layout], str] = {}
-        self._producers: dict[str, Any] = {}
         self._parameters: dict[int, list[str]] = {}
         self._constants: set[int] = set()
 
@@ -59,12 +63,17 @@ class Importer:
 
     def unique(self, base: str) -> str:
         """A name that no other value has, made from this one."""
-        return _another(self._names, self._counts, base, "_")
+        return another(self.scope.names, self.scope.counts, base, "_")
+
+    def node_name(self, base: str) -> str:
+        """A name that no other node has, made from this one."""
+        return another(self.scope.node_names, self.scope.counts, base, "_")
 
     @property
     def layer(self) -> str:
         """The name of the operator that is imported now: that of its first result, up to the first of fused names."""
-        return self._own_names[self.operator.outputs[0]].split(";")[0] if self.operator.outputs else ""
+        outputs = self.operator.outputs
+        return self._own_names[outputs[0]].split(";")[0] if outputs else self.operator.name
 
     @property
     def where(self) -> str:
@@ -85,8 +94,69 @@ class Importer:
         """Turn to the next operator."""
         self.operator = operator
         self.source = operator.inputs[0] if operator.inputs else -1
-        if not operator.outputs:
-            raise InputError("an operator without a result", node=self.where)
+        if not operator.outputs and operator.name not in WITHOUT_RESULTS:
+            raise ModelError("an operator without a result", node=self.where)
+
+    def run(self) -> None:
+        """Import every operator.
+
+        Raises:
+            ModelError: the graph is malformed.
+            UnsupportedError: an operator, or a form of one, cannot be imported; it is named.
+        """
+        unknown = dict.fromkeys(item.name for item in self.graph.operators if item.name not in self.scope.handlers)
+        if unknown:
+            raise UnsupportedError(
+                f"the operators {', '.join(unknown)} of TensorFlow Lite cannot be imported",
+                hint="Replace them in the model, or cut them off before it is converted.",
+            )
+        self.scope.spend(len(self.graph.operators))
+        for operator in self.graph.operators:
+            self.begin(operator)
+            try:
+                self.scope.handlers[operator.name](self)
+            except MicrolithError as error:
+                error.node = error.node or self.where
+                raise
+
+    def inner(self, number: int, inputs: Sequence[int], place: Place) -> Importer:
+        """An importer of a subgraph whose inputs are tensors of this one (-1 for one that is bound afterwards)."""
+        if place.depth > MAX_DEPTH:
+            raise self.refuse(f"subgraphs are nested more than {MAX_DEPTH} deep, or call themselves")
+        graph = self.scope.file.graph(number)
+        if len(graph.inputs) != len(inputs):
+            raise ModelError(f"{len(inputs)} inputs for subgraph {number}, which takes {len(graph.inputs)}")
+        child = Importer(graph, self.scope, place)
+        child._stored.clear()
+        for position, (mine, outer) in enumerate(zip(graph.inputs, inputs, strict=True)):
+            if outer in self.handles:
+                child.handles[mine] = self.handles[outer]
+            elif outer >= 0:
+                self.check_alike(outer, child, mine)
+                values = self.tensor(outer).values if self.is_constant(outer) else None
+                if values is None:
+                    child.bind(position, self.stored(outer))
+                else:
+                    child._tensors[mine] = replace(child._tensors[mine], values=values)
+        return child
+
+    def bind(self, position: int, value: str) -> None:
+        """State which value an input of the graph is."""
+        self._stored[self.graph.inputs[position], "own"] = value
+
+    def check_alike(self, index: int, other: Importer, theirs: int) -> None:
+        """Refuse two tensors of which one cannot stand for the other as it is stored."""
+        a, b = self.tensor(index), other.tensor(theirs)
+        if (a.shape, a.dtype) != (b.shape, b.dtype):
+            raise ModelError(
+                f"{a.name!r} is {a.dtype} {list(a.shape)}, and {b.name!r}, which it goes to or comes from, is "
+                f"{b.dtype} {list(b.shape)}",
+                node=self.where,
+            )
+        if (a.qparams is None) != (b.qparams is None) or (
+            a.qparams is not None and b.qparams is not None and not a.qparams.same(b.qparams)
+        ):
+            raise self.refuse(f"{a.name!r} and {b.name!r} have different quantization parameters, expected the same")
 
     def tensor(self, index: int) -> Tensor:
         """A tensor of the file."""
@@ -96,7 +166,7 @@ class Importer:
         """The number of an input that must be there."""
         inputs = self.operator.inputs
         if position >= len(inputs) or inputs[position] < 0:
-            raise InputError(f"input {position} is missing", node=self.where)
+            raise ModelError(f"input {position} is missing", node=self.where)
         return inputs[position]
 
     def optional(self, position: int) -> int | None:
@@ -107,7 +177,7 @@ class Importer:
     def output(self, position: int = 0) -> int:
         """The number of a result."""
         if position >= len(self.operator.outputs):
-            raise InputError(f"output {position} is missing", node=self.where)
+            raise ModelError(f"output {position} is missing", node=self.where)
         return self.operator.outputs[position]
 
     def shape(self, index: int, rank: int | None = None) -> tuple[int, ...]:
@@ -123,14 +193,14 @@ class Importer:
         if tensor.values is None:
             raise self.refuse(f"{tensor.name!r} is computed, and only a constant can be imported here")
         if not np.issubdtype(tensor.values.dtype, np.integer):
-            raise InputError(f"{tensor.name!r} is {tensor.dtype}, expected integers", node=self.where)
+            raise ModelError(f"{tensor.name!r} is {tensor.dtype}, expected integers", node=self.where)
         return tuple(int(item) for item in tensor.values.reshape(-1))
 
     def integer(self, position: int) -> int:
         """The value of an input that must be one constant integer."""
         values = self.integers(position)
         if len(values) != 1:
-            raise InputError(f"input {position} holds {len(values)} values, expected one", node=self.where)
+            raise ModelError(f"input {position} holds {len(values)} values, expected one", node=self.where)
         return values[0]
 
     @property
@@ -166,7 +236,7 @@ class Importer:
         from onnx import numpy_helper
 
         name = self.unique(base)
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self.scope.initializers.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
         return name
 
     def _constant_of(self, index: int, values: Array) -> str:
@@ -175,7 +245,7 @@ class Importer:
         if index in self._constants:
             return self.constant(values, base)
         self._constants.add(index)
-        self._names.discard(base)
+        self.scope.names.discard(base)
         return self.constant(values, base)
 
     def made(self, index: int) -> tuple[int, ...]:
@@ -191,9 +261,9 @@ class Importer:
         """State that the values of a result are known, so that what reads it finds a constant."""
         tensor = self.tensor(index)
         if tensor.values is not None or (index, "own") in self._stored:
-            raise InputError(f"{tensor.name!r} is computed twice", node=self.where)
+            raise ModelError(f"{tensor.name!r} is computed twice", node=self.where)
         if values.shape != tensor.shape or values.dtype != tensor.dtype:
-            raise InputError(
+            raise ModelError(
                 f"{tensor.name!r} is {tensor.dtype} {tensor.shape}, and its values are {values.dtype} {values.shape}",
                 node=self.where,
             )
@@ -215,12 +285,12 @@ class Importer:
 
         base = base or self.layer
         names = [self.unique(f"{base}/{op_type}") for _ in range(results)]
-        name = _another(self._node_names, self._counts, base, f"/{op_type}_")
+        name = another(self.scope.node_names, self.scope.counts, base, f"/{op_type}_")
         made = helper.make_node(op_type, list(inputs), names, name=name, **attributes)
         self.nodes.append(made)
-        self._producers.update(dict.fromkeys(names, made))
+        self.scope.producers.update(dict.fromkeys(names, made))
         for item in inputs:
-            self._producers.pop(item, None)  # what is read keeps its name
+            self.scope.producers.pop(item, None)  # what is read keeps its name
         return names
 
     # ---- operands
@@ -245,7 +315,7 @@ class Importer:
         else:
             other: Layout = "nchw" if layout == "own" else "own"
             if (index, other) not in self._stored:
-                raise InputError(f"{tensor.name!r} is read before it is computed", node=self.where)
+                raise ModelError(f"{tensor.name!r} is read before it is computed", node=self.where)
             perm = TO_OWN if layout == "own" else TO_NCHW
             name = self.node("Transpose", [self._stored[index, other]], base=f"{tensor.name}/{layout}", perm=perm)
             if layout == "own":
@@ -378,7 +448,7 @@ class Importer:
     def keep(self, value: str, layout: Layout, index: int) -> None:
         """State that ``value`` holds a tensor as it is stored."""
         if (index, "own") in self._stored or (index, "nchw") in self._stored or self.tensor(index).values is not None:
-            raise InputError(f"{self.tensor(index).name!r} is computed twice", node=self.where)
+            raise ModelError(f"{self.tensor(index).name!r} is computed twice", node=self.where)
         name = self._own_names[index] if layout == "own" else self.unique(f"{self._own_names[index]}/nchw")
         self._stored[index, layout] = self._rename(value, name)
 
@@ -411,19 +481,9 @@ class Importer:
         return self.node("Clip", [value, *bounds])
 
     def _rename(self, value: str, name: str) -> str:
-        producer = self._producers.pop(value, None)
+        producer = self.scope.producers.pop(value, None)
         if producer is None:
             value = self.node("Identity", [value])
-            producer = self._producers.pop(value)
+            producer = self.scope.producers.pop(value)
         producer.output[list(producer.output).index(value)] = name
         return name
-
-
-def _another(taken: set[str], counts: dict[str, int], base: str, joint: str) -> str:
-    """``base``, or ``base`` with the next number that makes a name not taken yet; takes it."""
-    name = base
-    while name in taken:
-        counts[base + joint] = counts.get(base + joint, 1) + 1
-        name = f"{base}{joint}{counts[base + joint]}"
-    taken.add(name)
-    return name

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.tflite.importer import Array, Importer
 from microlith.graph.tflite.windows import padding_name, windows
 
@@ -20,7 +20,7 @@ def _weights(imp: Importer, position: int, rank: int) -> Array:
     if tensor.values is None or not imp.is_constant(index):
         raise imp.refuse(f"the weights {tensor.name!r} are computed, expected a constant")
     if 0 in tensor.shape:
-        raise InputError(f"the weights {tensor.name!r} have the shape {list(tensor.shape)}", node=imp.where)
+        raise ModelError(f"the weights {tensor.name!r} have the shape {list(tensor.shape)}", node=imp.where)
     return tensor.values
 
 
@@ -35,7 +35,7 @@ def conv_2d(imp: Importer) -> None:
     values = _weights(imp, 1, 4)
     _, height, width, channels = imp.shape(x, 4)
     if channels % values.shape[3]:
-        raise InputError(f"weights over {values.shape[3]} channels, and the image has {channels}", node=imp.where)
+        raise ModelError(f"weights over {values.shape[3]} channels, and the image has {channels}", node=imp.where)
     operands = [imp.real(x, "nchw"), imp.weights(w, values.transpose(0, 3, 1, 2), _axis(imp, w, {0: 0}))]
     _convolve(imp, operands, x, w, (height, width), (values.shape[1], values.shape[2]), channels // values.shape[3])
 
@@ -46,7 +46,7 @@ def depthwise_conv_2d(imp: Importer) -> None:
     values = _weights(imp, 1, 4)
     _, height, width, channels = imp.shape(x, 4)
     if values.shape[0] != 1 or channels == 0 or values.shape[3] % channels:
-        raise InputError(f"weights {values.shape} do not fit {channels} channels", node=imp.where)
+        raise ModelError(f"weights {values.shape} do not fit {channels} channels", node=imp.where)
     operands = [imp.real(x, "nchw"), imp.weights(w, values.transpose(3, 0, 1, 2), _axis(imp, w, {3: 0}))]
     _convolve(imp, operands, x, w, (height, width), (values.shape[1], values.shape[2]), channels)
 
@@ -85,7 +85,7 @@ def transpose_conv(imp: Importer) -> None:
     options = imp.operator.options
     strides = options["stride_h"], options["stride_w"]
     if min(strides) < 1:
-        raise InputError(f"strides of {strides}, expected positive numbers", node=imp.where)
+        raise ModelError(f"strides of {strides}, expected positive numbers", node=imp.where)
     before, after, beyond = [], [], []
     for size, wanted, taps, stride in zip((height, width), out[1:3], values.shape[1:3], strides, strict=True):
         total = (size - 1) * stride + taps - wanted
@@ -117,7 +117,7 @@ def fully_connected(imp: Importer) -> None:
     outputs, depth = values.shape
     shape, out = imp.shape(x), imp.shape(imp.output())
     if math.prod(shape) % depth:
-        raise InputError(f"an input of shape {list(shape)} does not consist of rows of {depth}", node=imp.where)
+        raise ModelError(f"an input of shape {list(shape)} does not consist of rows of {depth}", node=imp.where)
     rows = math.prod(shape) // depth
     source = _reshaped(imp, x, (rows, depth))
     operands = [source, imp.weights(w, values, _axis(imp, w, {0: 0})), *_biased(imp, 2, x, w)]
@@ -127,7 +127,7 @@ def fully_connected(imp: Importer) -> None:
         return
     flat = imp.quantized_result(y, imp.operator.options["activation"])
     if math.prod(out) != rows * outputs:
-        raise InputError(f"the result has the shape {list(out)}, expected {rows} rows of {outputs}", node=imp.where)
+        raise ModelError(f"the result has the shape {list(out)}, expected {rows} rows of {outputs}", node=imp.where)
     imp.keep(imp.node("Reshape", [flat, imp.ints(out, "shape")]), "own", imp.output())
 
 
@@ -149,7 +149,7 @@ def batch_matmul(imp: Importer) -> None:
             operands.append(imp.real(index))
             continue
         if rank < 2:
-            raise InputError(f"an operand of shape {list(tensor.shape)} has no matrix", node=imp.where)
+            raise ModelError(f"an operand of shape {list(tensor.shape)} has no matrix", node=imp.where)
         perm = [*range(rank - 2), rank - 1, rank - 2]
         if imp.is_constant(index) and tensor.values is not None:
             places = {axis: place for place, axis in enumerate(perm)}
@@ -167,7 +167,7 @@ def conv_3d(imp: Importer) -> None:
     options = imp.operator.options
     strides, dilations = ([options[f"{what}_{axis}"] for axis in "dhw"] for what in ("stride", "dilation"))
     if min(*strides, *dilations) < 1:
-        raise InputError(f"strides {strides} and dilations {dilations}, expected positive numbers", node=imp.where)
+        raise ModelError(f"strides {strides} and dilations {dilations}, expected positive numbers", node=imp.where)
     pads = [0] * 6
     if padding_name(imp) == "SAME":
         for axis, size in enumerate(imp.shape(x, 5)[1:4]):

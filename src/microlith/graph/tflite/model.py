@@ -1,4 +1,4 @@
-"""The content of a ``.tflite`` file, checked: tensors, constants and operators of its first subgraph."""
+"""The content of a ``.tflite`` file, checked: tensors, constants and operators of its subgraphs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import ModelError, UnsupportedError
 from microlith.graph.tflite.flatbuffer import Table
 from microlith.graph.tflite.schema import (
     IDENTIFIER,
@@ -29,7 +29,11 @@ MAX_TENSOR_ELEMENTS = 1 << 28
 MAX_RANK = 8
 
 MAX_OPERATORS = 1 << 13
-"""Most operators; the largest models have some thousand."""
+"""Most operators of a subgraph; the largest models have some thousand."""
+
+MAX_SUBGRAPHS = 1 << 10
+RESOURCE = "resource"
+"""The type of a tensor that names a variable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +43,10 @@ class Tensor:
     Attributes:
         name: as in the file.
         shape: static; a dimension that the file leaves open has the size that it was exported with.
-        dtype: NumPy name; int4 is held as int8.
+        dtype: NumPy name, or :data:`RESOURCE`; int4 is held as int8.
         values: of a constant, in ``shape``.
         qparams: None where it is not quantized.
+        is_variable: whether it is kept from one inference to the next.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Tensor:
     dtype: str
     values: NDArray[Any] | None
     qparams: QParams | None
+    is_variable: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Operator:
 
 @dataclass(frozen=True)
 class Graph:
-    """The first subgraph of a file."""
+    """A subgraph of a file."""
 
     tensors: tuple[Tensor, ...]
     inputs: tuple[int, ...]
@@ -71,33 +77,59 @@ class Graph:
     operators: tuple[Operator, ...]
 
 
-def parse_tflite(data: bytes, what: str) -> Graph:
-    """The graph in the bytes of a file.
+class File:
+    """The subgraphs of a file, each read when it is first asked for: those that nothing refers to are of no concern."""
+
+    def __init__(self, subgraphs: tuple[Table, ...], buffers: tuple[Table, ...], codes: tuple[str, ...]) -> None:
+        self._subgraphs, self._buffers, self._codes = subgraphs, buffers, codes
+        self._read: dict[int, Graph] = {}
+
+    def graph(self, number: int) -> Graph:
+        """A subgraph; the model is number 0.
+
+        Raises:
+            ModelError: there is none of that number, or it is malformed.
+            UnsupportedError: it uses what cannot be imported.
+        """
+        if not 0 <= number < len(self._subgraphs):
+            raise ModelError(f"subgraph {number} is referred to, and the file holds {len(self._subgraphs)}")
+        if number not in self._read:
+            self._read[number] = self._parsed(self._subgraphs[number])
+        return self._read[number]
+
+    def _parsed(self, graph: Table) -> Graph:
+        tensors = tuple(_tensor(item, self._buffers) for item in graph.tables(Slots.GRAPH_TENSORS, "tensor"))
+        operators = tuple(
+            _operator(item, self._codes, len(tensors))
+            for item in graph.tables(Slots.GRAPH_OPERATORS, "operator", MAX_OPERATORS)
+        )
+        inputs, outputs = (
+            _indices(graph, slot, len(tensors), absent=False) for slot in (Slots.GRAPH_INPUTS, Slots.GRAPH_OUTPUTS)
+        )
+        return Graph(tensors, inputs, outputs, operators)
+
+
+def parse_tflite(data: bytes, what: str) -> File:
+    """The bytes of a file, of which the model itself (subgraph 0) is read and checked.
 
     Raises:
-        InputError: they are malformed.
+        ModelError: they are malformed.
         UnsupportedError: they are well-formed and use what cannot be imported.
     """
     if data[4:8] != IDENTIFIER:
-        raise InputError(f"{what} does not begin like a .tflite file", hint="Check that it is a complete .tflite file.")
+        raise ModelError(f"{what} does not begin like a .tflite file", hint="Check that it is a complete .tflite file.")
     model = Table.root(data, "the model")
     version = model.scalar(Slots.MODEL_VERSION, "I", 0)
     if version != 3:
         raise UnsupportedError(f"{what} is of schema version {version}, expected 3")
-    subgraphs = model.tables(Slots.MODEL_SUBGRAPHS, "subgraph")
+    subgraphs = model.tables(Slots.MODEL_SUBGRAPHS, "subgraph", MAX_SUBGRAPHS)
     if not subgraphs:
-        raise InputError(f"{what} holds no subgraph")
+        raise ModelError(f"{what} holds no subgraph")
     buffers = model.tables(Slots.MODEL_BUFFERS, "buffer")
     codes = tuple(_code(item) for item in model.tables(Slots.MODEL_CODES, "operator code"))
-    graph = subgraphs[0]
-    tensors = tuple(_tensor(item, buffers) for item in graph.tables(Slots.GRAPH_TENSORS, "tensor"))
-    operators = tuple(
-        _operator(item, codes, len(tensors)) for item in graph.tables(Slots.GRAPH_OPERATORS, "operator", MAX_OPERATORS)
-    )
-    inputs, outputs = (
-        _indices(graph, slot, len(tensors), absent=False) for slot in (Slots.GRAPH_INPUTS, Slots.GRAPH_OUTPUTS)
-    )
-    return Graph(tensors, inputs, outputs, operators)
+    file = File(subgraphs, buffers, codes)
+    file.graph(0)
+    return file
 
 
 def _code(item: Table) -> str:
@@ -113,17 +145,19 @@ def _code(item: Table) -> str:
 def _operator(item: Table, codes: tuple[str, ...], tensors: int) -> Operator:
     index = item.scalar(Slots.OP_CODE, "I", 0)
     if index >= len(codes):
-        raise InputError(f"{item.what} is of kind {index}, and the model lists {len(codes)} kinds")
+        raise ModelError(f"{item.what} is of kind {index}, and the model lists {len(codes)} kinds")
     name = codes[index]
     table = item.table(Slots.OP_OPTIONS, f"the options of {item.what} ({name})")
     options: dict[str, Any] = {}
     for key, field in OPTIONS.get(name, {}).items():
-        if field.code == "i*":
+        if field.code == "s":
+            options[key] = "" if table is None else table.text(field.slot)
+        elif field.code == "i*":
             options[key] = () if table is None else tuple(int(v) for v in table.array(field.slot, np.int32))
         else:
             options[key] = field.default if table is None else table.scalar(field.slot, field.code, field.default)
         if isinstance(options[key], float) and not math.isfinite(options[key]):
-            raise InputError(f"the option {key} of {item.what} ({name}) is {options[key]}, expected a finite number")
+            raise ModelError(f"the option {key} of {item.what} ({name}) is {options[key]}, expected a finite number")
     inputs = _indices(item, Slots.OP_INPUTS, tensors, absent=True)
     return Operator(name, inputs, _indices(item, Slots.OP_OUTPUTS, tensors, absent=False), options)
 
@@ -132,7 +166,7 @@ def _indices(item: Table, slot: int, tensors: int, *, absent: bool) -> tuple[int
     found = tuple(int(index) for index in item.array(slot, np.int32))
     for index in found:
         if not (0 <= index < tensors or (absent and index == -1)):
-            raise InputError(f"{item.what} refers to tensor {index}, and there are {tensors}")
+            raise ModelError(f"{item.what} refers to tensor {index}, and there are {tensors}")
     return found
 
 
@@ -146,12 +180,13 @@ def _tensor(item: Table, buffers: tuple[Table, ...]) -> Tensor:
     dtype, bits = TENSOR_TYPES[number]
     if item.table(Slots.TENSOR_SPARSITY, what) is not None:
         raise UnsupportedError(f"{what} is sparse", hint="Export the model with dense weights.")
-    if item.scalar(Slots.TENSOR_IS_VARIABLE, "?", False):
-        raise UnsupportedError(f"{what} keeps a state from one inference to the next, which cannot be imported")
     shape = _shape(item, what)
+    if dtype == RESOURCE:
+        return Tensor(name, shape, dtype, None, None)
     values = _values(item, buffers, shape, (dtype, bits), what)
     dtype = "int8" if dtype == "int4" else dtype
-    return Tensor(name, shape, dtype, values, _qparams(item, shape, dtype, what))
+    qparams = _qparams(item, shape, dtype, what)
+    return Tensor(name, shape, dtype, values, qparams, item.scalar(Slots.TENSOR_IS_VARIABLE, "?", False))
 
 
 def _shape(item: Table, what: str) -> tuple[int, ...]:
@@ -160,7 +195,7 @@ def _shape(item: Table, what: str) -> tuple[int, ...]:
         raise UnsupportedError(f"{what} has {len(sizes)} dimensions; at most {MAX_RANK} can be imported")
     shape = tuple(int(size) for size in sizes)
     if any(size < 0 for size in shape) or math.prod(shape) > MAX_TENSOR_ELEMENTS:
-        raise InputError(f"{what} has the shape {list(shape)}, expected at most {MAX_TENSOR_ELEMENTS:,} elements")
+        raise ModelError(f"{what} has the shape {list(shape)}, expected at most {MAX_TENSOR_ELEMENTS:,} elements")
     return shape
 
 
@@ -171,7 +206,7 @@ def _values(
     if index == 0:
         return None  # by convention buffer 0 is empty and stands for no data
     if index >= len(buffers):
-        raise InputError(f"{what} keeps its data in buffer {index}, and there are {len(buffers)}")
+        raise ModelError(f"{what} keeps its data in buffer {index}, and there are {len(buffers)}")
     raw = _buffer(buffers[index])
     if not raw:
         return None if math.prod(shape) else np.zeros(shape, kind[0] if kind[0] != "int4" else "int8")
@@ -179,7 +214,7 @@ def _values(
     count = math.prod(shape)
     expected = (count * bits + 7) // 8
     if len(raw) != expected:
-        raise InputError(f"{what} of shape {list(shape)} holds {len(raw):,} B, expected {expected:,} B of {dtype}")
+        raise ModelError(f"{what} of shape {list(shape)} holds {len(raw):,} B, expected {expected:,} B of {dtype}")
     if dtype == "int4":
         return _unpacked(raw, count).reshape(shape)
     values = np.frombuffer(raw, np.dtype(np.uint8 if dtype == "bool" else dtype).newbyteorder("<"))
@@ -190,7 +225,7 @@ def _buffer(item: Table) -> bytes:
     offset, size = item.scalar(Slots.BUFFER_OFFSET, "Q", 0), item.scalar(Slots.BUFFER_SIZE, "Q", 0)
     if offset > 1:  # data that lies behind the tables, as in files above 2 GiB
         if offset + size > len(item.data):
-            raise InputError(f"{item.what} lies at bytes {offset:,} to {offset + size:,}, beyond the end of the file")
+            raise ModelError(f"{item.what} lies at bytes {offset:,} to {offset + size:,}, beyond the end of the file")
         return item.data[offset : offset + size]
     return item.array(Slots.BUFFER_DATA, np.uint8).tobytes()
 
@@ -214,7 +249,7 @@ def _qparams(item: Table, shape: tuple[int, ...], dtype: str, what: str) -> QPar
     zero = table.array(Slots.QUANT_ZERO, np.int64)
     zero = np.zeros(scale.shape, np.int64) if not zero.size else zero
     if zero.size not in (1, scale.size) or (np.abs(zero) >= 2**31).any():
-        raise InputError(f"{what} has {scale.size} scales and the zero points {zero[:4].tolist()}")
+        raise ModelError(f"{what} has {scale.size} scales and the zero points {zero[:4].tolist()}")
     zero = np.broadcast_to(zero, scale.shape).astype(np.int32)
     kind = "int32" if dtype == "int64" else dtype
     try:
@@ -222,7 +257,7 @@ def _qparams(item: Table, shape: tuple[int, ...], dtype: str, what: str) -> QPar
             return QParams(scale.reshape(()), zero.reshape(()), kind)
         axis = table.scalar(Slots.QUANT_AXIS, "i", 0)
         if not 0 <= axis < len(shape) or shape[axis] != scale.size:
-            raise InputError(f"{scale.size} scales along axis {axis} do not fit the shape {list(shape)}")
+            raise ModelError(f"{scale.size} scales along axis {axis} do not fit the shape {list(shape)}")
         return QParams(scale, zero, kind, axis)
-    except InputError as error:
-        raise InputError(f"{what}: {error.what}") from error
+    except ModelError as error:
+        raise ModelError(f"{what}: {error.what}") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.tflite.importer import NCHW_AXIS, Importer
 
 Handler = Callable[[Importer], None]
@@ -16,7 +16,7 @@ Handler = Callable[[Importer], None]
 
 def _axis(imp: Importer, axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
-        raise InputError(f"axis {axis} of a tensor of {rank} dimensions", node=imp.where)
+        raise ModelError(f"axis {axis} of a tensor of {rank} dimensions", node=imp.where)
     return axis % rank
 
 
@@ -33,14 +33,14 @@ def _reshape(imp: Importer) -> None:
     """RESHAPE, SQUEEZE, EXPAND_DIMS: the file states the shape of the result."""
     source, out = imp.shape(imp.input(0)), imp.shape(imp.output())
     if math.prod(source) != math.prod(out):
-        raise InputError(f"shape {list(source)} becomes {list(out)}, which has other elements", node=imp.where)
+        raise ModelError(f"shape {list(source)} becomes {list(out)}, which has other elements", node=imp.where)
     _moved(imp, "Reshape", [imp.ints(out, "shape")])
 
 
 def _transpose(imp: Importer) -> None:
     perm = imp.integers(1)
     if sorted(perm) != list(range(len(imp.shape(imp.input(0))))):
-        raise InputError(f"the permutation is {list(perm)}", node=imp.where)
+        raise ModelError(f"the permutation is {list(perm)}", node=imp.where)
     _moved(imp, "Transpose", perm=perm)
 
 
@@ -63,7 +63,7 @@ def _pad(imp: Importer) -> None:
     rank = len(imp.shape(index))
     widths = np.asarray(imp.integers(1), np.int64)
     if widths.size != 2 * rank or (widths < 0).any():
-        raise InputError(f"paddings {widths.tolist()} for {rank} dimensions", node=imp.where)
+        raise ModelError(f"paddings {widths.tolist()} for {rank} dimensions", node=imp.where)
     layout = imp.layout_of([index], imp.output())
     pairs = widths.reshape(rank, 2)
     if layout == "nchw":
@@ -84,7 +84,7 @@ def _mirror_pad(imp: Importer) -> None:
 def _slice(imp: Importer) -> None:
     begin, sizes, shape = imp.integers(1), imp.integers(2), imp.shape(imp.input(0))
     if len(begin) != len(shape) or len(sizes) != len(shape):
-        raise InputError(f"a slice from {begin} of {sizes} of the shape {list(shape)}", node=imp.where)
+        raise ModelError(f"a slice from {begin} of {sizes} of the shape {list(shape)}", node=imp.where)
     ends = [extent if size < 0 else at + size for at, size, extent in zip(begin, sizes, shape, strict=True)]
     _sliced(imp, begin, ends, [1] * len(shape))
 
@@ -101,7 +101,7 @@ def _strided_slice(imp: Importer) -> None:
     if options["ellipsis_mask"] or options["new_axis_mask"] or options["offset"]:
         raise imp.refuse("an ellipsis, a new axis or an offset in STRIDED_SLICE cannot be imported")
     if not len(begin) == len(end) == len(step) or len(begin) > len(shape) or 0 in step:
-        raise InputError(f"a slice from {begin} to {end} by {step} of {list(shape)}", node=imp.where)
+        raise ModelError(f"a slice from {begin} to {end} by {step} of {list(shape)}", node=imp.where)
     for axis in range(len(begin)):
         forward = step[axis] > 0
         if options["begin_mask"] >> axis & 1:
@@ -128,7 +128,7 @@ def _strided_slice(imp: Importer) -> None:
 def _parts(imp: Importer, index: int, axis: int, sizes: Sequence[int], shapes: Sequence[Sequence[int]] | None) -> None:
     """The parts of a tensor along an axis, as the results of the operator, in other shapes if some are given."""
     if len(sizes) != len(imp.operator.outputs):
-        raise InputError(f"{len(imp.operator.outputs)} results of {len(sizes)} parts", node=imp.where)
+        raise ModelError(f"{len(imp.operator.outputs)} results of {len(sizes)} parts", node=imp.where)
     raw = imp.moves_integers
     source = imp.stored(index) if raw else imp.real(index)
     names = imp.multi("Split", [source, imp.ints(sizes, "sizes")], len(sizes), axis=axis)
@@ -147,7 +147,7 @@ def _split(imp: Importer) -> None:
     shape = imp.shape(index)
     axis = _axis(imp, imp.integer(0), len(shape))
     if count == 0 or shape[axis] % count:
-        raise InputError(f"{shape[axis]} elements in {count} equal parts", node=imp.where)
+        raise ModelError(f"{shape[axis]} elements in {count} equal parts", node=imp.where)
     imp.source = index
     _parts(imp, index, axis, [shape[axis] // count] * count, None)
 
@@ -159,7 +159,7 @@ def _split_v(imp: Importer) -> None:
     if sizes.count(-1) == 1:
         sizes[sizes.index(-1)] = shape[axis] - sum(size for size in sizes if size >= 0)
     if min(sizes, default=0) < 0 or sum(sizes) != shape[axis]:
-        raise InputError(f"parts of {sizes} of {shape[axis]} elements", node=imp.where)
+        raise ModelError(f"parts of {sizes} of {shape[axis]} elements", node=imp.where)
     _parts(imp, index, axis, sizes, None)
 
 
@@ -168,7 +168,7 @@ def _unpack(imp: Importer) -> None:
     shape = imp.shape(index)
     axis = _axis(imp, imp.operator.options["axis"], len(shape))
     if shape[axis] != len(imp.operator.outputs):
-        raise InputError(f"{len(imp.operator.outputs)} results of {shape[axis]} parts", node=imp.where)
+        raise ModelError(f"{len(imp.operator.outputs)} results of {shape[axis]} parts", node=imp.where)
     rest = [*shape[:axis], *shape[axis + 1 :]]
     _parts(imp, index, axis, [1] * shape[axis], [rest] * shape[axis])
 
@@ -202,7 +202,7 @@ def _block(imp: Importer) -> None:
     """SPACE_TO_DEPTH and DEPTH_TO_SPACE, whose channels lie as ONNX has them (depth, column, row)."""
     index, block = imp.input(0), imp.operator.options["block"]
     if block < 1:
-        raise InputError(f"a block of {block}, expected at least 1", node=imp.where)
+        raise ModelError(f"a block of {block}, expected at least 1", node=imp.where)
     imp.shape(index, 4)
     op_type = "DepthToSpace" if imp.operator.name == "DEPTH_TO_SPACE" else "SpaceToDepth"
     imp.finish(imp.node(op_type, [imp.real(index, "nchw")], blocksize=block), "nchw")

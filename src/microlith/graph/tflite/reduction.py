@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.tflite.importer import NCHW_AXIS, Importer
+from microlith.graph.tflite.types import ONNX_TYPES
 from microlith.quant.types import QArray
 
 Handler = Callable[[Importer], None]
-_ONNX_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int16": 5, "int32": 6, "int64": 7, "bool": 9, "float16": 10}
 
 
 def _axes(imp: Importer, rank: int) -> list[int]:
     axes = sorted({axis % rank if rank and -rank <= axis < rank else -1 for axis in imp.integers(1)})
     if axes[:1] == [-1]:
-        raise InputError(f"axes {list(imp.integers(1))} of a tensor of {rank} dimensions", node=imp.where)
+        raise ModelError(f"axes {list(imp.integers(1))} of a tensor of {rank} dimensions", node=imp.where)
     return axes
 
 
@@ -42,17 +42,17 @@ def _reduce_logic(imp: Importer, op_type: str) -> None:
     """REDUCE_ANY and REDUCE_ALL, as the greatest or the least of 0 and 1."""
     index = imp.input(0)
     axes = _axes(imp, len(imp.shape(index)))
-    numbers = imp.node("Cast", [imp.stored(index)], to=_ONNX_TYPES["int32"])
+    numbers = imp.node("Cast", [imp.stored(index)], to=ONNX_TYPES["int32"])
     keep = int(imp.operator.options["keep_dims"])
     y = imp.node(op_type, [numbers, imp.ints(axes, "axes")], keepdims=keep)
-    imp.finish(imp.node("Cast", [y], to=_ONNX_TYPES["bool"]))
+    imp.finish(imp.node("Cast", [y], to=ONNX_TYPES["bool"]))
 
 
 def _arg(imp: Importer, op_type: str) -> None:
     index = imp.input(0)
     axes = _axes(imp, len(imp.shape(index)))
     if len(axes) != 1:
-        raise InputError(f"{len(axes)} axes, expected one", node=imp.where)
+        raise ModelError(f"{len(axes)} axes, expected one", node=imp.where)
     y = imp.node(op_type, [imp.stored(index)], axis=axes[0], keepdims=0)
     imp.finish(imp.node("Cast", [y], to=_type_of(imp, imp.output())))
 
@@ -83,11 +83,15 @@ def _cast(imp: Importer) -> None:
 
 
 def _one_hot(imp: Importer) -> None:
+    """ONE_HOT: an index below zero stands for no place, where ONNX counts it from the end."""
     imp.float_only()
     values = imp.constant(np.stack([_scalar(imp, 3), _scalar(imp, 2)]), f"{imp.layer}/values")
+    indices, kind = imp.stored(imp.input(0)), np.dtype(imp.tensor(imp.input(0)).dtype)
+    zero, beyond = (imp.constant(np.asarray(item, kind), f"{imp.layer}/index") for item in (0, imp.integer(1)))
+    indices = imp.node("Where", [imp.node("Less", [indices, zero]), beyond, indices])
     y = imp.node(
         "OneHot",
-        [imp.stored(imp.input(0)), imp.ints([imp.integer(1)], "depth"), values],
+        [indices, imp.ints([imp.integer(1)], "depth"), values],
         axis=imp.operator.options["axis"],
     )
     imp.finish(y)
@@ -95,9 +99,9 @@ def _one_hot(imp: Importer) -> None:
 
 def _type_of(imp: Importer, index: int) -> int:
     dtype = imp.tensor(index).dtype
-    if dtype not in _ONNX_TYPES:
+    if dtype not in ONNX_TYPES:
         raise imp.refuse(f"a result of type {dtype} cannot be imported")
-    return _ONNX_TYPES[dtype]
+    return ONNX_TYPES[dtype]
 
 
 def _quantize(imp: Importer) -> None:
@@ -105,7 +109,7 @@ def _quantize(imp: Importer) -> None:
     index = imp.input(0)
     layout = imp.layout_of([index], imp.output())
     if not imp.quantized:
-        raise InputError(f"{imp.tensor(imp.output()).name!r} has no quantization parameters", node=imp.where)
+        raise ModelError(f"{imp.tensor(imp.output()).name!r} has no quantization parameters", node=imp.where)
     imp.finish(imp.real(index, layout), layout)
 
 
@@ -120,7 +124,7 @@ def _dequantize(imp: Importer) -> None:
         return
     value = imp.real(index, layout)
     if tensor.dtype == "float16":
-        value = imp.node("Cast", [value], to=_ONNX_TYPES["float32"])
+        value = imp.node("Cast", [value], to=ONNX_TYPES["float32"])
     imp.finish(value, layout)
 
 

@@ -50,12 +50,13 @@ TENSOR_TYPES: dict[int, tuple[str, int]] = {
     7: ("int16", 16),
     9: ("int8", 8),
     10: ("float64", 64),
+    13: ("resource", 32),
     15: ("uint32", 32),
     16: ("uint16", 16),
     17: ("int4", 4),
 }
 OTHER_TENSOR_TYPES = {
-    5: "string", 8: "complex64", 11: "complex128", 12: "uint64", 13: "resource", 14: "variant", 18: "bfloat16",
+    5: "string", 8: "complex64", 11: "complex128", 12: "uint64", 14: "variant", 18: "bfloat16",
     19: "int2", 20: "uint4",
 }  # fmt: skip
 
@@ -78,7 +79,10 @@ class Slots:
 
 @dataclass(frozen=True)
 class Field:
-    """A field of an options table: its slot, its :mod:`struct` code (``i*`` for a list of int32) and its default."""
+    """A field of an options table: its slot, its code and its default.
+
+    The code is that of :mod:`struct`, ``i*`` for a list of int32, ``s`` for a text.
+    """
 
     slot: int
     code: str
@@ -90,7 +94,7 @@ def _fields(**codes: str) -> dict[str, Field]:
     found = {}
     for slot, (name, text) in enumerate(codes.items()):
         code, _, default = text.partition(":")
-        found[name] = Field(slot, code, int(default or 0))
+        found[name] = Field(slot, code, "" if code == "s" else int(default or 0))
     return found
 
 
@@ -148,6 +152,11 @@ OPTIONS: dict[str, dict[str, Field]] = {
     "DEPTH_TO_SPACE": _fields(block="i"),
     "ONE_HOT": _fields(axis="i"),
     "LOCAL_RESPONSE_NORMALIZATION": _fields(radius="i", bias="f", alpha="f", beta="f"),
+    "CALL": _fields(subgraph="I"),
+    "CALL_ONCE": _fields(subgraph="i"),
+    "IF": _fields(then_subgraph="i", else_subgraph="i"),
+    "WHILE": _fields(cond_subgraph="i", body_subgraph="i"),
+    "VAR_HANDLE": _fields(container="s", shared_name="s"),
     "RESIZE_BILINEAR": {"align_corners": Field(2, "?"), "half_pixel_centers": Field(3, "?")},
     "RESIZE_NEAREST_NEIGHBOR": _fields(align_corners="?", half_pixel_centers="?"),
 }

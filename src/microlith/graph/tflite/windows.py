@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.tflite.importer import Importer
 from microlith.graph.tflite.schema import PADDINGS
 
@@ -25,10 +25,13 @@ def windows(imp: Importer, size: tuple[int, int], kernel: tuple[int, int]) -> Wi
     strides = options["stride_h"], options["stride_w"]
     dilations = options.get("dilation_h", 1), options.get("dilation_w", 1)
     if min(*kernel, *strides, *dilations) < 1:
-        raise InputError(
+        raise ModelError(
             f"windows of {kernel} with strides {strides} and dilations {dilations}, expected positive numbers",
             node=imp.where,
         )
+    stated = options.get("pads")
+    if stated is not None:
+        return Windows(kernel, strides, dilations, stated)
     before, after = zip(
         *(
             padding(imp, extent, (taps - 1) * dilation + 1, stride)
@@ -51,5 +54,5 @@ def padding_name(imp: Importer) -> str:
     """SAME or VALID."""
     number = imp.operator.options["padding"]
     if not 0 <= number < len(PADDINGS):
-        raise InputError(f"the padding is number {number}, expected 0 or 1", node=imp.where)
+        raise ModelError(f"the padding is number {number}, expected 0 or 1", node=imp.where)
     return PADDINGS[number]

@@ -50,6 +50,14 @@ ML_INLINE uint32_t ml_dsp_pack_low(uint32_t a, uint32_t b)
     return pair;
 }
 
+/* (low half of a, high half of b) */
+ML_INLINE uint32_t ml_dsp_pack_outer(uint32_t a, uint32_t b)
+{
+    uint32_t pair;
+    __asm__("pkhbt %0, %1, %2" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+}
+
 /* (high half of a, high half of b) */
 ML_INLINE uint32_t ml_dsp_pack_high(uint32_t a, uint32_t b)
 {
@@ -86,26 +94,19 @@ ML_INLINE int32_t ml_dsp_saturate_s8(int32_t value)
     return narrow;
 }
 
-/* Requantization of one channel, loaded once for several accumulators. */
-typedef struct {
-    int32_t kind;
-    float scale;
-    int32_t multiplier;
-    int32_t shift;
-} ml_dsp_scale;
-
-ML_INLINE ml_dsp_scale ml_dsp_scale_of(ml_requant how, int32_t channel)
+/* acc * multiplier / 2^31, ties up, plus offset, where twice is 2 * multiplier modulo 2^32 and multiplier >= 2^30: as a
+ * signed number it is 2^32 too small, which adding acc to the high word makes up for. */
+ML_INLINE int32_t ml_dsp_high_multiply(int32_t acc, int32_t twice, int32_t offset)
 {
-    const int32_t index = how.per_channel ? channel : 0;
-    ml_dsp_scale one = {how.kind, 0.0f, 0, 0};
-    if (how.kind == ML_FLOAT) {
-        one.scale = how.scale[index];
-    } else {
-        one.multiplier = how.multiplier[index];
-        one.shift = how.shift[index];
-    }
-    return one;
+    int32_t high;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(high) : "r"(acc), "r"(twice), "r"(acc + offset));
+    return high;
 }
+
+/* A third kind beside those of ml_common.h: ML_FIXED where every multiplier is doubled (see above), every shift is to
+ * the right and stored as a positive number of at most 22 bits, and accumulators stay below 2^30. The zero point then
+ * enters before the shift, with the half that rounds: (2 * zero + 1) * 2^bits / 2, which is zero for no bits. */
+enum { ML_DSP_FIXED = 3 };
 
 /* What is done to scaled accumulators; full_range promises that low and high are the limits of int8. */
 typedef struct {
@@ -115,9 +116,36 @@ typedef struct {
     int32_t high;
 } ml_dsp_output;
 
+/* Requantization of one channel, loaded once for several accumulators. */
+typedef struct {
+    int32_t kind;
+    float scale;
+    int32_t multiplier;
+    int32_t shift;
+    int32_t offset;
+} ml_dsp_scale;
+
+ML_INLINE ml_dsp_scale ml_dsp_scale_of(ml_requant how, int32_t channel, ml_dsp_output out)
+{
+    const int32_t index = how.per_channel ? channel : 0;
+    ml_dsp_scale one = {how.kind, 0.0f, 0, 0, 0};
+    if (how.kind == ML_FLOAT) {
+        one.scale = how.scale[index];
+    } else {
+        one.multiplier = how.multiplier[index];
+        one.shift = how.shift[index];
+        one.offset = (int32_t)((uint32_t)(2 * out.zero + 1) << (one.shift & 31)) >> 1;
+    }
+    return one;
+}
+
 ML_INLINE int8_t ml_dsp_requantize(int32_t acc, ml_dsp_scale one, ml_dsp_output out)
 {
     int32_t scaled;
+    if (one.kind == ML_DSP_FIXED) {
+        scaled = ml_dsp_high_multiply(acc, one.multiplier, one.offset) >> one.shift;
+        return (int8_t)(out.full_range ? ml_dsp_saturate_s8(scaled) : ml_clamp(scaled, out.low, out.high));
+    }
     if (one.kind == ML_FIXED) {
         scaled = ml_multiply_by_quantized_multiplier(acc, one.multiplier, one.shift);
     } else {

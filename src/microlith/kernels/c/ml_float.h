@@ -62,4 +62,21 @@ ML_INLINE float ml_tanh(float x)
     return x < 0.0f ? -rest : rest;
 }
 
+/*
+ * Defines a kernel of one function of each element, float function(float x, float first, float second):
+ * y[row, i] = function(x[row, i]); y may lie at or before x.
+ */
+#define ML_POINTWISE(name, function) \
+    ML_INLINE void name(float *y, const float *x, int32_t row_begin, int32_t row_end, int32_t x_ring, \
+        int32_t y_ring, int32_t row_elements, float first, float second) \
+    { \
+        for (int32_t row = row_begin; row < row_end; ++row) { \
+            const float *in = x + ml_ring_row(row, x_ring) * row_elements; \
+            float *out = y + ml_ring_row(row, y_ring) * row_elements; \
+            for (int32_t i = 0; i < row_elements; ++i) { \
+                out[i] = function(in[i], first, second); \
+            } \
+        } \
+    }
+
 #endif

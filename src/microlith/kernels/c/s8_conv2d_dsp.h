@@ -206,9 +206,67 @@ ML_INLINE const int8_t *ml_conv_dsp_multiply(
 }
 
 #if ML_ARM_FPU
-/* ml_conv_dsp_channels for float scales of each channel, the limits of int8 and an even number of channels: one loop,
- * which keeps in FPU registers what is needed once for each two channels. r7 is saved, for a compiler may keep its
- * frame there. */
+/*
+ * ml_conv_dsp_channels for scales of each channel, the limits of int8 and an even number of channels, as one loop that
+ * keeps in FPU registers what is needed once for each two channels. r7 is saved, for a compiler may keep its frame
+ * there. The loop has a head, a requantization and a tail; results lie in r2 r3 (pixel 0, two channels), r4 r5, r6 r8
+ * and r9 r10.
+ */
+#define ML_CONV_DSP_HEAD                                                                                              \
+    "push {r7}\n"                                                                                                     \
+    "2:\n"                                                                                                            \
+    "vmov r7, %[bias]\n"                                                                                              \
+    "ldr r2, [r7], #4\n"                                                                                              \
+    "ldr r3, [r7], #4\n"                                                                                              \
+    "vmov %[bias], r7\n"                                                                                              \
+    "mov r4, r2\n"                                                                                                    \
+    "mov r5, r3\n"                                                                                                    \
+    "mov r6, r2\n"                                                                                                    \
+    "mov r8, r3\n"                                                                                                    \
+    "mov r9, r2\n"                                                                                                    \
+    "mov r10, r3\n"                                                                                                   \
+    "vmov r1, %[columns]\n"                                                                                           \
+    "vmov r12, %[skipped]\n"                                                                                          \
+    "add pc, r12\n" /* pc reads as the address of this instruction plus 4 */                                          \
+    "nop\n"                                                                                                           \
+    "1:\n" ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR      \
+        ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR                                                                             \
+    "vmov r7, %[end]\n"                                                                                               \
+    "cmp r1, r7\n"                                                                                                    \
+    "bne 1b\n"
+
+#define ML_CONV_DSP_TAIL                                                                                              \
+    "ssat r2, #8, r2\n"                                                                                               \
+    "ssat r3, #8, r3\n"                                                                                               \
+    "ssat r4, #8, r4\n"                                                                                               \
+    "ssat r5, #8, r5\n"                                                                                               \
+    "ssat r6, #8, r6\n"                                                                                               \
+    "ssat r8, #8, r8\n"                                                                                               \
+    "ssat r9, #8, r9\n"                                                                                               \
+    "ssat r10, #8, r10\n"                                                                                             \
+    "vmov r1, %[to]\n"                                                                                                \
+    "ldr r11, [r1, #12]\n"                                                                                            \
+    "ldr r12, [r1, #8]\n"                                                                                             \
+    "ldr lr, [r1, #4]\n"                                                                                              \
+    "ldr r1, [r1]\n"                                                                                                  \
+    "vmov r7, %[o]\n"                                                                                                 \
+    "adds r7, #1\n"                                                                                                   \
+    "strb r10, [r11, r7]\n"                                                                                           \
+    "strb r8, [r12, r7]\n"                                                                                            \
+    "strb r5, [lr, r7]\n"                                                                                             \
+    "strb r3, [r1, r7]\n"                                                                                             \
+    "subs r7, #1\n"                                                                                                   \
+    "strb r9, [r11, r7]\n"                                                                                            \
+    "strb r6, [r12, r7]\n"                                                                                            \
+    "strb r4, [lr, r7]\n"                                                                                             \
+    "strb r2, [r1, r7]\n"                                                                                             \
+    "adds r7, #2\n"                                                                                                   \
+    "vmov %[o], r7\n"                                                                                                 \
+    "vmov r11, %[count]\n"                                                                                            \
+    "cmp r7, r11\n"                                                                                                   \
+    "bne 2b\n"                                                                                                        \
+    "pop {r7}"
+
 ML_INLINE void ml_conv_dsp_even_channels(int8_t *const to[ML_CONV_DSP_PIXELS], const int8_t *weights,
     const int32_t *bias, const uint32_t *columns, int32_t quads, int32_t out_channels, const float *scale,
     int32_t zero)
@@ -217,28 +275,7 @@ ML_INLINE void ml_conv_dsp_even_channels(int8_t *const to[ML_CONV_DSP_PIXELS], c
     const uint32_t *const end = columns + ML_CONV_DSP_WORDS * quads;
     const int32_t skipped_bytes = 2 * 15 * 4 * (-quads & 3);
     int32_t o = 0;
-    __asm__ volatile(
-        "push {r7}\n"
-        "2:\n"
-        "vmov r7, %[bias]\n"
-        "ldr r2, [r7], #4\n"
-        "ldr r3, [r7], #4\n"
-        "vmov %[bias], r7\n"
-        "mov r4, r2\n"
-        "mov r5, r3\n"
-        "mov r6, r2\n"
-        "mov r8, r3\n"
-        "mov r9, r2\n"
-        "mov r10, r3\n"
-        "vmov r1, %[columns]\n"
-        "vmov r12, %[skipped]\n"
-        "add pc, r12\n" /* pc reads as the address of this instruction plus 4 */
-        "nop\n"
-        "1:\n" ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR
-            ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR ML_CONV_DSP_PAIR
-        "vmov r7, %[end]\n"
-        "cmp r1, r7\n"
-        "bne 1b\n"
+    __asm__ volatile(ML_CONV_DSP_HEAD
         "vmov r7, %[scale]\n"
         "vldmia r7!, {s0, s1}\n"
         "vmov %[scale], r7\n"
@@ -282,42 +319,60 @@ ML_INLINE void ml_conv_dsp_even_channels(int8_t *const to[ML_CONV_DSP_PIXELS], c
         "qadd r6, r6, r7\n"
         "qadd r8, r8, r7\n"
         "qadd r9, r9, r7\n"
-        "qadd r10, r10, r7\n"
-        "ssat r2, #8, r2\n"
-        "ssat r3, #8, r3\n"
-        "ssat r4, #8, r4\n"
-        "ssat r5, #8, r5\n"
-        "ssat r6, #8, r6\n"
-        "ssat r8, #8, r8\n"
-        "ssat r9, #8, r9\n"
-        "ssat r10, #8, r10\n"
-        "vmov r1, %[to]\n"
-        "ldr r11, [r1, #12]\n"
-        "ldr r12, [r1, #8]\n"
-        "ldr lr, [r1, #4]\n"
-        "ldr r1, [r1]\n"
-        "vmov r7, %[o]\n"
-        "adds r7, #1\n"
-        "strb r10, [r11, r7]\n"
-        "strb r8, [r12, r7]\n"
-        "strb r5, [lr, r7]\n"
-        "strb r3, [r1, r7]\n"
-        "subs r7, #1\n"
-        "strb r9, [r11, r7]\n"
-        "strb r6, [r12, r7]\n"
-        "strb r4, [lr, r7]\n"
-        "strb r2, [r1, r7]\n"
-        "adds r7, #2\n"
-        "vmov %[o], r7\n"
-        "vmov r11, %[count]\n"
-        "cmp r7, r11\n"
-        "bne 2b\n"
-        "pop {r7}"
+        "qadd r10, r10, r7\n" ML_CONV_DSP_TAIL
         : "+r"(w), [bias] "+t"(bias), [scale] "+t"(scale), [o] "+t"(o)
         : [columns] "t"(columns), [end] "t"(end), [skipped] "t"(skipped_bytes), [zero] "t"(zero), [to] "t"(to),
           [count] "t"(out_channels)
         : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "s0", "s1", "s2", "s3", "s4",
           "s5", "s6", "s7", "s8", "s9", "cc", "memory");
+}
+
+/* acc = the high product of acc and twice, plus the offset, shifted: ml_dsp_requantize of ML_DSP_FIXED but for the
+ * clamp; r0 is lost. */
+#define ML_CONV_DSP_SCALE(acc, twice, offset, bits)                                                                   \
+    "add r0, " acc ", " offset "\n"                                                                                   \
+    "smmlar " acc ", " acc ", " twice ", r0\n"                                                                        \
+    "asr " acc ", " acc ", " bits "\n"
+
+/* The same for ML_DSP_FIXED. */
+ML_INLINE void ml_conv_dsp_even_channels_fixed(int8_t *const to[ML_CONV_DSP_PIXELS], const int8_t *weights,
+    const int32_t *bias, const uint32_t *columns, int32_t quads, int32_t out_channels, const int32_t *multiplier,
+    const int8_t *shift, int32_t zero)
+{
+    register const int8_t *w __asm__("r0") = weights;
+    const uint32_t *const end = columns + ML_CONV_DSP_WORDS * quads;
+    const int32_t skipped_bytes = 2 * 15 * 4 * (-quads & 3);
+    const int32_t twice_zero = 2 * zero + 1;
+    int32_t o = 0;
+    __asm__ volatile(ML_CONV_DSP_HEAD
+        "vmov s0, r0\n"
+        "vmov r0, %[shift]\n"
+        "ldrb r12, [r0], #1\n"
+        "ldrb lr, [r0], #1\n"
+        "vmov %[shift], r0\n"
+        "vmov r0, %[multiplier]\n"
+        "ldr r7, [r0], #4\n"
+        "ldr r11, [r0], #4\n"
+        "vmov %[multiplier], r0\n"
+        "vmov r1, %[twice_zero]\n"
+        "lsl r1, r1, r12\n"
+        "asr r1, r1, #1\n"
+        ML_CONV_DSP_SCALE("r2", "r7", "r1", "r12")
+        ML_CONV_DSP_SCALE("r4", "r7", "r1", "r12")
+        ML_CONV_DSP_SCALE("r6", "r7", "r1", "r12")
+        ML_CONV_DSP_SCALE("r9", "r7", "r1", "r12")
+        "vmov r1, %[twice_zero]\n"
+        "lsl r1, r1, lr\n"
+        "asr r1, r1, #1\n"
+        ML_CONV_DSP_SCALE("r3", "r11", "r1", "lr")
+        ML_CONV_DSP_SCALE("r5", "r11", "r1", "lr")
+        ML_CONV_DSP_SCALE("r8", "r11", "r1", "lr")
+        ML_CONV_DSP_SCALE("r10", "r11", "r1", "lr")
+        "vmov r0, s0\n" ML_CONV_DSP_TAIL
+        : "+r"(w), [bias] "+t"(bias), [multiplier] "+t"(multiplier), [shift] "+t"(shift), [o] "+t"(o)
+        : [columns] "t"(columns), [end] "t"(end), [skipped] "t"(skipped_bytes), [twice_zero] "t"(twice_zero),
+          [to] "t"(to), [count] "t"(out_channels)
+        : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "s0", "cc", "memory");
 }
 #endif
 
@@ -329,8 +384,13 @@ ML_INLINE void ml_conv_dsp_channels(int8_t *const to[ML_CONV_DSP_PIXELS], const 
     ml_dsp_output out)
 {
 #if ML_ARM_FPU
-    if (even_channels && how.kind == ML_FLOAT && how.per_channel && out.full_range) {
+    if (even_channels && how.per_channel && out.full_range && how.kind == ML_FLOAT) {
         ml_conv_dsp_even_channels(to, weights, bias, columns, quads, out_channels, how.scale, out.zero);
+        return;
+    }
+    if (even_channels && how.per_channel && out.full_range && how.kind == ML_DSP_FIXED) {
+        ml_conv_dsp_even_channels_fixed(
+            to, weights, bias, columns, quads, out_channels, how.multiplier, how.shift, out.zero);
         return;
     }
 #else
@@ -342,8 +402,8 @@ ML_INLINE void ml_conv_dsp_channels(int8_t *const to[ML_CONV_DSP_PIXELS], const 
         const int32_t bias1 = bias[second];
         int32_t acc[2 * ML_CONV_DSP_PIXELS] = {bias0, bias1, bias0, bias1, bias0, bias1, bias0, bias1};
         weights = ml_conv_dsp_multiply(acc, weights, columns, quads);
-        const ml_dsp_scale scale0 = ml_dsp_scale_of(how, o);
-        const ml_dsp_scale scale1 = ml_dsp_scale_of(how, second);
+        const ml_dsp_scale scale0 = ml_dsp_scale_of(how, o, out);
+        const ml_dsp_scale scale1 = ml_dsp_scale_of(how, second, out);
         for (int32_t p = ML_CONV_DSP_PIXELS - 1; p >= 0; --p) {
             to[p][second] = ml_dsp_requantize(acc[2 * p + 1], scale1, out);
             to[p][o] = ml_dsp_requantize(acc[2 * p], scale0, out);

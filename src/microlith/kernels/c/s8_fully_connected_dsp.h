@@ -97,7 +97,7 @@ ML_INLINE void s8_fully_connected__dsp_1x4(int8_t *ML_RESTRICT y, const int8_t *
             w = ml_fully_connected_dsp_multiply(acc, w, wide, quads);
             for (int32_t lane = 0; lane < ML_FULLY_CONNECTED_DSP_LANES && o + lane < out_channels; ++lane) {
                 y[o + lane] =
-                    ml_dsp_requantize(acc[lane] + bias[o + lane], ml_dsp_scale_of(how, o + lane), out);
+                    ml_dsp_requantize(acc[lane] + bias[o + lane], ml_dsp_scale_of(how, o + lane, out), out);
             }
         }
     }
