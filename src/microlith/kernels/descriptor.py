@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -44,6 +45,8 @@ class BaseKernel:
     streams: bool = False
     instructions_per_mac: float = 4.0
     instructions_per_output: float = 20.0
+    takes_strides: ClassVar[bool] = False
+    """Whether views may have gaps, their strides being among the attributes."""
 
     def fits(self, ctx: CallContext, device: Device) -> Fit:
         """Whether this kernel can serve the call on that device."""
@@ -61,7 +64,7 @@ class BaseKernel:
                     return f"{view.id} is {view.dtype}, the kernel takes {dtype}"
                 if view.ring_rows is not None and not self.streams:
                     return f"{view.id} is a ring of rows, the kernel takes whole tensors"
-                if not is_contiguous(view):
+                if not (self.takes_strides or is_contiguous(view)):
                     return f"{view.id} has gaps between its elements"
         return ""
 
