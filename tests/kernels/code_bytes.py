@@ -1,20 +1,16 @@
 """Bytes of code of every kernel, as zig's clang compiles it: writes ``src/microlith/kernels/code_bytes.json``.
 
-``python tests/kernels/code_bytes.py``; of the instances of one kernel the largest counts.
+``PYTHONPATH=tests python -m kernels.code_bytes``; of the instances of one kernel the largest counts.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests")]
 
 from kernel_batch import RUNNER_SYMBOLS, Batch, Case, conv, depthwise, fully_connected, link, prepare, with_modes
 from kernels.mcu_program import McuProgram, write_program
@@ -26,6 +22,7 @@ from microlith.device.toolchain import find_toolchain
 from microlith.kernels.dsp import DSP
 from microlith.kernels.dsp_winograd import DSP_WINOGRAD
 
+TABLE = Path(__file__).parents[2] / "src/microlith/kernels/code_bytes.json"
 DEVICES = ("stm32l4r5", "rp2040")
 LAYERS: dict[str, Case] = {
     "conv2d": conv(6, 8, 8, 6, 3, pad=1),
@@ -37,8 +34,7 @@ LAYERS: dict[str, Case] = {
 def main() -> None:
     """Measure and write."""
     found = {load_device(name).core: dict(sorted(_measured(load_device(name)))) for name in DEVICES}
-    path = ROOT / "src" / "microlith" / "kernels" / "code_bytes.json"
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    TABLE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def _measured(device: Device) -> Iterator[tuple[str, int]]:

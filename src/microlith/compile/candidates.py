@@ -1,4 +1,4 @@
-"""What could run a call: every fitting kernel in every schedule, with cycles and with the bytes of flash that it needs."""
+"""What could run a call: every fitting kernel in every schedule, with its cycles and what it needs of flash."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ class Candidate:
         kernel: its descriptor.
         cycles: of one run.
         measured: whether the cycles were emulated; estimated otherwise.
+        error_percent: greatest error of the estimate, where a table that knows it was used.
         const_bytes: stored constants of the call, by whomever else they are used.
         parts: bytes of flash by what takes them: instances of code and packed constants. A part that several
             candidates name is stored once.
@@ -49,6 +50,7 @@ class Candidate:
     kernel: Kernel
     cycles: float
     measured: bool
+    error_percent: float | None
     const_bytes: int
     parts: Mapping[Part, int]
     scratch_bytes: int
@@ -105,11 +107,20 @@ def _candidates(context: CallContext, found: Kernel, device: Device, known: Know
         here = replace(context, call=call)
         instance = ("code", *found.instance_key(here))
         size = known.code_bytes.get(instance, estimated_code_bytes(found, device))
-        measured = known.cycles.get(content_key(here, found, device)) if known.cycles else None
-        cycles = found.cost(here, device).cycles if measured is None else measured
-        parts = {**consts, instance: size}
-        scratch = found.scratch_bytes(here)
-        made.append(Candidate(call, found, cycles, measured is not None, sum(consts.values()), parts, scratch))
+        cost = found.cost(here, device)
+        emulated = known.cycles.get(content_key(here, found, device)) if known.cycles else None
+        made.append(
+            Candidate(
+                call,
+                found,
+                cycles=cost.cycles if emulated is None else emulated,
+                measured=emulated is not None,
+                error_percent=cost.error_percent if emulated is None else None,
+                const_bytes=sum(consts.values()),
+                parts={**consts, instance: size},
+                scratch_bytes=found.scratch_bytes(here),
+            )
+        )
     return made
 
 

@@ -6,6 +6,7 @@ many calls use them. So the cheapest set is no sum of cheapest calls, and is fou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,7 +29,8 @@ class Goal:
 
     Attributes:
         opt: ``size`` takes the fewest bytes of flash; ``speed`` the fewest cycles; ``balanced`` the fewest cycles of
-            kernels whose stored constants take at most a quarter and 256 bytes more than the least.
+            kernels whose stored constants take at most a quarter and 256 bytes more than the least. Schedules with
+            more scratch than the first of their kernel are for ``speed`` alone.
         flash_bytes: most bytes of the kernels' code and constants; None for no limit.
         ram_bytes: most bytes that are alive in one call; None for no limit.
         known: what was measured.
@@ -67,10 +69,16 @@ def choose(layers: Sequence[Choices], goal: Goal, peak: Peak) -> tuple[Candidate
 
 
 def _allowed(candidates: Sequence[Candidate], opt: Opt) -> list[Candidate]:
-    if opt != "balanced":
+    if opt == "speed":
         return list(candidates)
-    most = min(item.const_bytes for item in candidates) * _BALANCED_BYTES + _BALANCED_SLACK
-    return [item for item in candidates if item.const_bytes <= most]
+    preferred: dict[str, int] = {}
+    for item in candidates:
+        preferred.setdefault(item.kernel.name, item.scratch_bytes)
+    frugal = [item for item in candidates if item.scratch_bytes <= preferred[item.kernel.name]]
+    if opt == "size":
+        return frugal
+    most = min(item.const_bytes for item in frugal) * _BALANCED_BYTES + _BALANCED_SLACK
+    return [item for item in frugal if item.const_bytes <= most]
 
 
 def _fewest_cycles(allowed: Sequence[Sequence[Candidate]], goal: Goal) -> tuple[Candidate, ...]:
@@ -106,8 +114,12 @@ def _solve(
     """
     import highspy
 
-    solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-    solver.setOptionValue("output_flag", False)
+    class Silent(highspy.Highs):
+        def enableCallbacks(self) -> None:  # noqa: N802 - of the base class, where it prints a banner
+            self.silent()
+            super().enableCallbacks()  # type: ignore[no-untyped-call]
+
+    solver: Any = Silent()  # type: ignore[no-untyped-call]
     solver.setOptionValue("mip_rel_gap", 0.0)
     sizes = parts([item for items in allowed for item in items])
     stored = {part: solver.addVariable(0, 1) for part in sizes}
@@ -138,14 +150,15 @@ def _solve(
 
 @dataclass(frozen=True)
 class Trade:
-    """Cycles for flash, of one call.
+    """Cycles for bytes, of one call, with all other calls as they are.
 
     Attributes:
         layer: position of the call.
         kernel: the faster way, with its schedule.
         against: the smaller way.
         cycles: fewer than it.
-        bytes: more than it, with all other calls as they are.
+        flash_bytes: more than it.
+        scratch_bytes: more than it.
         taken: whether it was; an offer otherwise.
     """
 
@@ -153,26 +166,41 @@ class Trade:
     kernel: str
     against: str
     cycles: float
-    bytes: int
+    flash_bytes: int
+    scratch_bytes: int
     taken: bool
 
 
 def trades(layers: Sequence[Choices], chosen: Sequence[Candidate]) -> tuple[Trade, ...]:
-    """What was paid in flash for speed, against a balanced choice, and what faster ways would cost."""
+    """What was paid for speed, against a balanced choice, and what faster ways would cost, the cheapest first."""
     found = []
+    users = Counter(part for item in chosen for part in item.parts)
     for index, (layer, mine) in enumerate(zip(layers, chosen, strict=True)):
-        others = parts([item for place, item in enumerate(chosen) if place != index])
+        shared = {part for part, count in users.items() if count > (part in mine.parts)}
+        price = {id(item): _own_bytes(item, shared) for item in layer.candidates}
 
-        def more(item: Candidate, than: Candidate, others: dict[Part, int] = others) -> int:
-            own, other = ({part: size for part, size in it.parts.items() if part not in others} for it in (item, than))
-            return sum(own.values()) - sum(other.values())
+        def trade(fast: Candidate, small: Candidate, taken: bool, index: int = index, price: Any = price) -> Trade:
+            return Trade(
+                index,
+                fast.name,
+                small.name,
+                small.cycles - fast.cycles,
+                price[id(fast)] - price[id(small)],
+                fast.scratch_bytes - small.scratch_bytes,
+                taken,
+            )
 
         plain = min(_allowed(layer.candidates, "balanced"), key=lambda item: item.cycles)
-        if plain.cycles > mine.cycles and more(mine, plain) > 0:
-            found.append(Trade(index, mine.name, plain.name, plain.cycles - mine.cycles, more(mine, plain), taken=True))
+        paid = trade(mine, plain, taken=True)
+        if paid.cycles > 0 and (paid.flash_bytes > 0 or paid.scratch_bytes > 0):
+            found.append(paid)
         best = mine.cycles
-        for item in sorted(layer.candidates, key=lambda item: (more(item, mine), item.cycles)):
+        for item in sorted(layer.candidates, key=lambda item: (price[id(item)], item.scratch_bytes, item.cycles)):
             if item.cycles < best:
                 best = item.cycles
-                found.append(Trade(index, item.name, mine.name, mine.cycles - best, more(item, mine), taken=False))
+                found.append(trade(item, mine, taken=False))
     return tuple(found)
+
+
+def _own_bytes(item: Candidate, shared: set[Part]) -> int:
+    return sum(size for part, size in item.parts.items() if part not in shared)

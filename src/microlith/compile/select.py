@@ -20,9 +20,13 @@ class Selection:
 
 
 def selection(layer: Choices, chosen: Candidate) -> Selection:
-    """A choice with its reason: cycles against those of the others, and who was refused."""
-    others = [f"{item.name} {_cycles(item)}" for item in layer.candidates if item is not chosen]
-    why = _cycles(chosen, " cycles") if others else "the only one that fits"
+    """A choice with its reason: cycles against the best of every other kernel, and who was refused."""
+    best: dict[str, Candidate] = {}
+    for item in sorted(layer.candidates, key=lambda item: item.cycles):
+        best.setdefault(item.kernel.name, item)
+    others = [f"{item.name} {_cycles(item)}" for name, item in best.items() if name != chosen.kernel.name]
+    how = "measured" if chosen.measured else "estimated"
+    why = f"{how} {_cycles(chosen, ' cycles')}" if len(layer.candidates) > 1 else "the only one that fits"
     why += f" against {', '.join(others)}" if others else ""
     refused = [f"{name}: {reason}" for name, reason in layer.refused.items()]
     why += f"; refused {'; '.join(refused)}" if refused else ""
@@ -30,7 +34,8 @@ def selection(layer: Choices, chosen: Candidate) -> Selection:
 
 
 def _cycles(item: Candidate, unit: str = "") -> str:
-    return f"{'measured' if item.measured else 'estimated'} {item.cycles:,.0f}{unit}"
+    error = "" if item.error_percent is None else f" (error up to {item.error_percent:.1f}%)"
+    return f"{item.cycles:,.0f}{unit}{error}"
 
 
 class Packer:
