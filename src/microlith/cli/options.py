@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -34,6 +34,11 @@ Compiler = Annotated[
     str | None,
     typer.Option("--compiler", help="C compiler: zig (the default), or the name or path of a gcc or clang."),
 ]
+OptLevel = Annotated[
+    Literal["size", "balanced", "speed"],
+    typer.Option("--opt", help="What kernels are chosen for; speed takes more flash, as for Winograd convolution."),
+]
+Flash = Annotated[str | None, typer.Option("--flash", help="Most bytes of flash, as 256K.")]
 Name = Annotated[
     str | None, typer.Option("--name", help="Prefix of every C symbol; made from the file name by default.")
 ]

@@ -88,11 +88,8 @@ def _fewest_cycles(allowed: Sequence[Sequence[Candidate]], goal: Goal) -> tuple[
         free = tuple(min(items, key=lambda item: (item.cycles, item.const_bytes)) for items in allowed)
         if limit is None or flash_bytes(free) <= limit:
             return free
-    smallest = _solve(allowed, by="bytes", limit=None)
-    least = flash_bytes(smallest)
-    if goal.opt != "size" and limit is not None and least > limit:
-        return smallest
-    return _solve(allowed, by="cycles", limit=least if goal.opt == "size" else limit)
+    least = flash_bytes(_solve(allowed, by="bytes", limit=None))
+    return _solve(allowed, by="cycles", limit=least if goal.opt == "size" else max(least, limit or 0))
 
 
 def flash_bytes(chosen: Sequence[Candidate]) -> int:
@@ -115,7 +112,8 @@ def _solve(
     import highspy
 
     class Silent(highspy.Highs):
-        def enableCallbacks(self) -> None:  # noqa: N802 - of the base class, where it prints a banner
+        def enableCallbacks(self) -> None:
+            # The base class prints a banner here.
             self.silent()
             super().enableCallbacks()  # type: ignore[no-untyped-call]
 
