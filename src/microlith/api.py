@@ -34,6 +34,7 @@ from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.search import artifact as built
 from microlith.search import optimize as searched
+from microlith.search import tune as tuning
 from microlith.search.artifact import Progress, Tools, no_progress, require_passed
 from microlith.search.check import Check, check
 from microlith.search.existing import Opened, infer, verify, with_board_log
@@ -222,6 +223,7 @@ def compile(
     state: States | None = None,
     opt: Opt = "balanced",
     flash: int | str | None = None,
+    tune: bool = False,
     seed: int = 0,
     command: str = "",
     progress: Progress = no_progress,
@@ -237,22 +239,24 @@ def compile(
         state: see :func:`with_state`; what the model itself says by default.
         opt: ``size``, ``balanced`` or ``speed``; see :class:`microlith.compile.choose.Goal`.
         flash: most bytes of the linked minimal application, as 262144 or ``"256K"``; the device's by default.
+        tune: count kernels and schedules on the emulated device before choosing; see :mod:`microlith.search.tune`.
         seed: of the inputs that are drawn for the self-test.
         command: what the user ran, for the report.
         progress: called with what is being done, the steps done, and their number.
 
     Raises:
         BudgetUnmetError: no choice of kernels takes as little flash.
+        InputError: it shall be tuned for this machine, which is not emulated.
     """
     budget = parse_budget(flash=flash)
     progress("graph passes", 0, 1)
     optimized, rows = optimize_graph(model if state is None else with_state(model, state))
     refuse_float_nodes(optimized, float_ops)
     progress("graph passes", 1, 1)
-    tools = Tools.find(target, compiler, required=budget_needs_toolchain(budget))
+    tools = Tools.find(target, compiler, required=tune or budget_needs_toolchain(budget))
     symbol = identifier(optimized.graph.name or "model") if name is None else name
+    goal = Goal(opt) if not tune else Goal(opt, known=tuning.tune(optimized, tools, progress).known)
     progress("compile and count", 0, 1)
-    goal = Goal(opt)
     package = built.build_package(optimized, tools, symbol, (), seed, goal=goal, flash_bytes=budget.flash)
     figures = built.figures_of(optimized, package, tools)
     progress("compile and count", 1, 1)

@@ -131,6 +131,9 @@ def compile(
     compiler: opt.Compiler = None,
     level: opt.OptLevel = "balanced",
     flash: opt.Flash = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Count kernels and schedules on the emulated device before choosing.")
+    ] = False,
     float_ops: opt.FloatOps = None,
     shape: opt.Shape = None,
     state: opt.State = None,
@@ -156,6 +159,7 @@ def compile(
             float_ops=tuple(float_ops or ()),
             opt=level,
             flash=flash,
+            tune=tune,
             seed=seed,
             command=opt.command_line(
                 "compile",
@@ -163,6 +167,7 @@ def compile(
                 device=target.name,
                 opt=None if level == "balanced" else level,
                 flash=flash,
+                tune=tune,
                 float_ops=float_ops,
                 shape=shape,
                 state=state,

@@ -131,11 +131,14 @@ def command_line(command: str, model: Path, **given: object) -> str:
     Args:
         command: its name.
         model: file.
-        given: options by name; those that are None or empty are left out. Paths are cut to their last part.
+        given: options by name; None, False and what is empty are left out, True has no value. Paths are cut
+            to their last part.
     """
     words = ["microlith", command, model.name]
     for name, value in given.items():
         for item in value if isinstance(value, list) else [value]:
-            if item is not None:
+            if item is True:
+                words += [f"--{name.replace('_', '-')}"]
+            elif item is not None and item is not False:
                 words += [f"--{name.replace('_', '-')}", item.name if isinstance(item, Path) else str(item)]
     return shlex.join(words)

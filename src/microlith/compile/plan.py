@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from microlith.compile.arena import Overlap, plan_arena
 from microlith.compile.builder import ALIGN, SPACE
-from microlith.compile.candidates import Candidate, choices
+from microlith.compile.candidates import Candidate, Choices, Known, choices
 from microlith.compile.check_plan import check_plan, check_states
 from microlith.compile.choose import Goal, Trade, choose, flash_bytes, trades
 from microlith.compile.context import call_context
@@ -68,16 +68,14 @@ def plan(program: Program, device: Device, goal: Goal = Goal()) -> Planned:  # n
         UnsupportedError: no kernel can run a call.
     """
     lowered = program
-    program = write_states_in_place(program, device)
+    program, layers = ordered_choices(program, device, goal.known)
     (entry,) = program.entries
-    ordered = order_calls(tuple(calls(entry.body)), program.views, program.buffers, entry.outputs)
-    layers = [choices(program, call, device, goal.known) for call in ordered]
     chosen = choose(layers, goal, lambda made: _peak(program, made))
     selections = [selection(layer, item) for layer, item in zip(layers, chosen, strict=True)]
     packer = Packer()
     packed = [packer.pack(program, item) for item in selections]
     program = with_storage(program, packer)
-    program, packed = _with_scratch(program, packed)
+    program, packed = with_scratch(program, packed)
     program = replace(program, entries=(replace(entry, body=tuple(Call(call) for call in packed)),))
     program = replace(program, buffers=with_lifetimes(program, packed, entry.inputs, entry.outputs))
     overlaps = permitted_overlaps(program, packed)
@@ -101,7 +99,24 @@ def _peak(program: Program, chosen: Sequence[Candidate]) -> tuple[int, int]:
     return max(alive), alive.index(max(alive))
 
 
-def _with_scratch(program: Program, packed: Sequence[OpCall]) -> tuple[Program, list[OpCall]]:
+def ordered_choices(
+    program: Program,
+    device: Device,
+    known: Known = Known(),  # noqa: B008 - frozen
+) -> tuple[Program, list[Choices]]:
+    """The program with states in place, and what could run each call, in the order of the plan.
+
+    Raises:
+        UnsupportedError: no kernel can run a call.
+    """
+    program = write_states_in_place(program, device)
+    (entry,) = program.entries
+    ordered = order_calls(tuple(calls(entry.body)), program.views, program.buffers, entry.outputs)
+    return program, [choices(program, call, device, known) for call in ordered]
+
+
+def with_scratch(program: Program, packed: Sequence[OpCall]) -> tuple[Program, list[OpCall]]:
+    """The program and its calls with a buffer and a view for what each kernel needs while it runs."""
     buffers, views, done = dict(program.buffers), dict(program.views), []
     for index, call in enumerate(packed):
         needed = kernel(call.kernel).scratch_bytes(call_context(program, call))
