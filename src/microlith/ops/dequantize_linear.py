@@ -1,4 +1,4 @@
-"""DequantizeLinear, per tensor or per channel, with constant parameters."""
+"""DequantizeLinear of 4, 8, 16 and 32 bits, per tensor or channel; blocks are written out. Parameters are constant."""
 
 from __future__ import annotations
 
