@@ -233,6 +233,21 @@ def scratch_over_input(item: Prepared, distance: int) -> Prepared:
     return replace(item, y_before=before, y_after=after, shared=Shared(start + distance, 0, start, y.size))
 
 
+def in_place(item: Prepared) -> list[Prepared]:
+    """The call with y, and where permitted the scratch, over x: as near as may be, and further away."""
+    found = []
+    for leads, over in (
+        (item.kernel.overlap(item.ctx), over_input),
+        (item.kernel.scratch_overlap(item.ctx), scratch_over_input),
+    ):
+        lead = leads[0]
+        if lead is not None:
+            step = np.lcm(lead.multiple, 1 if over is over_input else 8)
+            nearest = -(-lead.least // step) * step
+            found += [over(item, int(distance)) for distance in (nearest, nearest + 3 * step)]
+    return found
+
+
 def _view(name: str, shape: tuple[int, ...], qparams: QParams, ring: int | None) -> View:
     return View(name, name, 0, shape, contiguous(shape), tuple(range(len(shape))), "s8", qparams, ring_rows=ring)
 

@@ -11,14 +11,13 @@ import pytest
 from kernel_batch import (
     Batch,
     Case,
-    Prepared,
     conv,
     depthwise,
     fully_connected,
+    in_place,
     link,
     over_input,
     prepare,
-    scratch_over_input,
     with_modes,
 )
 from microlith.device.emulator import Emulator
@@ -106,21 +105,6 @@ def run(cases: tuple[Case, ...], device: Device, rng: np.random.Generator, direc
 )
 def test_cortex_m4_equals_the_spec(cases: tuple[Case, ...], rng: np.random.Generator, tmp_path: Path) -> None:
     run(cases, load_device("stm32l4r5"), rng, tmp_path)
-
-
-def in_place(item: Prepared) -> list[Prepared]:
-    """The call with y, and where permitted the scratch, over x: as near as may be, and further away."""
-    found = []
-    for leads, over in (
-        (item.kernel.overlap(item.ctx), over_input),
-        (item.kernel.scratch_overlap(item.ctx), scratch_over_input),
-    ):
-        lead = leads[0]
-        if lead is not None:
-            step = np.lcm(lead.multiple, 1 if over is over_input else 8)
-            nearest = -(-lead.least // step) * step
-            found += [over(item, int(distance)) for distance in (nearest, nearest + 3 * step)]
-    return found
 
 
 @pytest.mark.mcu

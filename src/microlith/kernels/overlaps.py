@@ -61,6 +61,25 @@ def grouped_lead(ctx: CallContext, window: Window, ends: Sequence[int], *, gathe
     return _least(ctx, (after * pixel_bytes(ctx.writes[0]))[still < _NEVER] - still[still < _NEVER])
 
 
+def tiled_lead(ctx: CallContext, window: Window, tile: int, tiles: int) -> Lead:
+    """The lead of a kernel that reads so many square tiles of the output's windows, then writes them, row by row."""
+    _, rows, width, _ = ctx.writes[0].shape
+    counts = (-(-rows // tile), -(-width // tile))
+    first = np.full((counts[0] * tile, counts[1] * tile), _NEVER)
+    first[:rows, :width] = first_reads(ctx, window).reshape(rows, width)
+    remaining = from_now_on(first.reshape(counts[0], tile, counts[1], tile).min(axis=(1, 3)).reshape(-1))
+    last_row, last_column = (
+        np.minimum((np.arange(count) + 1) * tile, size) - 1 for count, size in zip(counts, (rows, width), strict=True)
+    )
+    end = ((last_row[:, None] * width + last_column[None, :] + 1) * pixel_bytes(ctx.writes[0])).reshape(-1)
+    leads = [
+        int(end[begin : begin + tiles].max() - remaining[begin + tiles])
+        for begin in range(0, end.size - tiles, tiles)
+        if remaining[begin + tiles] < _NEVER
+    ]
+    return _least(ctx, np.asarray(leads, np.int64))
+
+
 def channelwise_lead(ctx: CallContext, window: Window) -> Lead:
     """The lead of a kernel that computes channel after channel, each from its own, of pixel after pixel."""
     first, size = first_reads(ctx, window), pixel_bytes(ctx.writes[0])
