@@ -28,7 +28,7 @@ ML_INLINE void f32_quantize_s8__portable(
     }
 }
 
-/* The same along the middle axis of (outer, channels, inner), with a scale and a zero point for each channel, into [low, high]. */
+/* The same along the middle axis of (outer, channels, inner), with a scale and a zero point for each channel. */
 #define ML_QUANTIZE_CHANNELS(name, type)                                                                               \
     ML_INLINE void name(type *ML_RESTRICT y, const float *ML_RESTRICT x, const float *ML_RESTRICT scale,               \
         const int32_t *ML_RESTRICT zero, int32_t outer, int32_t channels, int32_t inner, int32_t low, int32_t high)    \
