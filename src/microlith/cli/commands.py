@@ -121,6 +121,7 @@ def check(
         "compile kws_int8.onnx --device stm32u575 --name kws -o out",
         "compile kws_int8.onnx --device stm32u575 --opt speed --flash 300K -o out",
         "compile cell.onnx --device rp2040 --state h_in=h_out -o out",
+        "compile kws.onnx --device nrf52840 --package arduino --package zephyr -o out",
     ),
 )
 def compile(
@@ -135,6 +136,7 @@ def compile(
         bool, typer.Option("--tune", help="Count kernels and schedules on the emulated device before choosing.")
     ] = False,
     float_ops: opt.FloatOps = None,
+    package: opt.Package = None,
     shape: opt.Shape = None,
     state: opt.State = None,
     seed: opt.Seed = 0,
@@ -161,6 +163,7 @@ def compile(
             flash=flash,
             tune=tune,
             seed=seed,
+            packages=tuple(package or ()),
             command=opt.command_line(
                 "compile",
                 model,
@@ -169,6 +172,7 @@ def compile(
                 flash=flash,
                 tune=tune,
                 float_ops=float_ops,
+                package=package,
                 shape=shape,
                 state=state,
             ),
@@ -220,6 +224,7 @@ def optimize(
     level: opt.OptLevel = "balanced",
     name: opt.Name = None,
     compiler: opt.Compiler = None,
+    package: opt.Package = None,
     shape: opt.Shape = None,
     state: opt.State = None,
     seed: opt.Seed = 0,
@@ -241,6 +246,7 @@ def optimize(
     if out is not None:
         check_directory(out)
     target = api.device(device)
+    api.package_kinds(package or (), target)
     loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
     settled = opt.preprocessing(input_range, mean, std, layout)
     sizes = opt.parts(calibration, selection, report_samples)
@@ -269,6 +275,7 @@ def optimize(
                 emulated_samples=verify_samples,
                 resume=resume,
                 opt=level,
+                packages=tuple(package or ()),
                 command=opt.command_line(
                     "optimize",
                     model,
@@ -289,6 +296,7 @@ def optimize(
                     report_samples=report_samples,
                     recipe=recipe,
                     opt=None if level == "balanced" else level,
+                    package=package,
                     shape=shape,
                     state=state,
                     seed=seed or None,

@@ -114,6 +114,7 @@ def build_package(
     name: str,
     samples: Sequence[Feeds] = (),
     seed: int = 0,
+    packages: Sequence[str] = ("c",),
     *,
     goal: Goal = Goal(),  # noqa: B008 - frozen
     flash_bytes: int | None = None,
@@ -126,6 +127,7 @@ def build_package(
         name: prefix of every C symbol.
         samples: inputs for the golden vectors.
         seed: of random inputs.
+        packages: build systems to package the library for, beside plain C.
         goal: what kernels are chosen by.
         flash_bytes: most bytes of the linked minimal application.
 
@@ -134,8 +136,16 @@ def build_package(
     """
 
     def build(wanted: Goal) -> Package:
-        compiler = tools.compiler
-        return compile_graph(model, tools.device, name=name, compiler=compiler, samples=samples, seed=seed, goal=wanted)
+        return compile_graph(
+            model,
+            tools.device,
+            name=name,
+            compiler=tools.compiler,
+            samples=samples,
+            seed=seed,
+            packages=packages,
+            goal=wanted,
+        )
 
     if flash_bytes is None or tools.device.is_host:
         return build(unlinked_goal(goal, tools.device.capacity("flash")))

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.choose import Goal, Opt
+from microlith.compile.ecosystems import package_kinds
 from microlith.compile.fusions import fusion_rows
 from microlith.compile.package import Package
 from microlith.core.budget import Budget, Verdict, judge
@@ -69,6 +70,7 @@ class Options:
         resume: whether scores of an earlier, interrupted search are used.
         command: what the user ran, for the report.
         opt: ``size``, ``balanced`` or ``speed``; see :class:`microlith.compile.choose.Goal`.
+        packages: build systems to package the library for, beside plain C.
     """
 
     name: str = "model"
@@ -79,6 +81,7 @@ class Options:
     resume: bool = True
     command: str = ""
     opt: Opt = "balanced"
+    packages: tuple[str, ...] = ("c",)
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,8 @@ def optimize(
         announce: called with what is feasible, before the search starts.
 
     Raises:
-        InputError: the budget states a drop in percentage points, and the metric is no fraction.
+        InputError: the budget states a drop in percentage points, and the metric is no fraction; or a package is
+            asked for that there is not.
         ToolchainError: a budget line needs a compiler, and there is none.
         VerificationError: the compiled code does not compute what the reference does.
     """
@@ -141,6 +145,7 @@ def optimize(
             f"a drop in percentage points has no meaning for the metric {prepared.metric.name}, where less is better",
             hint="Leave out --max-drop, or choose another --metric.",
         )
+    package_kinds(options.packages, device)  # said before anything is calibrated
     tools = Tools.find(device, options.compiler, required=budget_needs_toolchain(budget))
     return _Search(prepared, budget, tools, options, progress, announce).run(recipe)
 
@@ -237,7 +242,9 @@ class _Search:
         tools, options = self.tools, self.options
 
         def build(goal: Goal, flash_bytes: int | None) -> Package:
-            return build_package(model, tools, options.name, samples, options.seed, goal=goal, flash_bytes=flash_bytes)
+            return build_package(
+                model, tools, options.name, samples, options.seed, options.packages, goal=goal, flash_bytes=flash_bytes
+            )
 
         try:
             return build(Goal(options.opt), self.budget.flash)
