@@ -188,7 +188,7 @@ OTHERS = {"BATCH_TO_SPACE_ND", "DEQUANTIZE", "FILL", "ONE_HOT", "QUANTIZE", "RAN
 OTHERS |= {"ASSIGN_VARIABLE", "CALL", "CALL_ONCE", "IF", "READ_VARIABLE", "SPACE_TO_BATCH_ND", "VAR_HANDLE", "WHILE"}
 
 
-def _file(model: Model) -> bytes:
+def operator_file(model: Model) -> bytes:
     names = ["x", *(f"in{i}" for i in range(len(model.more)))]
     tensors = {"x": Tensor(model.x, model.kind), **dict(zip(names[1:], model.more, strict=True))}
     outputs = [f"y{i}" for i in range(len(model.out))]
@@ -207,7 +207,7 @@ def run_onnx(content: bytes, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("model", MODELS, ids=[f"{i}-{model.op}" for i, model in enumerate(MODELS)])
 def test_operator_means_what_litert_computes(model: Model) -> None:
-    content = _file(model)
+    content = operator_file(model)
     oracle = Oracle(content)
     rng = np.random.default_rng(3)
     for _ in range(2):
