@@ -10,6 +10,8 @@ import onnx_ir as ir
 
 import compiled
 from microlith.device.load import device
+from microlith.graph.state import caller_inputs
+from microlith.graph.stepper import Stepper
 from tflite_models import Oracle
 from tflite_networks import loaded
 
@@ -19,7 +21,7 @@ Array = np.ndarray
 def inputs_of(model: ir.Model, rng: np.random.Generator) -> dict[str, Array]:
     """One set of inputs: integers of the whole range, floats between -2 and 2."""
     feeds = {}
-    for value in model.graph.inputs:
+    for value in caller_inputs(model):
         assert value.name is not None
         assert value.dtype is not None
         shape, dtype = tuple(int(size) for size in value.shape.numpy()), value.dtype.numpy()
@@ -32,17 +34,20 @@ def inputs_of(model: ir.Model, rng: np.random.Generator) -> dict[str, Array]:
 
 
 def check(contents: Mapping[str, bytes], directory: Path, turns: int = 10) -> dict[str, ir.Model]:
-    """The graphs, after reference and C gave LiteRT's outputs: integers bit for bit, floats within 1e-5."""
+    """The graphs, after reference and C gave LiteRT's outputs: integers bit for bit, floats within 1e-5.
+
+    Inferences follow each other, with what a model keeps from one to the next.
+    """
     graphs = {name: loaded(content, directory) for name, content in contents.items()}
     portable = device("host").model_copy(update={"isas": ("portable",)})
     library = compiled.Library(directory, graphs, portable)
     rng = np.random.default_rng(9)
     for name, graph in graphs.items():
-        oracle, seen = Oracle(contents[name]), []
+        oracle, instance, stepper, seen = Oracle(contents[name]), compiled.Instance(library, name), Stepper(graph), []
         for _ in range(turns):
             feeds = inputs_of(graph, rng)
             want = oracle.run(*feeds.values())
-            for found in (compiled.reference(graph, feeds), library.run(name, feeds)):
+            for found in (list(stepper.step(feeds).values()), instance.run(feeds)):
                 for got, expected in zip(found, want, strict=True):
                     _compare(name, got, expected)
             seen.append(np.concatenate([item.reshape(-1).astype(np.float64) for item in want]))

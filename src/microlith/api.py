@@ -25,9 +25,9 @@ from microlith.data.load import load_data
 from microlith.data.preprocess import Preprocessing
 from microlith.device.load import device, devices
 from microlith.device.profile import Device
+from microlith.graph.export import export_model, save_model
 from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
-from microlith.graph.save import save_model
 from microlith.graph.state import State, caller_inputs, set_states
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
@@ -65,6 +65,7 @@ __all__ = [
     "device",
     "devices",
     "dry_run",
+    "export_model",
     "graph_after",
     "infer",
     "load",

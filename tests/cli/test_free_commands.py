@@ -157,6 +157,18 @@ def test_check_stops_after_a_pass(cli: Cli, inputs: Inputs, tmp_path: Path) -> N
     assert "Conv" in after
 
 
+def test_files_are_written_in_the_opset_that_is_asked_for(cli: Cli, inputs: Inputs, tmp_path: Path) -> None:
+    stop = ("--stop-after", "FoldConstants", "-o", "stopped.onnx")
+    assert cli("check", inputs.model, *DEVICE, *stop, "--opset", "15").code == 0
+    quantize = ("apply", "ptq", inputs.model, "--data", inputs.data, "--samples", "10", "-o", "q.onnx")
+    assert cli(*quantize, "--opset", "13").code == 0
+    assert [onnx.load(tmp_path / name).opset_import[0].version for name in ("stopped.onnx", "q.onnx")] == [15, 13]
+    alone = cli("check", inputs.model, *DEVICE, "--opset", "15")
+    assert alone.code == 2
+    assert "nothing is written" in alone.err
+    assert cli(*quantize, "--opset", "12").code == 2
+
+
 def test_check_stops_after_no_pass_of_that_name(cli: Cli, inputs: Inputs, tmp_path: Path) -> None:
     done = cli("check", inputs.model, *DEVICE, "--stop-after", "FoldBatchNorm", "-o", "folded.onnx")
     assert done.code == 2

@@ -7,15 +7,19 @@ import onnx
 import onnx.reference
 import onnx_ir as ir
 import pytest
+from onnx import helper
 
 import compiled
+import models
 from elementwise_models import plain_models, quantizable_models
+from microlith.compile.lower import lower
 from microlith.compile.pipeline import FLOAT_BOUND, float_nodes
 from microlith.device.load import device
 from microlith.graph.metadata import io_qparams
 from microlith.graph.passes.expand_functions import ExpandFunctions
 from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.pipeline import run_passes
+from microlith.program.types import calls
 from microlith.quant.integer_move import quantize
 from microlith.quant.schemes import Scheme
 
@@ -120,3 +124,15 @@ def test_reference_agrees_with_onnx(name: str) -> None:
             np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
         else:
             np.testing.assert_array_equal(result, expected)
+
+
+def test_product_with_its_sigmoid_is_one_call_in_float_and_in_int8() -> None:
+    nodes = [
+        helper.make_node("Sigmoid", ["x"], ["g"], name="gate"),
+        helper.make_node("Mul", ["x", "g"], ["y"], name="silu"),
+    ]
+    graph = compiled.prepared(models.make_model(nodes, {"x": (1, 64)}, {"y": (1, 64)}, opset=27))
+    feeds = [{"x": np.random.default_rng(0).normal(0, 2, (1, 64)).astype(np.float32)}]
+    for form, op in ((graph, "unary"), (compiled.quantized(graph, feeds), "lut")):
+        program = lower(form, "silu")
+        assert [call.op for call in calls(program.entries[0].body)] == [op]

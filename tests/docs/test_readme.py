@@ -1,4 +1,4 @@
-"""Every command that README.md shows is run, and prints what README.md says it prints.
+"""Every command that README.md and the README.md of an example show is run, and prints what they say it prints.
 
 A ``console`` fence holds commands after ``$ `` and, below each, its output. Output is compared as doctest does with
 ELLIPSIS and NORMALIZE_WHITESPACE: ``...`` stands for what differs from run to run, such as times. A command without
@@ -12,6 +12,7 @@ from __future__ import annotations
 import doctest
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+EXAMPLE = ROOT / "examples" / "streaming" / "README.md"
 FENCE = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SETUP = ("make", "git", "pip", "cd")
 COMPARE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -55,9 +58,12 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.mcu
-def test_every_command_runs_and_prints_what_is_shown(tmp_path):
-    commands = shown(README.read_text())
-    assert commands, "README.md shows no command"
+@pytest.mark.parametrize("document", [README, EXAMPLE], ids=["README", "streaming"])
+def test_every_command_runs_and_prints_what_is_shown(tmp_path, document):
+    commands = shown(document.read_text())
+    assert commands, f"{document} shows no command"
+    for script in document.parent.glob("*.py"):
+        shutil.copy(script, tmp_path)
     for command in commands:
         done = subprocess.run(command.argv, cwd=tmp_path, env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, f"{command.title}\n{done.stdout}\n{done.stderr}"

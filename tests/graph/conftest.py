@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from microlith.graph.export import export_model
 from microlith.graph.load import load_model
 from microlith.graph.pass_base import Pass, PassResult
 from microlith.graph.save import model_bytes
@@ -46,7 +47,7 @@ def run() -> Run:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
-        data = model_bytes(model) if isinstance(model, ir.Model) else model.SerializeToString()
+        data = model_bytes(export_model(model)) if isinstance(model, ir.Model) else model.SerializeToString()
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         return [np.asarray(output) for output in session.run(None, dict(feeds))]
 

@@ -15,6 +15,7 @@ from onnx import helper
 
 import models
 from microlith.core.errors import UnsupportedError, VerificationError
+from microlith.graph.export import export_model
 from microlith.graph.load import load_model
 from microlith.graph.pass_base import EXACT, NO_BATCH_NORM, SHAPES_KNOWN, PassResult, tolerance
 from microlith.graph.passes import DEFAULT_PASSES
@@ -354,5 +355,7 @@ def evaluate(model, feeds):
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model_bytes(model), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model_bytes(export_model(model)), options, providers=["CPUExecutionProvider"]
+    )
     return session.run(None, feeds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from microlith.core.errors import InputError
+from microlith.core.errors import InputError, ModelError
+from microlith.graph.export import save_model
 from microlith.graph.load import load_bytes, load_model
 from microlith.graph.metadata import set_io_qparams
 from microlith.graph.reference import Reference
-from microlith.graph.save import save_model
 from microlith.graph.state import (
     State,
     caller_inputs,
@@ -26,6 +27,8 @@ from microlith.graph.state import (
 )
 from microlith.graph.stepper import Stepper
 from microlith.quant.types import QParams
+
+_NANS = base64.b64encode(np.full((2, 3), np.nan, "<f4").tobytes()).decode()
 
 
 def _proto(*, dtype: int = TensorProto.FLOAT, out_shape: tuple[int, ...] = (2, 3)) -> onnx.ModelProto:
@@ -113,6 +116,9 @@ def test_zeros_are_real_zeros() -> None:
         value.dtype = ir.DataType.INT8
     set_io_qparams(model, "h_in", QParams.per_tensor(0.1, -7, "int8"))
     np.testing.assert_array_equal(initial_values(model)["h_in"], np.full((2, 3), -7, np.int8))
+    set_io_qparams(model, "h_in", QParams.per_tensor(0.1, 200, "uint8"))
+    with pytest.raises(ModelError, match="speak of uint8"):
+        initial_values(model)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +143,8 @@ def test_what_does_not_fit_is_refused(states: list[State], message: str) -> None
     [
         ({"microlith.state": "h_in"}, "not JSON"),
         ({"microlith.state": "[1]"}, "malformed"),
+        ({"microlith.state": "[" * 100_000}, "not JSON"),
+        ({"microlith.state": '{"h_in": "h_out"}', "microlith.state.initial.h_in": _NANS}, "not finite"),
         ({"microlith.state": '{"h_in": 1}'}, "malformed"),
         ({"microlith.state": '{"h_in": "h_out"}', "microlith.state.initial.h_in": "AAAA"}, "malformed"),
         ({"microlith.state": '{"h_in": "h_out"}', "microlith.state.initial.h_in": "***"}, "malformed"),

@@ -15,7 +15,8 @@ from microlith.device.profile import Device
 from microlith.device.toolchain import find_toolchain
 from microlith.kernels import PORTABLE
 from microlith.kernels.base import Kernel, Literal
-from microlith.kernels.dsp import DSP, DSP_FIXED, interleave_pairs, interleave_quads
+from microlith.kernels.dsp import DSP, interleave_pairs, interleave_quads
+from microlith.kernels.dsp_fixed import DSP_FIXED
 
 CONV = (
     *with_modes(conv(5, 5, 3, 3, 3, pad=1)),
@@ -161,10 +162,6 @@ def kind_of(case: Case, rng: np.random.Generator) -> str:
 def test_shifts_to_the_left_are_left_to_the_portable_requantization(case: Case, rng: np.random.Generator) -> None:
     assert kind_of(case, rng) == "1"
     assert kind_of(replace(case, gain=1.0), rng) == str(DSP_FIXED)
-
-
-def test_a_multiplier_of_zero_is_left_to_the_portable_requantization() -> None:
-    assert kind_of(replace(CONV[0], mode="fixed", gain=1e-15), np.random.default_rng(0)) == "1"
 
 
 def test_interleaved_quads_are_padded_with_zeros() -> None:

@@ -6,23 +6,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 
 import compiled
 import models
 from microlith.compile.pipeline import FLOAT_BOUND, compile_graph, float_nodes, refuse_float_nodes
 from microlith.core.errors import UnsupportedError
 from microlith.device.load import device
+from microlith.graph.export import save_model
 from microlith.graph.load import load_model
 from microlith.graph.passes import DEFAULT_PASSES
 from microlith.graph.pipeline import run_passes
-from microlith.graph.save import save_model
 from microlith.search.artifact import outside_checks
 from microlith.techniques.base import Context
 from microlith.techniques.ptq import PTQ, observe, quantize
 from microlith.verify.agreement import compare, to_bytes
 from microlith.verify.outside import layers_against_outside, session, whole_against_outside
+from microlith.verify.runnable import has_kernel
 
 
 class _Faked:
@@ -145,8 +149,48 @@ def test_mark_of_a_node_kept_in_float_survives_a_file(tmp_path: Path) -> None:
 
 
 def test_graph_that_onnx_runtime_cannot_run_is_said_to_be_not_compared() -> None:
-    model = ir.from_proto(models.one_node("Swish", {"x": (1, 4)}, {"y": (1, 4)}, opset=27))
-    (row,) = outside_checks(model, [{"x": np.ones((1, 4), np.float32)}])
+    kinds = {"x": TensorProto.FLOAT, "n": TensorProto.UINT64, "y": TensorProto.FLOAT}
+    values = [helper.make_tensor_value_info(name, kind, (1, 4)) for name, kind in kinds.items()]
+    graph = helper.make_graph([helper.make_node("Pow", ["x", "n"], ["y"], name="power")], "g", values[:2], values[2:])
+    model = ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 27)], ir_version=10))
+    (row,) = outside_checks(model, [{"x": np.ones((1, 4), np.float32), "n": np.ones((1, 4), np.uint64)}])
     assert row.samples == 0
-    assert row.what.startswith("not compared: ONNX Runtime cannot run the graph")
-    assert "Swish" in row.what
+    assert row.what == "not compared: ONNX Runtime has no kernel for 'power' (Pow)"
+
+
+def test_swish_is_compared_in_float_and_as_a_quantized_layer() -> None:
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Sigmoid", ["x"], ["gate"], name="gate"),
+        helper.make_node("Mul", ["x", "gate"], ["y"], name="silu"),
+    ]
+    graph = compiled.prepared(models.make_model(nodes, {"x": (1, 64)}, {"y": (1, 64)}, opset=27))
+    assert [node.op_type for node in graph.graph] == ["Swish"]
+    feeds = [{"x": rng.normal(0, 2, (1, 64)).astype(np.float32)} for _ in range(4)]
+    (row,) = outside_checks(graph, feeds)
+    assert (row.samples, row.elements, row.passed) == (4, 256, True)
+    quantized = compiled.quantized(graph, feeds)
+    layers, whole = outside_checks(quantized, [{"x": rng.integers(-128, 128, (1, 64), np.int8)}])
+    assert layers.elements == whole.elements == 64
+    assert layers.passed and whole.worst <= 1.0
+
+
+def test_runtime_of_an_older_opset_is_given_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an ONNX Runtime that knows opset 21 at most."""
+    real = onnxruntime.InferenceSession
+
+    def older(content: bytes, *arguments: object, **options: object) -> onnxruntime.InferenceSession:
+        if onnx.ModelProto.FromString(content).opset_import[0].version > 21:
+            raise onnxruntime.capi.onnxruntime_pybind11_state.Fail("opset under development")
+        return real(content, *arguments, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", older)
+    has_kernel.cache_clear()
+    try:
+        shapes, scale = ({"x": (1, 8)}, {"y": (1, 8)}), {"s": np.ones(8, np.float32)}
+        graph = compiled.prepared(models.one_node("RMSNormalization", *shapes, scale, opset=27))
+        found, remark = session(graph)
+    finally:
+        has_kernel.cache_clear()
+    assert remark == " at opset 21"
+    assert found.get_outputs()[0].name == "y"

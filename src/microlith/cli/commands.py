@@ -87,6 +87,7 @@ def check(
         str | None, typer.Option("--stop-after", metavar="PASS", help="Write the graph as it is after this pass.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File for --stop-after.")] = None,
+    opset: opt.Opset = None,
     shape: opt.Shape = None,
     state: opt.State = None,
     json: opt.Json = False,
@@ -102,8 +103,12 @@ def check(
     loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
     if (stop_after is None) != (out is None):
         raise InputError("--stop-after and -o are given one without the other", hint="Name a pass and a file to write.")
+    if opset is not None and stop_after is None:
+        raise InputError(
+            "--opset is given, and nothing is written", hint="Name what to write: --stop-after PASS -o FILE."
+        )
     if stop_after is not None and out is not None:
-        api.save_model(api.graph_after(loaded, stop_after), out)
+        api.save_model(api.graph_after(loaded, stop_after), out, opset)
     found = api.check(loaded, target)
     print_check(found, model.name, target, passes=passes, written=out, json=json)
     api.require_fit(found, target)
@@ -285,6 +290,7 @@ def optimize(
     epilog=examples(
         "apply ptq kws.onnx --data kws.npz -o kws_int8.onnx",
         "apply ptq kws.onnx --data kws.npz --device rp2040 --method minmax --per-tensor -o q.onnx",
+        "apply ptq kws.onnx --data kws.npz --opset 13 -o q.onnx",
     ),
 )
 def apply_ptq(
@@ -306,6 +312,7 @@ def apply_ptq(
     io: Annotated[str, typer.Option(help="int or float: type of the graph's inputs and outputs.")] = "int",
     float_ops: opt.FloatOps = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Use the first N samples only.")] = None,
+    opset: opt.Opset = None,
     input_range: opt.InputRange = None,
     mean: opt.Mean = None,
     std: opt.Std = None,
@@ -342,7 +349,7 @@ def apply_ptq(
             seed=seed,
             progress=show.step,
         )
-    api.save_model(quantized, out)
+    api.save_model(quantized, out, opset)
     print(f"Wrote {out}")
 
 

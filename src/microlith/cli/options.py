@@ -42,6 +42,10 @@ FloatOps = Annotated[
     typer.Option("--float-ops", help="Name or op type of nodes that may stay in float. May be repeated."),
 ]
 Data = Annotated[str, typer.Option("--data", help="FILE.npz (arrays x and y), FILE.npz:X,Y, or MODULE.py:FUNCTION.")]
+Opset = Annotated[
+    int | None,
+    typer.Option("--opset", min=13, max=27, help="Opset of the file that is written; the newest by default."),
+]
 InputRange = Annotated[
     str | None,
     typer.Option("--input-range", metavar="LOW,HIGH", help="Values that raw 0 and 255 of uint8 data stand for."),

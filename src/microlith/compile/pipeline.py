@@ -17,6 +17,7 @@ from microlith.compile.plan import plan
 from microlith.core.errors import ModelError, UnsupportedError
 from microlith.core.random import generator
 from microlith.device.profile import Device
+from microlith.graph.export import export_model
 from microlith.graph.save import model_bytes
 from microlith.graph.state import caller_inputs, caller_outputs
 from microlith.graph.stepper import Stepper
@@ -65,7 +66,8 @@ def compile_graph(
         chosen += chosen[::-1]
     vectors, tolerance = golden_vectors(model, chosen)
     title = f"{name}, compiled for {device.title} by Microlith"
-    return package(planned, device, model_bytes(model), vectors, title=title, tolerance=tolerance, compiler=compiler)
+    content = model_bytes(export_model(model))
+    return package(planned, device, content, vectors, title=title, tolerance=tolerance, compiler=compiler)
 
 
 def random_feeds(model: ir.Model, count: int, seed: int) -> list[Feeds]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import onnx_ir as ir
 
 from microlith.core.errors import ModelError
-from microlith.core.files import write_bytes
 from microlith.graph.metadata import OWN_PREFIX
 
 
@@ -31,15 +29,6 @@ def model_bytes(model: ir.Model) -> bytes:
     return data
 
 
-def save_model(model: ir.Model, path: Path | str) -> None:
-    """Write the model in one piece.
-
-    Raises:
-        ModelError: the place cannot be written.
-    """
-    write_bytes(Path(path), model_bytes(model))
-
-
 def model_hash(model: ir.Model) -> str:
-    """SHA-256 of the bytes that :func:`save_model` writes, in hexadecimal."""
+    """SHA-256 of :func:`model_bytes`, in hexadecimal."""
     return hashlib.sha256(model_bytes(model)).hexdigest()

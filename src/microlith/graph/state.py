@@ -129,6 +129,8 @@ def _first(model: ir.Model, value: ir.Value, state: State) -> Array:
         raise ModelError(f"the shape of the state {state.input!r} is not known", hint="Give it with --shape.")
     qparams = io_qparams(model, state.input)
     zero = 0 if qparams is None else int(qparams.zero_point)
+    if qparams is not None and qparams.dtype != value.dtype.name.lower():
+        raise ModelError(f"the state {state.input!r} is {value.dtype}, and its metadata speak of {qparams.dtype}")
     return np.full(shape, zero, value.dtype.numpy())
 
 
@@ -138,7 +140,7 @@ def _pairs(model: ir.Model) -> dict[str, str]:
         return {}
     try:
         pairs = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{_STATE} in the model's metadata is not JSON") from error
     if not isinstance(pairs, dict) or not all(isinstance(item, str) for item in pairs.values()):
         raise ModelError(f"{_STATE} in the model's metadata is malformed, expected names of outputs by names of inputs")
@@ -157,7 +159,10 @@ def _initial(model: ir.Model, value: ir.Value) -> Array | None:
         array = np.frombuffer(base64.b64decode(text, validate=True), dtype.newbyteorder("<")).reshape(shape)
     except ValueError as error:
         raise ModelError(f"the initial value of the state {value.name!r} is malformed: {error}") from error
-    return array.astype(dtype)
+    # A bool of a file may be any byte.
+    values: Array = array.view(np.uint8) != 0 if dtype == np.bool_ else array.astype(dtype)
+    _check_finite(str(value.name), values)
+    return values
 
 
 def _check_initial(model: ir.Model, state: State) -> None:
@@ -170,8 +175,12 @@ def _check_initial(model: ir.Model, state: State) -> None:
             f"the initial value of the state {state.input!r} is {state.initial.dtype} {state.initial.shape}, "
             f"expected {wanted} {known_shape(value)}"
         )
-    if np.issubdtype(wanted, np.floating) and not np.isfinite(state.initial.astype(np.float64)).all():
-        raise ModelError(f"the initial value of the state {state.input!r} is not finite")
+    _check_finite(state.input, state.initial)
+
+
+def _check_finite(name: str, values: Array) -> None:
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        raise ModelError(f"the initial value of the state {name!r} is not finite")
 
 
 def _check_same(model: ir.Model, source: ir.Value, result: ir.Value) -> None:

@@ -12,6 +12,7 @@ from microlith.kernels.arguments import literal, runtime, zero_point
 from microlith.kernels.base import Argument, CallContext, Cost, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
 from microlith.kernels.descriptor import plain
+from microlith.kernels.dsp_fixed import DSP_FIXED, ShortFixed, short_fixed
 from microlith.kernels.fast import (
     FastConv2d,
     FastDepthwiseConv2d,
@@ -20,10 +21,9 @@ from microlith.kernels.fast import (
     ceil_div,
     round_up,
 )
-from microlith.kernels.weighted import pack_weighted
+from microlith.kernels.weighted import pack_weighted, result_range
 from microlith.kernels.windowed import window_sizes
 from microlith.program.attrs import Window
-from microlith.quant.requantize import FixedRequant
 
 QUAD = 4
 CONV_CHANNELS, CONV_PIXELS = 2, 4
@@ -56,27 +56,6 @@ def packed_blocks(blocks: NDArray[np.generic], packing: str) -> Packed:
     return Packed(np.ascontiguousarray(blocks).reshape(-1), packing, align=4, tiles=size, sliceable_axes=(0,))
 
 
-DSP_FIXED = 3
-"""``ML_DSP_FIXED`` of ``ml_dsp.h``."""
-_MOST_BITS = 22
-_ACCUMULATOR_BOUND = 2**30
-
-
-def short_fixed(ctx: CallContext, accumulator: int) -> bool:
-    """Whether a ``fixed`` requantization is one that ``ML_DSP_FIXED`` serves."""
-    how = ctx.call.requant
-    if not isinstance(how, FixedRequant) or accumulator >= _ACCUMULATOR_BOUND:
-        return False
-    return bool((how.multiplier != 0).all() and (how.shift <= 0).all() and (how.shift >= -_MOST_BITS).all())
-
-
-def pack_short_fixed(packed: Mapping[str, Packed]) -> Mapping[str, Packed]:
-    """Consts with multipliers doubled modulo 2**32 and shifts to the right counted as positive."""
-    twice = (packed["multiplier"].values.astype(np.uint32) << np.uint32(1)).view(np.int32)
-    bits = np.negative(packed["shift"].values)
-    return {**packed, "multiplier": plain(twice, "doubled"), "shift": plain(bits, "to the right")}
-
-
 def is_full_range(ctx: CallContext) -> bool:
     """Whether the clamp is that of the type."""
     low, high = ctx.call.epilogue.low, ctx.call.epilogue.high
@@ -89,15 +68,24 @@ class _Dsp(FastKernel):
     def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
         """Those of the base class, and whether the clamp is that of the type, which one instruction does."""
         arguments = super().pointers(ctx)
-        if short_fixed(ctx, self.accum_bound(ctx) or 0):
+        if self._short(ctx):
             kind = literal("kind", DSP_FIXED)
             arguments = tuple(kind if argument.name == "kind" else argument for argument in arguments)
         return *arguments, literal("full_range", int(is_full_range(ctx)))
 
     def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
         """Weights in the kernel's own order, the bias folded, and what ``ML_DSP_FIXED`` reads where it serves."""
-        packed = pack_weighted(ctx, self.pack_weights(ctx))
-        return pack_short_fixed(packed) if short_fixed(ctx, self.accum_bound(ctx) or 0) else packed
+        packed, short = pack_weighted(ctx, self.pack_weights(ctx)), self._short(ctx)
+        if short is None:
+            return packed
+        bias = packed["bias"]
+        if short.bias.any():
+            changed = (bias.values.astype(np.int64) + short.bias).astype(np.int32)
+            bias = plain(changed, f"{bias.packing}, constant channels of {ctx.call.consts['shift'].id}")
+        return {**packed, **short.packed(), "bias": bias}
+
+    def _short(self, ctx: CallContext) -> ShortFixed | None:
+        return short_fixed(ctx.call.requant, *result_range(ctx))
 
     def pack_weights(self, ctx: CallContext) -> Packed:
         """The weights in the order in which the kernel reads them."""

@@ -9,7 +9,8 @@ import numpy as np
 from microlith.device.profile import Device
 from microlith.kernels.arguments import bounds, const, literal, ring, runtime, written, zero_point
 from microlith.kernels.base import Argument, CallContext, Cost, Packed
-from microlith.kernels.dsp import is_full_range, pack_short_fixed, short_fixed
+from microlith.kernels.dsp import is_full_range
+from microlith.kernels.dsp_fixed import ShortFixed, short_fixed
 from microlith.kernels.elementwise import (
     NOT_FLAT,
     OPERANDS,
@@ -24,7 +25,7 @@ from microlith.quant.requantize import FixedRequant
 
 _HALF = 2**30
 # Each rescaled operand is at most half of its 255 * 2**20.
-_SUM_BOUND = 255 << SUM_HEADROOM_BITS
+_SUM_BOUNDS = np.full(3, 255 << SUM_HEADROOM_BITS, np.int64)
 
 
 class DspSum(S8Binary):
@@ -37,7 +38,7 @@ class DspSum(S8Binary):
         strides = operand_strides(binary_attrs(ctx))
         if not all(same_strides(binary_attrs(ctx), item) for item in strides):
             return NOT_FLAT
-        if not short_fixed(ctx, _SUM_BOUND):
+        if self._short(ctx) is None:
             return "the requantization is no fixed one that only shifts right, by up to 22 bits"
         return ""
 
@@ -78,7 +79,13 @@ class DspSum(S8Binary):
 
     def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
         """Multipliers and shifts as ``ML_DSP_FIXED`` has them."""
-        return pack_short_fixed(super().pack(ctx))
+        short = self._short(ctx)
+        assert short is not None, "refused otherwise"
+        return {**super().pack(ctx), **short.packed()}
+
+    def _short(self, ctx: CallContext) -> ShortFixed | None:
+        found = short_fixed(ctx.call.requant, -_SUM_BOUNDS, _SUM_BOUNDS)
+        return None if found is None or found.bias.any() else found
 
     def cost(self, ctx: CallContext, device: Device) -> Cost:
         """Linear in the elements, each operand of the smaller scale with four instructions more."""

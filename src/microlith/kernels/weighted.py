@@ -36,6 +36,13 @@ def accumulator_bound(ctx: CallContext) -> int:
     return int((np.abs(folded_bias(ctx)) + 128 * np.abs(centered_weights(ctx)).sum(axis=1)).max())
 
 
+def result_range(ctx: CallContext) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Least and greatest finished accumulator of each channel, for x in [-128, 127]."""
+    weights, bias, zero = centered_weights(ctx), ctx.consts["bias"].astype(np.int64), zero_point(ctx.reads[0])
+    ends = np.stack([weights * (-128 - zero), weights * (127 - zero)])
+    return bias + ends.min(axis=0).sum(axis=1), bias + ends.max(axis=0).sum(axis=1)
+
+
 def weighted_refusal(ctx: CallContext, out_channels: int) -> str:
     """Why weights, bias or requantization do not serve; empty where they do."""
     for role in ("weights", "bias"):

@@ -18,6 +18,7 @@ from microlith.core.evidence import Evidence, EvidenceSet
 from microlith.device.emulator import Emulator
 from microlith.device.host import HostRunner
 from microlith.device.toolchain import Toolchain
+from microlith.graph.export import restore
 from microlith.graph.load import load_model
 from microlith.program.types import NUMPY
 from microlith.quant.integer_move import quantize
@@ -64,7 +65,9 @@ class Opened:
         """
         manifest = read_manifest(directory)
         files = read_files(directory, manifest)
-        return cls(directory, manifest, files, load_model(directory / "model.onnx"))
+        model = load_model(directory / "model.onnx")
+        restore(model)
+        return cls(directory, manifest, files, model)
 
 
 @dataclass(frozen=True)

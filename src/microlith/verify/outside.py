@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from microlith.core.details import CheckRow
 from microlith.core.errors import ToolchainError, UnsupportedError
+from microlith.graph.export import export_model
 from microlith.graph.open_rows import has_open_rows
 from microlith.graph.save import model_bytes
 from microlith.graph.stepper import Stepper
+from microlith.verify.runnable import refusals, runnable
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -50,7 +52,7 @@ def raw_session(content: bytes, *, fused: bool = True) -> onnxruntime.InferenceS
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.x64quantprecision", "1")
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it refuses is in the exception
     options.intra_op_num_threads = 1
     if not fused:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -60,23 +62,34 @@ def raw_session(content: bytes, *, fused: bool = True) -> onnxruntime.InferenceS
 def session(model: ir.Model) -> tuple[onnxruntime.InferenceSession, str]:
     """A session of a graph, and what is to be said of it.
 
-    Some graphs make ONNX Runtime's own fusions of Q/DQ fail; they run without these.
+    The graph is given as it is written to files. Where ONNX Runtime does not take that, it gets the newest opset of
+    which it has all kernels.
 
     Raises:
         ToolchainError: ONNX Runtime is not installed.
-        UnsupportedError: it has no kernel for an operator of the graph.
+        UnsupportedError: there is no such opset.
     """
-    onnxruntime = _onnxruntime()
+    _onnxruntime()
     own = next((f"{node.domain}::{node.op_type}" for node in model.graph if node.domain), None)
     if own is not None:
         raise UnsupportedError(f"ONNX Runtime does not know the operator {own}")
-    state = onnxruntime.capi.onnxruntime_pybind11_state
+    try:
+        return _session(export_model(model))
+    except refusals():
+        older = runnable(model)
+    try:
+        found, remark = _session(older)
+    except refusals() as error:
+        raise UnsupportedError(f"ONNX Runtime cannot run the graph: {error}") from error
+    return found, f" at opset {older.graph.opset_imports['']}{remark}"
+
+
+def _session(model: ir.Model) -> tuple[onnxruntime.InferenceSession, str]:
+    """Some graphs make ONNX Runtime's own fusions of Q/DQ fail; they run without these."""
     content = model_bytes(_unshared(model))
     try:
         return raw_session(content), ""
-    except state.NotImplemented as error:
-        raise UnsupportedError(f"ONNX Runtime cannot run the graph: {error}") from error
-    except state.Fail:
+    except _onnxruntime().capi.onnxruntime_pybind11_state.Fail:
         return raw_session(content, fused=False), " without its fusions of Q/DQ"
 
 
@@ -178,7 +191,8 @@ def _cut_at_quantized(model: ir.Model) -> tuple[ir.Model, list[str]]:
         value = node.outputs[0]
         if value.uses():
             fresh = ir.Value(name=f"{value.name}{_CUT}", shape=value.shape, type=value.type)
-            value.replace_all_uses_with(fresh)
+            for use in tuple(value.uses()):
+                use.node.replace_input_with(use.idx, fresh)
             graph.inputs.append(fresh)
             names.append(value.name or "")
         if not value.is_graph_output():

@@ -186,6 +186,7 @@ MODELS = _models()
 # In models of their own in other files, since they need integers, several operators, or are constants.
 OTHERS = {"BATCH_TO_SPACE_ND", "DEQUANTIZE", "FILL", "ONE_HOT", "QUANTIZE", "RANGE", "RANK", "SHAPE"}
 OTHERS |= {"ASSIGN_VARIABLE", "CALL", "CALL_ONCE", "IF", "READ_VARIABLE", "SPACE_TO_BATCH_ND", "VAR_HANDLE", "WHILE"}
+OTHERS |= {"LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"}
 
 
 def operator_file(model: Model) -> bytes:

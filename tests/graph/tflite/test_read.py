@@ -174,14 +174,14 @@ def test_one_hot(axis: int, tmp_path: Path) -> None:
 
 RELU: Tensors = {"x": Tensor((1, 4)), "y": Tensor((1, 4))}
 REFUSED = {
-    "operators SVDF, CUSTOM": (
+    "operators DENSIFY, CUSTOM": (
         build(
             {**RELU, "z": Tensor((1, 4))},
-            [Node("SVDF", ["x"], ["z"]), Node("CUSTOM", ["z"], ["y"])],
+            [Node("DENSIFY", ["x"], ["z"]), Node("CUSTOM", ["z"], ["y"])],
             ["x"],
             ["y"],
         ),
-        "the operators SVDF, CUSTOM '' of TensorFlow Lite",
+        "the operators DENSIFY, CUSTOM '' of TensorFlow Lite",
     ),
     "uint8 arithmetic": (
         _one("RELU", {"x": quantized((1, 4), 0.1, 3, "uint8"), "y": quantized((1, 4), 0.1, 3, "uint8")}, ["x"]),

@@ -22,6 +22,7 @@ RENAMED = {
     "multiplier": "DepthMultiplier",
     "block": "BlockSize",
     "axes": "SqueezeDims",
+    "diagonal": "DiagonalRecurrentTensors",
     "then_subgraph": "ThenSubgraphIndex",
     "else_subgraph": "ElseSubgraphIndex",
     "cond_subgraph": "CondSubgraphIndex",
@@ -33,6 +34,11 @@ TABLES = {
     "BATCH_MATMUL": "BatchMatMulOptions",
     "LEAKY_RELU": "LeakyReluOptions",
     "MIRROR_PAD": "MirrorPadOptions",
+    "LSTM": "LSTMOptions",
+    "RNN": "RNNOptions",
+    "SVDF": "SVDFOptions",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTMOptions",
+    "UNIDIRECTIONAL_SEQUENCE_RNN": "SequenceRNNOptions",
     **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"), "Pool2DOptions"),
     **dict.fromkeys(
         ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ANY", "REDUCE_ALL"), "ReducerOptions"

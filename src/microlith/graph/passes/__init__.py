@@ -18,6 +18,7 @@ from microlith.graph.passes.fuse_hard_swish import FuseHardSwish
 from microlith.graph.passes.fuse_mat_mul_add import FuseMatMulAdd
 from microlith.graph.passes.fuse_normalization import FuseNormalization
 from microlith.graph.passes.fuse_softmax import FuseSoftmax
+from microlith.graph.passes.fuse_swish import FuseSwish
 from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.passes.merge_convs import MergeConvs
 from microlith.graph.passes.merge_reshapes import MergeReshapes
@@ -41,6 +42,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     FoldPadIntoConv(),
     FoldPadIntoMaxPool(),
     FuseHardSwish(),
+    FuseSwish(),
     FuseGelu(),
     FuseSoftmax(),
     FuseNormalization(),

@@ -10,7 +10,7 @@ from microlith.graph.functions import all_nodes
 from microlith.graph.metadata import REQUANTIZATION_KEY, io_qparams_entry
 from microlith.graph.opset import IR_VERSION, OPSET
 from microlith.graph.state import State, state_entries
-from microlith.graph.tflite import batches, control, elementwise, linear, movement, pooling, reduction
+from microlith.graph.tflite import batches, control, elementwise, linear, movement, pooling, recurrent, reduction
 from microlith.graph.tflite.importer import Importer
 from microlith.graph.tflite.model import parse_tflite
 from microlith.graph.tflite.scope import Scope
@@ -24,6 +24,7 @@ HANDLERS: Mapping[str, Callable[[Importer], None]] = {
     **reduction.HANDLERS,
     **batches.HANDLERS,
     **control.HANDLERS,
+    **recurrent.HANDLERS,
 }
 """How each built-in operator becomes nodes, by its name."""
 
