@@ -67,8 +67,8 @@ class Summary:
         seconds, endings = time.monotonic() - self.started, self.endings
         print(
             f"{endings.total()} {what} in {seconds:.0f} s: {endings['accepted']} accepted, {endings['refused']} "
-            f"refused, {endings['finding']} findings at {len(self.places)} places; the slowest took {self.slowest_s:.1f} s of "
-            f"processor time, the largest {self.largest_mb} MB"
+            f"refused, {endings['finding']} findings at {len(self.places)} places; the slowest took "
+            f"{self.slowest_s:.1f} s of processor time, the largest {self.largest_mb} MB"
         )
         for place, names in sorted(self.places.items(), key=lambda item: -len(item[1])):
             print(f"  {len(names)} x {place}: {', '.join(names[:10])}")
