@@ -280,7 +280,7 @@ class Batch:
         )
 
     def _consts(self, index: int, packed: Mapping[str, Packed]) -> None:
-        types = {"int8": "int8_t", "int32": "int32_t", "float32": "float"}
+        types = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
         for role, value in packed.items():
             flat = value.values.reshape(-1)
             text = ", ".join(f"{float(v).hex()}f" if flat.dtype == np.float32 else str(int(v)) for v in flat)

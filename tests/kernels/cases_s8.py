@@ -12,6 +12,7 @@ from microlith.program.attrs import (
     Binary,
     Conv2d,
     Convert,
+    ConvertChannels,
     FullyConnected,
     Lut,
     MatMul,
@@ -24,10 +25,12 @@ from microlith.program.types import contiguous
 from microlith.quant import factors, integer_elementwise, integer_linear, integer_move, integer_pool, integer_softmax
 from microlith.quant.lut import exp_table, float_exp_table, lookup
 from microlith.quant.requantize import saturate
-from microlith.quant.types import QArray, QParams, Requantization
+from microlith.quant.types import LIMITS, QArray, QParams, Requantization
 from microlith.quant.windows import Geometry
 
 Rng = np.random.Generator
+
+SHORT = {"int8": "s8", "int16": "s16", "uint16": "u16", "int32": "s32"}
 
 
 @dataclass(frozen=True)
@@ -373,6 +376,38 @@ def quantize(rng: Rng, count: int) -> Case:
         "quantize", Convert(), [view("x", values.shape, "f32")], view("y", values.shape, "s8", y), low=None, high=None
     )
     return Case(f"quantize {count}", kernel("f32_quantize_s8__portable"), ctx, (values,), expected)
+
+
+def _channels(rng: Rng, dtype: str) -> QParams:
+    low, high = LIMITS[dtype]
+    zero = np.zeros(3, np.int32) if dtype == "int32" else rng.integers(low, high + 1, 3).astype(np.int32)
+    return QParams(rng.uniform(0.01, 0.5, 3).astype(np.float32), zero, dtype, 1)
+
+
+def quantize_channels(rng: Rng, dtype: str) -> Case:
+    """Floats to integers along the middle axis, saturation included."""
+    y, short = _channels(rng, dtype), SHORT[dtype]
+    values = rng.normal(0, 40, (2, 3, 5)).astype(np.float32)
+    values[0, :, :3] = [3e38, -3e38, 0]
+    with np.errstate(over="ignore"):
+        expected = integer_move.quantize(values, y)
+    consts = {"scale": y.scale, "zero": y.zero_point}
+    views = [view("x", values.shape, "f32")], view("y", values.shape, short)
+    ctx = context("quantize_channels", ConvertChannels(2, 3, 5), *views, consts)
+    name = f"f32_quantize_channels_{short}__portable"
+    return Case(f"quantize channels {dtype}", kernel(name), ctx, (values,), expected)
+
+
+def dequantize_channels(rng: Rng, dtype: str) -> Case:
+    """Integers to floats along the middle axis, those at the ends of the type included."""
+    x, short = _channels(rng, dtype), SHORT[dtype]
+    values = rng.integers(x.low, x.high + 1, (2, 3, 5)).astype(dtype)
+    values[0, :, :2] = [x.low, x.high]
+    consts = {"scale": x.scale, "zero": x.zero_point}
+    views = [view("x", values.shape, short)], view("y", values.shape, "f32")
+    ctx = context("dequantize_channels", ConvertChannels(2, 3, 5), *views, consts)
+    name = f"{short}_dequantize_channels_f32__portable"
+    return Case(f"dequantize channels {dtype}", kernel(name), ctx, (values,), QArray(values, x).dequantize())
 
 
 def dequantize(rng: Rng, count: int) -> Case:

@@ -91,6 +91,10 @@ def _s8_others(rng: np.random.Generator) -> Iterator[Case]:
         yield s8.flip_sign(rng, shape, to_signed=False)
     yield s8.quantize(rng, 300)
     yield s8.dequantize(rng, 100)
+    for dtype in ("int8", "int16", "uint16"):
+        yield s8.quantize_channels(rng, dtype)
+        yield s8.dequantize_channels(rng, dtype)
+    yield s8.dequantize_channels(rng, "int32")
 
 
 def f32_cases() -> tuple[Case, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from microlith.compile.layout import channels_last, physical_shape
@@ -14,15 +16,16 @@ from microlith.compile.lower_plain import (
     lower_integer_unary,
     own_layout,
 )
-from microlith.compile.lowering import Lowering, shape_of, stored
+from microlith.compile.lowering import Lowering, dtype_of, shape_of, stored
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Unit, activation_bounds
 from microlith.ops import op_of
 from microlith.ops.base import Pointwise
-from microlith.program.attrs import Affine, Binary, Convert, Lut, Unary
+from microlith.program.attrs import Affine, Binary, Convert, ConvertChannels, Lut, Unary
 from microlith.program.types import ConstRef, View
 from microlith.quant.factors import mul_requant, sum_requant
 from microlith.quant.requantize import Requant
+from microlith.quant.types import QParams
 
 _BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul"}
 INTEGER_FUNCTIONS = frozenset({"Abs", "Clip", "Neg", "Relu", "Sign"})
@@ -167,10 +170,31 @@ def lower_requantize(low: Lowering, unit: Unit) -> None:
     _lookup(low, unit, x, tables(low.attrs(unit), stored(qparams), low.quantized_output(unit)))
 
 
+def _lower_channels(low: Lowering, unit: Unit, qparams: QParams) -> None:
+    """A scale for each channel, or integers of other than 8 bits; no integer op reads or makes such ones."""
+    if unit.kind == "quantize" and qparams.dtype == "int32":
+        raise UnsupportedError("quantizing to int32 cannot be compiled", node=low.where(unit))
+    x = low.read_value(low.operand(unit, 0).value, None, low.names(unit), as_stored=unit.kind == "dequantize")
+    value, narrow = unit.output.value, unit.kind == "quantize" and qparams.dtype in ("int8", "uint8")
+    y = low.builder.tensor(shape_of(value), "s8" if narrow else dtype_of(value), None, value.name or "", x.layout)
+    low.views[value] = y
+    place = 0 if qparams.axis is None else x.layout.index(qparams.axis)
+    end = 0 if qparams.axis is None else place + 1
+    sizes = math.prod(x.shape[:place]), math.prod(x.shape[place:end]), math.prod(x.shape[end:])
+    kept = stored(qparams)
+    consts = {
+        "scale": low.builder.const("scale", kept.scale.reshape(-1).astype(np.float32)),
+        "zero": low.builder.const("zero", kept.zero_point.reshape(-1).astype(np.int32)),
+    }
+    low.builder.call(f"{unit.kind}_channels", ConvertChannels(*sizes), [x], y, low.names(unit), consts=consts)
+
+
 def lower_border(low: Lowering, unit: Unit) -> None:
     """QuantizeLinear of floats, or DequantizeLinear to floats."""
     qparams = unit.output.qparams or low.operand(unit, 0).qparams
-    if qparams is None or qparams.axis is not None:
-        raise UnsupportedError("only per-tensor parameters can be compiled here", node=low.where(unit))
+    assert qparams is not None, "the nodes at the border have parameters"
+    if qparams.axis is not None or qparams.dtype not in ("int8", "uint8"):
+        _lower_channels(low, unit, qparams)
+        return
     x = low.read(unit, 0)
     low.builder.call(unit.kind, Convert(), [x], low.result(unit, x.layout), low.names(unit))

@@ -189,6 +189,11 @@ class Lowering:
                 f"{operand.value.name} is quantized to {operand.qparams.dtype}, only 8-bit integers can be compiled",
                 node=self.where(unit),
             )
+        if operand.qparams.axis is not None:
+            raise UnsupportedError(
+                f"{operand.value.name} has a scale for each channel, and integer ops read tensors with one scale",
+                node=self.where(unit),
+            )
         view = self.read_value(operand.value, layout, self.names(unit), as_stored=True)
         if view.qparams is not None and view.qparams.same(stored(operand.qparams)):
             return view
@@ -235,6 +240,11 @@ class Lowering:
         if qparams is not None and qparams.dtype not in _QUANTIZED:
             raise UnsupportedError(
                 f"the result is quantized to {qparams.dtype}, only 8-bit integers can be compiled",
+                node=self.where(unit),
+            )
+        if qparams is not None and qparams.axis is not None:
+            raise UnsupportedError(
+                "the result has a scale for each channel, and integer ops make tensors with one scale",
                 node=self.where(unit),
             )
         dtype = dtype_of(value) if qparams is None else "s8"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from microlith.compile.context import call_context
 from microlith.core.errors import UnsupportedError
@@ -21,8 +22,22 @@ class Selection:
     why: str
 
 
-def select(program: Program, call: OpCall, device: Device) -> Selection:
-    """The fitting kernel of least a-priori cycles.
+Opt = Literal["size", "balanced", "speed"]
+
+# Stored constants of a balanced choice: the least that any kernel needs for the call times this, and a few bytes more.
+_BALANCED_BYTES = 1.25
+_BALANCED_SLACK = 256
+
+
+def select(program: Program, call: OpCall, device: Device, opt: Opt = "balanced") -> Selection:
+    """The fitting kernel of least a-priori cycles, where ``opt`` lets it have its constants.
+
+    Args:
+        program: holds the call's views and consts.
+        call: to be served.
+        device: that it runs on.
+        opt: ``size`` takes the kernel of the fewest stored constants, ``balanced`` the fastest of those with up to a
+            quarter more, ``speed`` the fastest.
 
     Raises:
         UnsupportedError: none fits; the message lists why.
@@ -36,8 +51,12 @@ def select(program: Program, call: OpCall, device: Device) -> Selection:
             f"no kernel can run {call.op} on {device.name}: {reasons or 'none is written'}",
             node=", ".join(call.source_nodes),
         )
-    costs = {found.name: found.cost(context, device).cycles for found in fitting}
-    best = min(fitting, key=lambda found: costs[found.name])
+    prices = {found.name: found.cost(context, device) for found in fitting}
+    costs = {name: price.cycles for name, price in prices.items()}
+    least = min(price.const_bytes for price in prices.values())
+    most = {"size": least, "balanced": least * _BALANCED_BYTES + _BALANCED_SLACK, "speed": float("inf")}[opt]
+    allowed = [found for found in fitting if prices[found.name].const_bytes <= most]
+    best = min(allowed, key=lambda found: costs[found.name])
     others = [f"{found.name} {costs[found.name]:,.0f}" for found in fitting if found is not best]
     refused = [f"{found.name}: {fit.reason}" for found, fit in considered if not fit]
     why = f"estimated {costs[best.name]:,.0f} cycles" if others else "the only one that fits"

@@ -9,6 +9,7 @@ from microlith.kernels.conversion import CONVERSIONS
 from microlith.kernels.convolution import CONVOLUTIONS
 from microlith.kernels.dsp import DSP
 from microlith.kernels.dsp_elementwise import DSP_ELEMENTWISE
+from microlith.kernels.dsp_winograd import DSP_WINOGRAD
 from microlith.kernels.elementwise import ELEMENTWISE
 from microlith.kernels.headers import header_text, headers_needed
 from microlith.kernels.indexing import INDEXING
@@ -39,7 +40,7 @@ PORTABLE: tuple[Kernel, ...] = (
 )
 
 # Kernels that need an instruction set beyond C99; each has a portable twin above.
-FAST: tuple[Kernel, ...] = (*DSP, *DSP_ELEMENTWISE, *AVX2)
+FAST: tuple[Kernel, ...] = (*DSP, *DSP_ELEMENTWISE, *DSP_WINOGRAD, *AVX2)
 
 ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
 

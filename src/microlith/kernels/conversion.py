@@ -6,6 +6,7 @@ import numpy as np
 
 from microlith.kernels.arguments import (
     bounds,
+    const,
     float_text,
     has_rows,
     read,
@@ -18,7 +19,9 @@ from microlith.kernels.arguments import (
 )
 from microlith.kernels.base import Argument, CallContext, Runtime
 from microlith.kernels.descriptor import BaseKernel, is_contiguous
-from microlith.program.types import ITEM_BYTES, RowMap, View
+from microlith.kernels.indexing import SCALARS
+from microlith.program.attrs import ConvertChannels
+from microlith.program.types import ITEM_BYTES, DType, RowMap, View
 
 
 def scale_of(view: View) -> Runtime:
@@ -101,7 +104,32 @@ class Dequantize(BaseKernel):
         return ((ITEM_BYTES["f32"] - 1) * max(0, ctx.reads[0].size - 1),)
 
 
+class ConvertByChannel(BaseKernel):
+    """``f32_quantize_channels_s8__portable``, ``s8_dequantize_channels_f32__portable`` and their like."""
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """See ``s8_convert.h``."""
+        attrs = ctx.call.attrs
+        assert isinstance(attrs, ConvertChannels)
+        return (
+            written("y", SCALARS[self.writes]),
+            read("x", SCALARS[self.reads]),
+            const(ctx, "scale", "float"),
+            const(ctx, "zero", "int32_t"),
+            *(runtime(name, getattr(attrs, name)) for name in ("outer", "channels", "inner")),
+        )
+
+
+def _by_channel(op: str, reads: DType, writes: DType) -> ConvertByChannel:
+    name = f"{reads}_{op}_channels_{writes}__portable"
+    return ConvertByChannel(name, f"{op}_channels", "s8_convert.h", reads, writes)
+
+
+_WIDE: tuple[DType, ...] = ("s8", "s16", "u16")
+
 CONVERSIONS = (
+    *(_by_channel("quantize", "f32", dtype) for dtype in _WIDE),
+    *(_by_channel("dequantize", dtype, "f32") for dtype in (*_WIDE, "s32")),
     FlipSign(
         "x8_flip_sign__portable", "flip_sign", "s8_convert.h", "u8", "s8", streams=True, instructions_per_output=4
     ),

@@ -191,3 +191,16 @@ class Fill:
 @dataclass(frozen=True)
 class Convert:
     """``flip_sign`` (u8 to s8 and back: x ^ 0x80), ``quantize`` (f32 to s8) and ``dequantize`` (s8 to f32)."""
+
+
+@dataclass(frozen=True)
+class ConvertChannels:
+    """``quantize_channels`` and ``dequantize_channels``: f32 to integers of 8 or 16 bits, and integers to f32.
+
+    Consts ``scale`` (float) and ``zero`` (int32) have one element for each channel, the middle axis of (outer,
+    channels, inner).
+    """
+
+    outer: int
+    channels: int
+    inner: int

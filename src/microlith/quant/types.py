@@ -12,7 +12,13 @@ from microlith.core.errors import ModelError
 
 Requantization = Literal["float", "fixed"]
 
-LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "int32": (-(2**31), 2**31 - 1)}
+LIMITS = {
+    "int8": (-128, 127),
+    "uint8": (0, 255),
+    "int16": (-32768, 32767),
+    "uint16": (0, 65535),
+    "int32": (-(2**31), 2**31 - 1),
+}
 _ITSELF = "int32"
 
 
@@ -23,7 +29,7 @@ class QParams:
     Attributes:
         scale: float32, shape () for per tensor, (C,) for per channel; all positive and finite.
         zero_point: int32 of the same shape, within the limits of ``dtype``.
-        dtype: ``int8``, ``uint8``, ``int16`` or ``int32``.
+        dtype: ``int8``, ``uint8``, ``int16``, ``uint16`` or ``int32``.
         axis: the channel axis in the graph's (NCHW or OIHW) order; None for per tensor.
     """
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from microlith.compile.manifest import Compiler, Manifest
 from microlith.compile.package import Package
-from microlith.compile.pipeline import compile_graph, random_feeds
+from microlith.compile.pipeline import compile_graph, float_nodes, random_feeds
 from microlith.core.details import BufferRow, CheckRow, LayerRow, RunDetails
 from microlith.core.errors import ToolchainError, UnsupportedError, VerificationError
 from microlith.core.evidence import Evidence, EvidenceSet
@@ -29,6 +29,8 @@ from microlith.verify.workbench import Workbench
 
 Feeds = Mapping[str, NDArray[np.generic]]
 Progress = Callable[[str, int, int | None], None]
+
+_MOST_NAMES = 8
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:
@@ -124,14 +126,38 @@ def figures_of(
     macs = sum(node_macs(model).values())
     planned = planned_figures(package.manifest, macs)
     if tools.target is None:
-        return Figures(planned, None)
+        return Figures(planned, None, float_notes(model, package, None))
     feeds = samples[0] if samples else random_feeds(model, 1, 0)[0]
     inputs = to_bytes(package.manifest.entries[0], feeds)
     with Workbench(package.files, package.manifest, tools.target) as bench:
         run = (
             host_figures(bench, inputs) if tools.device.is_host else emulated_figures(bench, inputs, thorough=thorough)
         )
-    return replace(run, evidence=planned + run.evidence)
+    notes = float_notes(model, package, run.counts) + run.notes
+    return replace(run, evidence=planned + run.evidence, notes=notes)
+
+
+def float_notes(model: ir.Model, package: Package, counts: Counts | None) -> tuple[str, ...]:
+    """What of a quantized model is computed in float, and what that costs; empty where nothing is.
+
+    Args:
+        model: the compiled graph.
+        package: of it.
+        counts: instructions of each layer, where they were counted.
+    """
+    names = {name.rsplit(" (", 1)[0]: name for name in float_nodes(model)}
+    if not names:
+        return ()
+    rows = layer_rows(model, package, counts, {})
+    left = [row for row in rows if names.keys() & set(row.name.split(", "))]
+    shown = ", ".join(list(names.values())[:_MOST_NAMES]) + (" ..." if len(names) > _MOST_NAMES else "")
+    costs = [f"{sum(row.macs for row in left):,} of {sum(row.macs for row in rows):,} MACs"]
+    costs.append(f"{sum(row.weight_bytes for row in left):,} B of constants")
+    if counts is not None:
+        share = sum(row.instructions or 0 for row in left) / max(1, sum(row.instructions or 0 for row in rows))
+        costs.append(f"{share:.1%} of the instructions of all layers")
+    which = "1 op stays" if len(names) == 1 else f"{len(names)} ops stay"
+    return (f"{which} in float32 by choice (float_ops): {shown}; {', '.join(costs)}.",)
 
 
 def check_compiled(

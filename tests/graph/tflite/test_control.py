@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import microlith as ml
 import tflite_checks
-from microlith.core.errors import InputError, UnsupportedError
+from microlith.core.errors import InputError, MicrolithError, UnsupportedError
 from microlith.graph.reference import Reference
 from microlith.graph.tflite.read import onnx_of_tflite
 from tflite_models import Node, Oracle, Part, Tensor, build, constant, options
@@ -231,3 +232,18 @@ def test_subgraphs_of_other_shapes_are_malformed() -> None:
     part = Part({"x": Tensor((1, 5)), "y": Tensor((1, 5))}, [Node("ABS", ["x"], ["y"])], ["x"], ["y"])
     with pytest.raises(InputError, match=r"'x' is float32 \[1, 4\], and 'x', which it goes to or comes from"):
         onnx_of_tflite(_calling(part), "test")
+
+
+@pytest.mark.parametrize("content", [integer_loop(), _loop()], ids=["integers", "weights"])
+def test_damaged_subgraphs_end_in_a_refusal(content: bytes, tmp_path: Path) -> None:
+    rng, path, refused = np.random.default_rng(6), tmp_path / "model.tflite", 0
+    for _ in range(30):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), rng.integers(1, 5)):
+            damaged[place] = rng.integers(0, 4)
+        path.write_bytes(damaged)
+        try:
+            ml.load(path)
+        except MicrolithError:
+            refused += 1
+    assert refused > 0

@@ -28,6 +28,45 @@ ML_INLINE void f32_quantize_s8__portable(
     }
 }
 
+/* The same along the middle axis of (outer, channels, inner), with a scale and a zero point for each channel. */
+#define ML_QUANTIZE_CHANNELS(name, type, low, high)                                                                    \
+    ML_INLINE void name(type *ML_RESTRICT y, const float *ML_RESTRICT x, const float *ML_RESTRICT scale,               \
+        const int32_t *ML_RESTRICT zero, int32_t outer, int32_t channels, int32_t inner)                               \
+    {                                                                                                                  \
+        int32_t place = 0;                                                                                             \
+        for (int32_t o = 0; o < outer; ++o) {                                                                          \
+            for (int32_t c = 0; c < channels; ++c) {                                                                   \
+                for (int32_t i = 0; i < inner; ++i, ++place) {                                                         \
+                    y[place] = (type)ml_round_clamp(x[place] / scale[c], zero[c], low, high);                          \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+ML_QUANTIZE_CHANNELS(f32_quantize_channels_s8__portable, int8_t, INT8_MIN, INT8_MAX)
+ML_QUANTIZE_CHANNELS(f32_quantize_channels_s16__portable, int16_t, INT16_MIN, INT16_MAX)
+ML_QUANTIZE_CHANNELS(f32_quantize_channels_u16__portable, uint16_t, 0, UINT16_MAX)
+
+/* y = (x - zero) * scale likewise; the difference of int32 wraps around. */
+#define ML_DEQUANTIZE_CHANNELS(name, type)                                                                             \
+    ML_INLINE void name(float *ML_RESTRICT y, const type *ML_RESTRICT x, const float *ML_RESTRICT scale,               \
+        const int32_t *ML_RESTRICT zero, int32_t outer, int32_t channels, int32_t inner)                               \
+    {                                                                                                                  \
+        int32_t place = 0;                                                                                             \
+        for (int32_t o = 0; o < outer; ++o) {                                                                          \
+            for (int32_t c = 0; c < channels; ++c) {                                                                   \
+                for (int32_t i = 0; i < inner; ++i, ++place) {                                                         \
+                    y[place] = (float)(int32_t)((uint32_t)x[place] - (uint32_t)zero[c]) * scale[c];                    \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+ML_DEQUANTIZE_CHANNELS(s8_dequantize_channels_f32__portable, int8_t)
+ML_DEQUANTIZE_CHANNELS(s16_dequantize_channels_f32__portable, int16_t)
+ML_DEQUANTIZE_CHANNELS(u16_dequantize_channels_f32__portable, uint16_t)
+ML_DEQUANTIZE_CHANNELS(s32_dequantize_channels_f32__portable, int32_t)
+
 /* y = (x - zero) * scale. */
 ML_INLINE void s8_dequantize_f32__portable(float *y, const int8_t *x, int32_t count, float scale, int32_t zero)
 {
