@@ -91,14 +91,13 @@ def mutant(run: int, index: int, formats: Sequence[Format] = FORMATS) -> Mutant:
 def rebuild(form: Format, seed: bytes, steps: Sequence[tuple[str, int]]) -> bytes:
     """The bytes that these steps make of a seed; those on bytes come last, one that does not apply changes nothing."""
     data = seed
-    if any(name in form.structured for name, _ in steps):
-        model = form.parse(seed)
-        for name, number in steps:
-            if name in form.structured:
-                # What an earlier step broke may be unreadable for the next, in whatever way: it then does nothing.
-                with contextlib.suppress(Exception):
-                    form.structured[name](model, np.random.default_rng(number))
-        data = form.serialize(model)
+    for name, number in steps:
+        if name in form.structured:
+            # What an earlier step broke may be unreadable for the next, and what it makes may be no file at all.
+            with contextlib.suppress(Exception):
+                model = form.parse(data)
+                form.structured[name](model, np.random.default_rng(number))
+                data = form.serialize(model)
     for name, number in steps:
         if name in form.raw:
             data = form.raw[name](data, np.random.default_rng(number))
