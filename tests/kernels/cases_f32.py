@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from kernels.cases_s8 import Bounds, Rng, geometry, nchw, nhwc, strides_of
-from kernels.harness import Array, Case, context, view
+from kernels.harness import Array, Case, context, in_memory, view
 from microlith.kernels import kernel
 from microlith.program.attrs import (
     Affine,
@@ -107,11 +107,12 @@ def matmul(rng: Rng, attrs: MatMul) -> Case:
     """A product of two activations."""
     a = normal(rng, (1 if attrs.broadcast_a else attrs.batch, attrs.rows, attrs.depth))
     b = normal(rng, (1 if attrs.broadcast_b else attrs.batch, attrs.depth, attrs.columns))
-    expected = wide(a) @ wide(b)
-    tolerance = (attrs.depth + 2) * EPSILON * (np.abs(wide(a)) @ np.abs(wide(b)))
-    reads = [view("a", a.shape, "f32"), view("b", b.shape, "f32")]
+    expected = in_memory(wide(a) @ wide(b), attrs.y_strides)
+    tolerance = in_memory((attrs.depth + 2) * EPSILON * (np.abs(wide(a)) @ np.abs(wide(b))), attrs.y_strides)
+    held = in_memory(a, attrs.a_strides), in_memory(b, attrs.b_strides)
+    reads = [view("a", held[0].shape, "f32"), view("b", held[1].shape, "f32")]
     ctx = context("matmul", attrs, reads, view("y", expected.shape, "f32"))
-    return Case(f"matmul {attrs}", kernel("f32_matmul__portable"), ctx, (a, b), expected, tolerance)
+    return Case(f"matmul {attrs}", kernel("f32_matmul__portable"), ctx, held, expected, tolerance)
 
 
 def binary(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernels.harness import Array, Case, context, view
+from kernels.harness import Array, Case, context, in_memory, view
 from microlith.kernels import kernel
 from microlith.program.attrs import (
     Binary,
@@ -203,15 +203,16 @@ def matmul(rng: Rng, attrs: MatMul, mode: Requantization) -> Case:
         random_values(rng, (1 if attrs.broadcast_b else attrs.batch, attrs.depth, attrs.columns)), random_qparams(rng)
     )
     y = random_qparams(rng, float(a.qparams.scale * b.qparams.scale) * 74 * 74 * attrs.depth**0.5 / 60)
-    expected = saturate(integer_linear.matmul(a, b, y, mode), y)
+    expected = in_memory(saturate(integer_linear.matmul(a, b, y, mode), y), attrs.y_strides)
+    held = in_memory(a.values, attrs.a_strides), in_memory(b.values, attrs.b_strides)
     ctx = context(
         "matmul",
         attrs,
-        [view("a", a.values.shape, "s8", a.qparams), view("b", b.values.shape, "s8", b.qparams)],
+        [view("a", held[0].shape, "s8", a.qparams), view("b", held[1].shape, "s8", b.qparams)],
         view("y", expected.shape, "s8", y),
         requant=factors.linear_requant(a.qparams, b.qparams, y, mode),
     )
-    return Case(f"matmul {attrs} {mode}", kernel("s8_matmul__portable"), ctx, (a.values, b.values), expected)
+    return Case(f"matmul {attrs} {mode}", kernel("s8_matmul__portable"), ctx, held, expected)
 
 
 def strides_of(shape: tuple[int, ...], out: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -39,6 +39,11 @@ def view(
     return View(id, id, 0, shape, contiguous(shape), layout, dtype, qparams, ring_rows)  # type: ignore[arg-type]
 
 
+def in_memory(values: Array, strides: tuple[int, ...] | None) -> Array:
+    """The values as they lie in memory: axes of greater strides first; as they are where there are none."""
+    return values if strides is None else np.ascontiguousarray(values.transpose(np.argsort(strides)[::-1]))
+
+
 def context(
     op: str,
     attrs: object,

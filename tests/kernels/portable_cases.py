@@ -21,6 +21,11 @@ WINDOWS = (
     (Window((2, 2), (1, 1), (1, 1), (3, 2, 2, 3)), 4),
     (Window((5, 5), (2, 2), (2, 2), (4, 4, 4, 4)), 1),
 )
+# Heads side by side in rows, for the keys transposed; a transposed left operand.
+STRIDED = (
+    MatMul(2, 5, 4, 11, a_strides=(4, 8, 1), b_strides=(4, 1, 8), y_strides=(11, 22, 1)),
+    MatMul(3, 6, 5, 9, a_strides=(30, 1, 6), b_strides=(9, 27, 1)),
+)
 POOLS = (
     Window((2, 2), (2, 2)),
     Window((3, 3), (2, 2), (1, 1), (1, 1, 1, 1)),
@@ -51,6 +56,8 @@ def _s8_weighted(rng: np.random.Generator) -> Iterator[Case]:
         for rows, depth, outputs, layer in ((1, 300, 10, layers[0]), (3, 17, 5, layers[1]), (2, 1, 1, layers[2])):
             yield s8.fully_connected(rng, rows, depth, outputs, layer)
         for attrs in (MatMul(1, 3, 70, 9), MatMul(2, 3, 4, 5, broadcast_a=True), MatMul(3, 1, 8, 4, False, True)):
+            yield s8.matmul(rng, attrs, mode)
+        for attrs in STRIDED:
             yield s8.matmul(rng, attrs, mode)
 
 
@@ -114,6 +121,8 @@ def _f32_weighted(rng: np.random.Generator) -> Iterator[Case]:
         yield f32.fully_connected(rng, rows, depth, outputs)
     yield f32.fully_connected(rng, 2, 9, 7, Bounds(-1, 1))
     for attrs in (MatMul(1, 3, 70, 9), MatMul(2, 5, 4, 19, broadcast_a=True), MatMul(3, 4, 8, 8, False, True)):
+        yield f32.matmul(rng, attrs)
+    for attrs in STRIDED:
         yield f32.matmul(rng, attrs)
 
 

@@ -22,11 +22,16 @@ def fusion_rows(model: ir.Model, program: Program) -> tuple[FusionRow, ...]:
     epilogues = [unit for unit in found if unit.kind == "integer" and unit.node.op_type != "QuantizeLinear"]
     covered = {node for unit in found for node in unit.nodes}
     dequantized = [node for node in model.graph if node.op_type == "DequantizeLinear" and node not in covered]
-    views = [unit.node for unit in found if unit.node.name not in written]
+    unmoved = [unit.node for unit in found if unit.node.name not in written]
+    parts = [node for node in unmoved if node.op_type == "Concat"]
+    slices = [node for node in unmoved if node.op_type in ("Slice", "Split")]
+    views = [node for node in unmoved if node not in parts and node not in slices]
     rows = (
         ("activation", activations, "clamps the result of the operator in front of it"),
         ("requantization", epilogues, "the operator writes quantized results itself"),
         ("dequantization", dequantized, "the operator reads integers"),
-        ("alias", views, "the same bytes under another shape or order of axes, or written in place by the producer"),
+        ("concat without copy", parts, "the operands are written where the result has them"),
+        ("slice without copy", slices, "a part of the bytes of the operand, or read from there by strides"),
+        ("alias", views, "the same bytes under another shape or order of axes, or read and written by strides"),
     )
     return tuple(FusionRow(kind=kind, count=len(items), note=note) for kind, items, note in rows if items)

@@ -8,6 +8,7 @@ from pkgutil import resolve_name
 
 import onnx_ir as ir
 
+from microlith.compile.join import join_copies
 from microlith.compile.layout import Layout, channels_last, identity
 from microlith.compile.lower_elementwise import lower_border, lower_requantize, lower_unary
 from microlith.compile.lowering import Lowering, shape_of
@@ -113,7 +114,7 @@ def _lower(model: ir.Model, name: str, pairs: Mapping[str, str], state_layout: C
     body = tuple(Call(call) for call in low.builder.calls)
     entry = Entry("run", tuple(view.id for view in low.inputs), tuple(outputs), body)
     builder = low.builder
-    return Program(
+    made = Program(
         name,
         (entry,),
         builder.buffers,
@@ -122,6 +123,7 @@ def _lower(model: ir.Model, name: str, pairs: Mapping[str, str], state_layout: C
         requantization=low.mode,
         states=tuple(low.states.values()),
     )
+    return join_copies(made)
 
 
 def _is_requantize(unit: Unit) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from microlith.compile.builder import ALIGN
-from microlith.compile.layout import identity, physical_shape, transposed
+from microlith.compile.layout import Layout, graph_shape, identity, physical_shape, reshaped, transposed
 from microlith.compile.lower_indexing import constant
 from microlith.compile.lower_remap import fill_value, moved, remap
 from microlith.compile.lowering import Flattened, Lowering, shape_of, stored
@@ -17,15 +17,22 @@ from microlith.quant.types import QParams
 
 
 def lower_reshape(low: Lowering, unit: Unit) -> None:
-    """Reshape, Flatten, Squeeze, Unsqueeze: another shape of the same bytes, once they stand in the graph's order."""
+    """Reshape, Flatten, Squeeze, Unsqueeze: another shape of the same bytes, in whatever order these are.
+
+    Axes that become one must stand next to each other, in the graph's order; where they do not, whoever reads copies.
+    """
     value = unit.output.value
     shape = shape_of(value)
     view = low.same_meaning(unit, low.read(unit, 0), low.operand(unit, 0))
     qparams = _output_qparams(unit, view)
     if low.is_plain(view):
-        low.views[value] = low.builder.alias(view, shape, identity(len(shape)), value.name or "", qparams)
+        layout: Layout | None = identity(len(shape))
     else:
+        layout = reshaped(graph_shape(view.shape, view.layout), shape, view.layout)
+    if layout is None:
         low.flattened[value] = Flattened(view, shape, qparams)
+    else:
+        low.views[value] = low.builder.alias(view, shape, layout, value.name or "", qparams)
 
 
 def lower_transpose(low: Lowering, unit: Unit) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 
-from microlith.compile.layout import Layout, graph_shape, identity, physical_shape
+from microlith.compile.layout import Layout, channels_last, graph_shape, identity, physical_shape
 from microlith.compile.lowering import Array, Lowering, dtype_of, shape_of, stored
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Unit
@@ -48,6 +49,14 @@ _INTEGER_UNARY = {
     "Not": "not",
     "Sign": "sign",
 }
+_IMAGES = frozenset(
+    ("AveragePool", "Conv", "ConvTranspose", "GlobalAveragePool", "GlobalMaxPool", "LpPool", "MaxPool", "Resize")
+)
+"""Ops that take channels last."""
+_ROWS = frozenset(("Attention", "Gemm", "LayerNormalization", "LSTM", "GRU", "MatMul", "RMSNormalization", "RNN"))
+"""Ops that take the graph's own order."""
+_LOOKED_AT = 16
+"""Readers, near and far, that are asked for the order they want."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +75,35 @@ class Term:
 
 
 def common_layout(low: Lowering, unit: Unit, indices: Sequence[int], rank: int) -> Layout:
-    """The layout of the largest computed operand that has the result's rank, so that the fewest bytes move."""
-    best: tuple[int, Layout] | None = None
+    """The layout of the largest computed operand that has the result's rank, so that the fewest bytes move.
+
+    Of several as large it is the one that readers of the result want, else the first.
+    """
+    found: list[View] = []
     for index in indices:
         operand = low.operand(unit, index)
         if low.constant(operand) is None and len(shape_of(operand.value)) == rank:
-            view = low.read(unit, index)
-            if best is None or view.size > best[0]:
-                best = (view.size, view.layout)
-    return identity(rank) if best is None else best[1]
+            found.append(low.read(unit, index))
+    if not found:
+        return identity(rank)
+    largest = max(view.size for view in found)
+    layouts = list(dict.fromkeys(view.layout for view in found if view.size == largest))
+    wanted = _read_in(unit.output.value, rank) if len(layouts) > 1 else None
+    return wanted if wanted in layouts else layouts[0]
+
+
+def _read_in(value: ir.Value, rank: int) -> Layout | None:
+    """The order of axes in which the first reader that has one takes a value; None where none has."""
+    waiting, seen = [value], 0
+    while waiting and seen < _LOOKED_AT:
+        for node in waiting.pop(0).consumers():
+            seen += 1
+            if node.op_type in _IMAGES:
+                return channels_last(rank)
+            if node.op_type in _ROWS:
+                return identity(rank)
+            waiting += [item for item in node.outputs if item.shape is not None and len(item.shape) == rank]
+    return None
 
 
 def own_layout(layout: Layout, rank: int, own_rank: int) -> Layout:

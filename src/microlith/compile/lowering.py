@@ -11,7 +11,15 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.builder import Builder
-from microlith.compile.layout import Layout, channels_last, graph_shape, identity, same_bytes
+from microlith.compile.layout import (
+    Layout,
+    channels_last,
+    gathered,
+    graph_shape,
+    identity,
+    reshaped,
+    same_bytes,
+)
 from microlith.core.errors import UnsupportedError
 from microlith.graph.metadata import io_qparams, requantization
 from microlith.graph.units import Operand, Unit, activation_bounds, clamp_limits
@@ -206,10 +214,12 @@ class Lowering:
         """The view of a computed graph value: uint8 as int8 of :func:`stored`, or everything as it is."""
         if value in self.flattened:
             waiting = self.flattened.pop(value)
-            plain = self.builder.in_layout(waiting.view, identity(len(waiting.view.shape)), nodes)
-            self.views[value] = self.builder.alias(
-                plain, waiting.shape, identity(len(waiting.shape)), value.name or "", waiting.qparams
-            )
+            before = graph_shape(waiting.view.shape, waiting.view.layout)
+            order = gathered(before, waiting.shape, waiting.view.layout)
+            moved = self.builder.in_layout(waiting.view, order, nodes)
+            made = reshaped(before, waiting.shape, order)
+            meant = identity(len(waiting.shape)) if made is None else made
+            self.views[value] = self.builder.alias(moved, waiting.shape, meant, value.name or "", waiting.qparams)
         if value not in self.views:
             raise UnsupportedError(f"{value.name} is a constant where a computed tensor is needed")
         view = self.views[value]

@@ -22,6 +22,13 @@ def order_calls(
     return tuple(calls[index] for index in best)
 
 
+def peak_bytes(
+    calls: Sequence[OpCall], views: Mapping[str, View], buffers: Mapping[str, Buffer], outputs: Sequence[str]
+) -> int:
+    """Most bytes that are alive in any step of the given order."""
+    return _Schedule(calls, views, buffers, outputs).peak(range(len(calls)))
+
+
 def dependencies(calls: Sequence[OpCall], views: Mapping[str, View]) -> list[set[int]]:
     """For each call, the earlier ones that must stay before it."""
     before: list[set[int]] = []

@@ -103,19 +103,22 @@ class Packed:
 
 @dataclass(frozen=True)
 class Cost:
-    """A priori cost of a call, from a formula; used only to compare kernels of one op.
+    """A priori cost of a call, from a table fitted to emulated calls or from a rough formula; used only to compare
+    kernels of one op.
 
     Attributes:
         instructions: executed.
         loads: of memory.
         cycles: by the table of the device's core.
         const_bytes: stored constants.
+        error_percent: greatest error of the cycles that was seen when the table was made; None for a rough formula.
     """
 
     instructions: float
     loads: float
     cycles: float
     const_bytes: int
+    error_percent: float | None = None
 
 
 @dataclass(frozen=True)

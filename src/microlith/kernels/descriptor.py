@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from microlith.device.profile import Device, Isa
 from microlith.kernels.arguments import requant_sizes
 from microlith.kernels.base import Argument, CallContext, Cost, Fit, Literal, Packed, RowRange
+from microlith.kernels.cost_table import fitted_cost
 from microlith.program.types import DType, RowMap, View, contiguous
 from microlith.quant.requantize import FixedRequant
 
@@ -43,6 +45,8 @@ class BaseKernel:
     streams: bool = False
     instructions_per_mac: float = 4.0
     instructions_per_output: float = 20.0
+    takes_strides: ClassVar[bool] = False
+    """Whether views may have gaps, their strides being among the attributes."""
 
     def fits(self, ctx: CallContext, device: Device) -> Fit:
         """Whether this kernel can serve the call on that device."""
@@ -60,7 +64,7 @@ class BaseKernel:
                     return f"{view.id} is {view.dtype}, the kernel takes {dtype}"
                 if view.ring_rows is not None and not self.streams:
                     return f"{view.id} is a ring of rows, the kernel takes whole tensors"
-                if not is_contiguous(view):
+                if not (self.takes_strides or is_contiguous(view)):
                     return f"{view.id} has gaps between its elements"
         return ""
 
@@ -115,6 +119,11 @@ class BaseKernel:
         return 0
 
     def cost(self, ctx: CallContext, device: Device) -> Cost:
+        """By the table of the core; else inner steps and outputs, each times a constant, a load a cycle more."""
+        fitted = fitted_cost(self, ctx, device)
+        return self.rough_cost(ctx) if fitted is None else fitted
+
+    def rough_cost(self, ctx: CallContext) -> Cost:
         """Inner steps and outputs, each times a constant; a load is taken as one cycle more than an instruction."""
         outputs = sum(view.size for view in ctx.writes)
         instructions = self.macs(ctx) * self.instructions_per_mac + outputs * self.instructions_per_output

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from microlith.device.profile import Device
 from microlith.kernels.arguments import literal, runtime, zero_point
 from microlith.kernels.base import Argument, CallContext, Cost, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
@@ -193,7 +192,7 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
         """Sizes and widened weights."""
         return 96
 
-    def cost(self, ctx: CallContext, device: Device) -> Cost:
+    def rough_cost(self, ctx: CallContext) -> Cost:
         """Linear in outputs, in rows of one channel (weights are widened for each) and in elements of x turned."""
         _, rows, _, channels = ctx.writes[0].shape
         stride = conv_attrs(ctx).window.stride

@@ -74,6 +74,7 @@ class _Binary(BaseKernel):
     """What elementwise kernels of two operands of all types share."""
 
     ctype = "int8_t"
+    takes_strides = True
 
     def operand_pointers(self, ctx: CallContext) -> tuple[Pointer, ...]:
         """Addresses of a and b."""

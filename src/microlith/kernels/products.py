@@ -9,6 +9,7 @@ import numpy as np
 from microlith.kernels.arguments import (
     bounds,
     bounds_f32,
+    literal,
     per_channel,
     requant_arguments,
     runtime,
@@ -86,6 +87,8 @@ class S8FullyConnected(_FullyConnected):
 class _MatMul(BaseKernel):
     """What products of two activations of all types share."""
 
+    takes_strides = True
+
     def macs(self, ctx: CallContext) -> int:
         """Multiply-accumulates."""
         attrs = matmul_attrs(ctx)
@@ -105,16 +108,27 @@ class _MatMul(BaseKernel):
         return "" if got == expected else f"operands and result of {got} values, expected {expected}"
 
     def sizes(self, ctx: CallContext) -> tuple[Argument, ...]:
-        """batch, rows, depth, columns and the batch strides."""
+        """batch, rows, depth, columns, strides; inner ones of 1 are literals, so that neighbours are read together."""
         attrs = matmul_attrs(ctx)
+        a, b, y = attrs.strides_of_a, attrs.strides_of_b, attrs.strides_of_y
         return (
             runtime("batch", attrs.batch),
             runtime("rows", attrs.rows),
             runtime("depth", attrs.depth),
             runtime("columns", attrs.columns),
-            runtime("a_batch_stride", 0 if attrs.broadcast_a else attrs.rows * attrs.depth),
-            runtime("b_batch_stride", 0 if attrs.broadcast_b else attrs.depth * attrs.columns),
+            runtime("a_batch_stride", a[0]),
+            runtime("a_row_stride", a[1]),
+            _inner("a_stride", a[2]),
+            runtime("b_batch_stride", b[0]),
+            runtime("b_row_stride", b[1]),
+            _inner("b_stride", b[2]),
+            runtime("y_batch_stride", y[0]),
+            runtime("y_row_stride", y[1]),
         )
+
+
+def _inner(name: str, stride: int) -> Argument:
+    return literal(name, 1) if stride == 1 else runtime(name, stride)
 
 
 class S8MatMul(_MatMul):

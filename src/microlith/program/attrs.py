@@ -41,6 +41,19 @@ class MatMul:
 
     A constant operand is the const of role ``a`` or ``b`` and is not among the reads; ``a_zero`` and ``b_zero`` are the
     zero points of constants of an integer call, a view that is read carries its own.
+
+    Attributes:
+        batch: number of products.
+        rows: of a and y.
+        depth: columns of a, rows of b.
+        columns: of b and y.
+        broadcast_a: whether one a serves all products.
+        broadcast_b: whether one b serves all products.
+        a_zero: zero point of a where it is a constant.
+        b_zero: zero point of b where it is a constant.
+        a_strides: elements from one matrix, row and column to the next; None where a lies in a row.
+        b_strides: likewise.
+        y_strides: likewise; the last is 1.
     """
 
     batch: int
@@ -51,6 +64,24 @@ class MatMul:
     broadcast_b: bool = False
     a_zero: int = 0
     b_zero: int = 0
+    a_strides: tuple[int, int, int] | None = None
+    b_strides: tuple[int, int, int] | None = None
+    y_strides: tuple[int, int, int] | None = None
+
+    @property
+    def strides_of_a(self) -> tuple[int, int, int]:
+        """Elements from one matrix, row and column of a to the next."""
+        return self.a_strides or (0 if self.broadcast_a else self.rows * self.depth, self.depth, 1)
+
+    @property
+    def strides_of_b(self) -> tuple[int, int, int]:
+        """Elements from one matrix, row and column of b to the next."""
+        return self.b_strides or (0 if self.broadcast_b else self.depth * self.columns, self.columns, 1)
+
+    @property
+    def strides_of_y(self) -> tuple[int, int, int]:
+        """Elements from one matrix, row and column of the result to the next."""
+        return self.y_strides or (self.rows * self.columns, self.columns, 1)
 
 
 @dataclass(frozen=True)

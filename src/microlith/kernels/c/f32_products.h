@@ -33,33 +33,53 @@ ML_INLINE void f32_fully_connected__portable(float *ML_RESTRICT y, const float *
     }
 }
 
-/* y[i, m, n] = clamp(sum over k of a[i, m, k] * b[i, k, n]); a batch stride of 0 broadcasts. */
-ML_INLINE void f32_matmul__portable(float *ML_RESTRICT y, const float *ML_RESTRICT a, const float *ML_RESTRICT b,
-    int32_t batch, int32_t rows, int32_t depth, int32_t columns, int32_t a_batch_stride, int32_t b_batch_stride,
-    int32_t clamped, float low, float high)
+/* acc[row][lane] += sum over k of x[row * x_row + k * x_step] * w[k * w_step + lane * w_lane]. */
+ML_INLINE void ml_f32_strided_block(float acc[][ML_F32_LANES], const float *x, int32_t x_row, int32_t x_step,
+    const float *w, int32_t w_step, int32_t w_lane, int32_t depth, int32_t rows, int32_t lanes)
 {
-    for (int32_t i = 0; i < batch; ++i, a += a_batch_stride, b += b_batch_stride, y += rows * columns) {
+    for (int32_t k = 0; k < depth; ++k, w += w_step) {
+        for (int32_t row = 0; row < rows; ++row) {
+            const float value = x[row * x_row + k * x_step];
+            for (int32_t lane = 0; lane < lanes; ++lane) {
+                acc[row][lane] += value * w[lane * w_lane];
+            }
+        }
+    }
+}
+
+/* y[i, m, n] = clamp(sum over k of a[i, m, k] * b[i, k, n]) at the given strides in elements; a batch stride of 0
+ * broadcasts, and columns of y lie next to each other. */
+ML_INLINE void f32_matmul__portable(float *ML_RESTRICT y, const float *ML_RESTRICT a, const float *ML_RESTRICT b,
+    int32_t batch, int32_t rows, int32_t depth, int32_t columns, int32_t a_batch_stride, int32_t a_row_stride,
+    int32_t a_stride, int32_t b_batch_stride, int32_t b_row_stride, int32_t b_stride, int32_t y_batch_stride,
+    int32_t y_row_stride, int32_t clamped, float low, float high)
+{
+    for (int32_t i = 0; i < batch; ++i, a += a_batch_stride, b += b_batch_stride, y += y_batch_stride) {
         int32_t count;
         for (int32_t row = 0; row < rows; row += count) {
-            const float *in = a + row * depth;
+            const float *in = a + row * a_row_stride;
             int32_t lanes;
             count = rows - row >= ML_F32_ROWS ? ML_F32_ROWS : 1;
             for (int32_t column = 0; column < columns; column += lanes) {
+                const float *w = b + column * b_stride;
                 float acc[ML_F32_ROWS][ML_F32_LANES];
                 lanes = columns - column >= ML_F32_LANES ? ML_F32_LANES : 1;
                 ml_f32_start(acc, (const float *)0, 0, ML_F32_ROWS);
                 if (lanes == 1) {
                     for (int32_t line = 0; line < count; ++line) {
-                        ml_f32_block(acc + line, in + line * depth, depth, b + column, columns, depth, 1, 1);
+                        ml_f32_strided_block(acc + line, in + line * a_row_stride, a_row_stride, a_stride, w,
+                            b_row_stride, b_stride, depth, 1, 1);
                     }
                 } else if (count == 1) {
-                    ml_f32_block(acc, in, depth, b + column, columns, depth, 1, ML_F32_LANES);
+                    ml_f32_strided_block(
+                        acc, in, a_row_stride, a_stride, w, b_row_stride, b_stride, depth, 1, ML_F32_LANES);
                 } else {
-                    ml_f32_block(acc, in, depth, b + column, columns, depth, ML_F32_ROWS, ML_F32_LANES);
+                    ml_f32_strided_block(
+                        acc, in, a_row_stride, a_stride, w, b_row_stride, b_stride, depth, ML_F32_ROWS, ML_F32_LANES);
                 }
                 for (int32_t line = 0; line < count; ++line) {
-                    float *out = y + (row + line) * columns + column;
-                    ml_f32_store(out, columns, acc + line, lanes, 1, clamped, low, high);
+                    float *out = y + (row + line) * y_row_stride + column;
+                    ml_f32_store(out, y_row_stride, acc + line, lanes, 1, clamped, low, high);
                 }
             }
         }
