@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from microlith.compile.arena import Overlap
 from microlith.program.types import STATE_SPACE, Buffer, Call, Program
 
+Permitted = Mapping[tuple[str, str], Sequence[Overlap]]
+"""Overlaps by output and input."""
+
 
 def check_plan(program: Program, overlaps: Sequence[Overlap]) -> None:
     """Fail where two buffers that are needed in the same step share a byte without permission.
@@ -15,10 +18,9 @@ def check_plan(program: Program, overlaps: Sequence[Overlap]) -> None:
     Raises:
         AssertionError: the planner is wrong.
     """
-    permitted: dict[tuple[str, str], Overlap] = {}
+    permitted: dict[tuple[str, str], list[Overlap]] = {}
     for pair in overlaps:
-        other = permitted.setdefault((pair.output, pair.input), pair)
-        permitted[pair.output, pair.input] = min(pair, other, key=lambda item: item.min_delta)
+        permitted.setdefault((pair.output, pair.input), []).append(pair)
     for space, used in program.spaces.items():
         members = [buffer for buffer in program.buffers.values() if buffer.space == space]
         for buffer in members:
@@ -32,9 +34,7 @@ def check_plan(program: Program, overlaps: Sequence[Overlap]) -> None:
             _check_step(program, live, step, permitted)
 
 
-def _check_step(
-    program: Program, live: Sequence[Buffer], step: int, permitted: Mapping[tuple[str, str], Overlap]
-) -> None:
+def _check_step(program: Program, live: Sequence[Buffer], step: int, permitted: Permitted) -> None:
     """Fail where two of the buffers of a step, in the order of their offsets, share a byte without permission."""
     open_buffers: list[Buffer] = []
     for item in live:
@@ -48,14 +48,10 @@ def _check_step(
             open_buffers.append(item)
 
 
-def _may_share(
-    program: Program, output: Buffer, source: Buffer, step: int, permitted: Mapping[tuple[str, str], Overlap]
-) -> bool:
-    pair = permitted.get((output.id, source.id))
-    return (
-        pair is not None
-        and output.lifetime.first == step == source.lifetime.last
-        and program.offsets[output.id] + pair.min_delta <= program.offsets[source.id]
+def _may_share(program: Program, output: Buffer, source: Buffer, step: int, permitted: Permitted) -> bool:
+    above = program.offsets[source.id] - program.offsets[output.id]
+    return output.lifetime.first == step == source.lifetime.last and any(
+        pair.min_delta <= above and above % pair.multiple == 0 for pair in permitted.get((output.id, source.id), ())
     )
 
 

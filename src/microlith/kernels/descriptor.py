@@ -10,7 +10,7 @@ import numpy as np
 
 from microlith.device.profile import Device, Isa
 from microlith.kernels.arguments import requant_sizes
-from microlith.kernels.base import Argument, CallContext, Cost, Fit, Literal, Packed, RowRange
+from microlith.kernels.base import Argument, CallContext, Cost, Fit, Lead, Literal, Packed, RowRange
 from microlith.kernels.cost_table import fitted_cost
 from microlith.program.types import DType, RowMap, View, contiguous
 from microlith.quant.requantize import FixedRequant
@@ -106,8 +106,12 @@ class BaseKernel:
         """Input rows that output rows need."""
         return None
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """No read view may overlap the output."""
+        return tuple(None for _ in ctx.reads)
+
+    def scratch_overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """No read view may overlap the scratch."""
         return tuple(None for _ in ctx.reads)
 
     def accum_bound(self, ctx: CallContext) -> int | None:

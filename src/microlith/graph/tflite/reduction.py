@@ -135,15 +135,10 @@ def _scalar(imp: Importer, position: int) -> Any:
     return values.reshape(())[()]
 
 
-_MOST_ELEMENTS = 1 << 22
-
-
 def _known(imp: Importer) -> None:
     """SHAPE, RANK, FILL and RANGE, where all that decides the result is in the file."""
     out = imp.tensor(imp.output())
     kind = np.dtype(out.dtype)
-    if math.prod(out.shape) > _MOST_ELEMENTS:
-        raise imp.refuse(f"a constant of more than {_MOST_ELEMENTS:,} elements is not written out")
     if imp.operator.name in ("SHAPE", "RANK"):
         shape = imp.shape(imp.input(0))
         values = np.asarray(shape if imp.operator.name == "SHAPE" else len(shape), kind)
