@@ -29,6 +29,7 @@ from microlith.graph.export import export_model, save_model
 from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
 from microlith.graph.state import State, caller_inputs, set_states
+from microlith.graph.values import held_type
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.search import artifact as built
@@ -437,7 +438,7 @@ def artifact_samples(opened: Opened, data: object | None, count: int) -> list[di
     assert shape is not None and dtype is not None, "loading types every value"
     dataset = load_data(data)
     floats = np.issubdtype(dataset.samples.dtype, np.floating)
-    taken = "float32" if floats and io_qparams(opened.model, name) is not None else dtype.numpy().name
+    taken = "float32" if floats and io_qparams(opened.model, name) is not None else held_type(dtype).name
     settled = dataset.check_against(tuple(shape.numpy()), taken)
     chosen = dataset.select(np.arange(min(count, len(dataset))))
     arrange = settled.apply if taken == "float32" else settled.arrange

@@ -23,7 +23,7 @@ from microlith.graph.save import model_bytes
 from microlith.graph.state import caller_inputs, caller_outputs
 from microlith.graph.stepper import Stepper
 from microlith.graph.units import units
-from microlith.graph.values import static_shape
+from microlith.graph.values import held_type, integer_limits, static_shape
 
 Feeds = Mapping[str, NDArray[np.generic]]
 
@@ -88,12 +88,11 @@ def random_feeds(model: ir.Model, count: int, seed: int) -> list[Feeds]:
 
 def _draw(value: ir.Value, rng: np.random.Generator) -> NDArray[np.generic]:
     assert value.shape is not None and value.dtype is not None, "loading gives every value a type"
-    shape, dtype = tuple(value.shape.numpy()), value.dtype.numpy()
+    shape, dtype = tuple(value.shape.numpy()), held_type(value.dtype)
     if dtype == np.bool_:
         return rng.integers(0, 2, shape).astype(np.bool_)
     if np.issubdtype(dtype, np.integer):
-        info = np.iinfo(dtype)
-        return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+        return rng.integers(*integer_limits(value.dtype), shape, dtype, endpoint=True)
     return rng.standard_normal(shape).astype(dtype)
 
 
