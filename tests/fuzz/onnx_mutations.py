@@ -301,8 +301,8 @@ def node_changed(proto: onnx.ModelProto, rng: Rng) -> None:
 
 
 def many_nodes(proto: onnx.ModelProto, rng: Rng) -> None:
-    """Some hundred or thousand nodes stand in a row before the first output."""
-    graph, count = proto.graph, int(rng.choice((50, 300, 1000)))
+    """Some hundred nodes stand in a row before the first output."""
+    graph, count = proto.graph, int(rng.choice((50, 300, 600)))
     old = graph.output[0].name
     producer = next((node for node in graph.node if old in node.output), None)
     if producer is None:

@@ -236,9 +236,9 @@ def operator_list(model: Any, rng: Rng) -> None:
 
 
 def many_operators(model: Any, rng: Rng) -> None:
-    """Some hundred or thousand operators stand in a row before the first output."""
+    """Some hundred operators stand in a row before the first output."""
     graph = model.subgraphs[0]
-    count, last = int(rng.choice((50, 300, 1000))), int(graph.outputs[0])
+    count, last = int(rng.choice((50, 300, 600))), int(graph.outputs[0])
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = pick(rng, (19, 14, 59))  # RELU, LOGISTIC, NEG
     model.operatorCodes.append(code)
