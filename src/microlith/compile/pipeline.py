@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.c_text import check_identifier
+from microlith.compile.ecosystems import package_kinds
 from microlith.compile.emit_selftest import GOLDEN_STEPS, Vector
 from microlith.compile.lower import lower
 from microlith.compile.manifest import Compiler
@@ -45,6 +46,7 @@ def compile_graph(
     compiler: Compiler | None = None,
     samples: Sequence[Feeds] = (),
     seed: int = 0,
+    packages: Sequence[str] = ("c",),
 ) -> Package:
     """Lower, plan, emit and package a graph; it must have been through the graph passes.
 
@@ -55,12 +57,15 @@ def compile_graph(
         compiler: what the figures will be obtained with, for the manifest.
         samples: inputs for the golden vectors (batch 1); random ones where none are given.
         seed: of the random inputs.
+        packages: build systems to package the library for, beside plain C.
 
     Raises:
+        InputError: there is no such package, or not for this device.
         UnsupportedError: a node cannot be compiled, or an integer model has ops left in float that nobody asked for.
         ModelError: ``name`` cannot prefix C symbols.
     """
     check_identifier(name)
+    kinds = package_kinds(packages, device)
     planned = plan(lower(model, name), device)
     count = GOLDEN_STEPS if planned.program.states else GOLDEN_VECTORS if _is_small(model) else 1
     chosen = list(samples[:count])
@@ -71,7 +76,9 @@ def compile_graph(
     vectors, tolerance = golden_vectors(model, chosen)
     title = f"{name}, compiled for {device.title} by Microlith"
     content = model_bytes(export_model(model))
-    return package(planned, device, content, vectors, title=title, tolerance=tolerance, compiler=compiler)
+    return package(
+        planned, device, content, vectors, title=title, tolerance=tolerance, compiler=compiler, packages=kinds
+    )
 
 
 def _is_small(model: ir.Model) -> bool:
