@@ -14,9 +14,12 @@ from microlith.compile.context import call_context
 from microlith.compile.in_place import write_states_in_place
 from microlith.compile.order import order_calls
 from microlith.compile.select import Packer, selection, with_storage
+from microlith.core.errors import UnsupportedError
+from microlith.core.units import format_bytes
 from microlith.device.profile import Device
 from microlith.kernels import kernel
 from microlith.kernels.base import Lead
+from microlith.kernels.descriptor import INT32_MAX
 from microlith.program.types import Buffer, Call, Lifetime, OpCall, Program, View, calls, contiguous
 
 
@@ -81,6 +84,7 @@ def plan(program: Program, device: Device, goal: Goal = Goal()) -> Planned:  # n
     program = replace(program, buffers=with_lifetimes(program, packed, entry.inputs, entry.outputs))
     overlaps = permitted_overlaps(program, packed)
     arena = plan_arena(program.buffers.values(), overlaps=overlaps)
+    _check_sizes(arena.spaces)
     program = replace(program, offsets=arena.offsets, spaces=arena.spaces)
     check_plan(program, overlaps)
     check_states(lowered, program)
@@ -114,6 +118,15 @@ def ordered_choices(
     (entry,) = program.entries
     ordered = order_calls(tuple(calls(entry.body)), program.views, program.buffers, entry.outputs)
     return program, [choices(program, call, device, known) for call in ordered]
+
+
+def _check_sizes(spaces: Mapping[str, int]) -> None:
+    for space, used in spaces.items():
+        if used > INT32_MAX:
+            raise UnsupportedError(
+                f"the {space} of the model would be {format_bytes(used)}, expected less than 2 GiB",
+                hint="Compile the model for smaller inputs.",
+            )
 
 
 def with_scratch(program: Program, packed: Sequence[OpCall]) -> tuple[Program, list[OpCall]]:
