@@ -65,6 +65,23 @@ class Case:
     schedule: str = ""
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Bytes from the start of what the buffer of y holds, where x lies in it too.
+
+    Attributes:
+        x: of the input.
+        y: of the output.
+        scratch: of the scratch; None where that has a buffer of its own.
+        compared: how many bytes from the start must be as expected.
+    """
+
+    x: int
+    y: int
+    scratch: int | None
+    compared: int
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """A case with values: the call, what its buffers hold before, and what the output must hold after."""
@@ -75,6 +92,7 @@ class Prepared:
     x: np.ndarray
     y_before: np.ndarray
     y_after: np.ndarray
+    shared: Shared | None = None
 
 
 def conv(height: int, width: int, channels: int, out: int, kernel: int | tuple[int, int], **options: object) -> Case:
@@ -191,6 +209,45 @@ def _context(
     return CallContext(call, (reads,), (_view("y", y_shape, y, case.y_ring),), consts)
 
 
+def over_input(item: Prepared, distance: int) -> Prepared:
+    """The same call where y starts that many bytes before x; what surrounds them must stay."""
+    x, y = item.x.reshape(-1), item.y_after.reshape(-1)
+    shared = Shared(max(0, distance), max(0, -distance), None, 0)
+    size = -(-max(shared.x + x.size, shared.y + y.size) // 8) * 8
+    before = np.zeros(size, np.int8)
+    before[shared.x : shared.x + x.size] = x
+    after = before.copy()
+    after[shared.y : shared.y + y.size] = y
+    return replace(item, y_before=before, y_after=after, shared=replace(shared, compared=size))
+
+
+def scratch_over_input(item: Prepared, distance: int) -> Prepared:
+    """The same call where the scratch starts that many bytes before x, behind y."""
+    x, y = item.x.reshape(-1), item.y_after.reshape(-1)
+    start = -(-y.size // 8) * 8
+    size = -(-max(distance + x.size, item.kernel.scratch_bytes(item.ctx)) // 8) * 8
+    before = np.zeros(start + size, np.int8)
+    before[start + distance : start + distance + x.size] = x
+    after = before.copy()
+    after[: y.size] = y
+    return replace(item, y_before=before, y_after=after, shared=Shared(start + distance, 0, start, y.size))
+
+
+def in_place(item: Prepared) -> list[Prepared]:
+    """The call with y, and where permitted the scratch, over x: as near as may be, and further away."""
+    found = []
+    for leads, over in (
+        (item.kernel.overlap(item.ctx), over_input),
+        (item.kernel.scratch_overlap(item.ctx), scratch_over_input),
+    ):
+        lead = leads[0]
+        if lead is not None:
+            step = np.lcm(lead.multiple, 1 if over is over_input else 8)
+            nearest = -(-lead.least // step) * step
+            found += [over(item, int(distance)) for distance in (nearest, nearest + 3 * step)]
+    return found
+
+
 def _view(name: str, shape: tuple[int, ...], qparams: QParams, ring: int | None) -> View:
     return View(name, name, 0, shape, contiguous(shape), tuple(range(len(shape))), "s8", qparams, ring_rows=ring)
 
@@ -248,8 +305,11 @@ class Batch:
         for item in self.prepared:
             got = np.frombuffer(output, np.int8, item.y_after.size, offset).reshape(item.y_after.shape)
             offset += item.y_after.size
+            wanted = item.y_after
+            if item.shared is not None:
+                got, wanted = got[: item.shared.compared], wanted[: item.shared.compared]
             what = f"{item.kernel.name} {item.ctx.call.attrs} rows {item.rows} of {item.ctx.reads[0].shape}"
-            np.testing.assert_array_equal(got, item.y_after, err_msg=what)
+            np.testing.assert_array_equal(got, wanted, err_msg=what)
         assert offset == len(output)
 
     def _call(self, index: int, item: Prepared) -> str:
@@ -259,11 +319,16 @@ class Batch:
         self.lines.append(
             f"static ML_ALIGN(8) uint8_t scratch_{index}[{scratch + GUARD_BYTES}];  /* {scratch} and a guard */"
         )
-        addresses: Mapping[str, str] = {
+        addresses = {
             "read": f"mlrun_x + {sum(p.x.nbytes for p in self.prepared[:index])}",
             "write": f"mlrun_y + {sum(p.y_before.nbytes for p in self.prepared[:index])}",
             "scratch": f"scratch_{index}",
         }
+        if item.shared is not None:
+            base = addresses["write"]
+            addresses |= {"read": f"{base} + {item.shared.x}", "write": f"{base} + {item.shared.y}"}
+            if item.shared.scratch is not None:
+                addresses["scratch"] = f"{base} + {item.shared.scratch}"
         values: list[str] = []
         for argument in item.kernel.arguments(item.ctx):
             if isinstance(argument, Pointer):

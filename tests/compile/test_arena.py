@@ -31,7 +31,7 @@ def _buffers(draw: st.DrawFn) -> list[Buffer]:
 @given(_buffers(), st.data())
 def test_plans_are_sound_and_not_below_the_bound(buffers: list[Buffer], data: st.DataObject) -> None:
     pairs = [
-        Overlap(out.id, into.id, data.draw(st.sampled_from([0, 8])))
+        Overlap(out.id, into.id, data.draw(st.sampled_from([-24, 0, 8])), data.draw(st.sampled_from([1, 4, 12, 40])))
         for out in buffers
         for into in buffers
         if out is not into and into.lifetime.last == out.lifetime.first and data.draw(st.booleans())
@@ -86,3 +86,18 @@ def test_checker_holds_an_overlap_to_its_lead() -> None:
     check_plan(_program(buffers, offsets={"out": 0, "in": 4}, spaces={"arena": 20}), pair)
     with pytest.raises(AssertionError, match="share bytes"):
         check_plan(_program(buffers, offsets={"out": 0, "in": 3}, spaces={"arena": 20}), pair)
+
+
+def test_planner_and_checker_hold_an_overlap_to_its_multiple() -> None:
+    buffers = [
+        Buffer("before", 20, 1, "arena", Lifetime(0, 1)),
+        Buffer("in", 48, 16, "arena", Lifetime(0, 1)),
+        Buffer("out", 48, 16, "arena", Lifetime(1, 2)),
+    ]
+    pair = [Overlap("out", "in", -48, 12)]
+    plan = plan_arena(buffers, overlaps=pair, pins=[Pin("before", 0)])
+    assert plan.offsets["in"] == plan.offsets["out"]
+    near = {"before": 100, "in": 0, "out": 16}
+    with pytest.raises(AssertionError, match="share bytes"):
+        check_plan(_program(buffers, offsets=near, spaces={"arena": 128}), pair)
+    check_plan(_program(buffers, offsets=near | {"out": 48}, spaces={"arena": 128}), pair)

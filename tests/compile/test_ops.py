@@ -92,5 +92,6 @@ def test_every_handler_is_exercised() -> None:
     every = [*MODELS.values(), *quantizable_models().values(), *float_models().values()]
     every += [*elementwise_models.quantizable_models().values(), *elementwise_models.plain_models().values()]
     used = {node.op_type for model in every for node in compiled.prepared(model).graph}
-    # An op that ONNX does not define brings the test that compiles it.
-    assert used | op_types() | {"DequantizeLinear"} >= {name for name in HANDLERS if not OPS[name].domain}
+    # An op that ONNX does not define brings the test that compiles it; these have test files of their own.
+    used |= {"DequantizeLinear", "NonMaxSuppression"}
+    assert used | op_types() >= {name for name in HANDLERS if not OPS[name].domain}

@@ -8,7 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernel_batch import Batch, Case, conv, depthwise, fully_connected, link, prepare, with_modes
+from kernel_batch import (
+    Batch,
+    Case,
+    conv,
+    depthwise,
+    fully_connected,
+    in_place,
+    link,
+    over_input,
+    prepare,
+    with_modes,
+)
 from microlith.device.emulator import Emulator
 from microlith.device.load import device as load_device
 from microlith.device.profile import Device
@@ -94,6 +105,35 @@ def run(cases: tuple[Case, ...], device: Device, rng: np.random.Generator, direc
 )
 def test_cortex_m4_equals_the_spec(cases: tuple[Case, ...], rng: np.random.Generator, tmp_path: Path) -> None:
     run(cases, load_device("stm32l4r5"), rng, tmp_path)
+
+
+@pytest.mark.mcu
+def test_results_may_lie_over_the_input(rng: np.random.Generator, tmp_path: Path) -> None:
+    device = load_device("stm32l4r5")
+    whole = [case for case in (*CONV, *DEPTHWISE, *FULLY_CONNECTED) if case.rows is None]
+    items = [prepare(case, kernel_for(case), device, rng) for case in whole]
+    batch = Batch([placed for item in items for placed in in_place(item)])
+    assert {item.kernel.name for item in batch.prepared} == {kernel.name for kernel in DSP}
+    with Emulator(link(batch, find_toolchain(device), tmp_path), device) as emulator:
+        (output,) = emulator.infer_counted(batch.inputs(), check_alignment=True).outputs
+    batch.check(output)
+
+
+@pytest.mark.mcu
+def test_a_result_too_near_its_input_is_seen(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Of calls that are one pixel short of what is permitted, each spoils what it still reads."""
+    device = load_device("stm32l4r5")
+    cases = (conv(4, 5, 16, 16, 3, pad=1), conv(4, 6, 4, 8, 1), depthwise(9, 7, 8, pad=1, schedule="rows_1"))
+    for index, case in enumerate(cases):
+        item = prepare(case, kernel_for(case), device, rng)
+        (lead,) = item.kernel.overlap(item.ctx)
+        assert lead is not None
+        (directory := tmp_path / str(index)).mkdir()
+        batch = Batch([over_input(item, lead.least - lead.multiple)])
+        with Emulator(link(batch, find_toolchain(device), directory), device) as emulator:
+            (output,) = emulator.infer(batch.inputs())
+        with pytest.raises(AssertionError, match="Mismatched"):
+            batch.check(output)
 
 
 @pytest.mark.mcu

@@ -16,7 +16,7 @@ from kernels.cases_indexing import indexing_cases
 from kernels.cases_neural import neural_cases
 from kernels.cases_plain import plain_cases
 from kernels.cases_s8 import Bounds, Layer, output_size
-from kernels.harness import CANARY, Case, Library, as_ring
+from kernels.harness import CANARY, Array, Case, Library, as_ring
 from kernels.portable_cases import f32_cases, s8_cases
 from microlith.device.load import host
 from microlith.kernels import ALL, FAST, PORTABLE
@@ -111,22 +111,41 @@ def test_rings_of_rows_give_the_same_rows(library: Library, case: Case, ctx: Cal
 @pytest.mark.parametrize("case", IN_PLACE, ids=lambda case: f"{case.kernel.name}-{case.label}")
 def test_output_may_overlap_as_far_as_the_descriptor_says(library: Library, case: Case) -> None:
     whole = library.run(case.kernel, case.ctx, case.inputs)
-    height = case.ctx.writes[0].shape[1] if len(whole.shape) > 1 else 1
     for index, lead in enumerate(case.kernel.overlap(case.ctx)):
         if lead is None:
             continue
-        for extra in (0, 8):
-            distance = -(-lead // 4) * 4 + extra
-            operand = np.ascontiguousarray(case.inputs[index])
-            shared = np.zeros(max(whole.nbytes, distance + operand.nbytes) + 8, np.uint8)
-            place = shared[distance : distance + operand.nbytes]
-            place[:] = operand.reshape(-1).view(np.uint8)
-            others = [np.ascontiguousarray(item) for item in case.inputs]
-            addresses = [item.ctypes.data for item in others]
-            addresses[index] = place.ctypes.data
-            library.invoke(case.kernel, case.ctx, addresses, shared.ctypes.data, 0, height)
-            got = shared[: whole.nbytes].view(whole.dtype).reshape(whole.shape)
+        step = np.lcm(lead.multiple, max(whole.itemsize, case.inputs[index].itemsize))
+        for extra in (0, 2 * step):
+            distance = -(-lead.least // step) * step + extra
+            got = run_over(library, case, index, distance, whole)
             assert np.array_equal(got, whole, equal_nan=got.dtype.kind == "f"), f"lead {distance}"
+
+
+def run_over(library: Library, case: Case, index: int, distance: int, like: Array) -> Array:
+    """The result where it starts that many bytes before one of the operands."""
+    operand = np.ascontiguousarray(case.inputs[index])
+    y_at, x_at = max(0, -distance), max(0, distance)
+    shared = np.zeros(max(y_at + like.nbytes, x_at + operand.nbytes) + 8, np.uint8)
+    place, result = shared[x_at : x_at + operand.nbytes], shared[y_at : y_at + like.nbytes]
+    place[:] = operand.reshape(-1).view(np.uint8)
+    others = [np.ascontiguousarray(item) for item in case.inputs]
+    addresses = [item.ctypes.data for item in others]
+    addresses[index] = place.ctypes.data
+    height = case.ctx.writes[0].shape[1] if len(like.shape) > 1 else 1
+    library.invoke(case.kernel, case.ctx, addresses, result.ctypes.data, 0, height)
+    return result.copy().view(like.dtype).reshape(like.shape)
+
+
+def test_leads_are_the_least(library: Library) -> None:
+    """One element less, and something that is still to be read is lost."""
+    tight = 0
+    for case in IN_PLACE:
+        lead = case.kernel.overlap(case.ctx)[0]
+        windowed = case.kernel.op in ("conv2d", "depthwise_conv2d", "max_pool2d") and case.kernel.name[:2] == "s8"
+        if windowed and lead is not None and lead.least > -case.ctx.reads[0].bytes:
+            whole = library.run(case.kernel, case.ctx, case.inputs)
+            tight += not np.array_equal(run_over(library, case, 0, lead.least - 1, whole), whole)
+    assert tight >= 20
 
 
 DRAWN_WINDOWS = (((3, 3), (1, 1), (1, 1)), ((2, 3), (2, 1), (1, 2)))

@@ -19,12 +19,13 @@ from microlith.program.types import Buffer
 class Overlap:
     """Permission for ``output`` to share bytes with ``input`` in the step that reads one and writes the other.
 
-    It holds where ``offset(output) + min_delta <= offset(input)``.
+    It holds where ``offset(input) - offset(output)`` is at least ``min_delta`` and a multiple of ``multiple``.
     """
 
     output: str
     input: str
     min_delta: int
+    multiple: int = 1
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class _Problem:
         self.items = {item.id: item for item in items}
         self.pins = {pin.buffer: pin.offset for pin in pins if pin.buffer in self.items}
         self.leads = {
-            (pair.output, pair.input): pair.min_delta
+            (pair.output, pair.input): pair
             for pair in overlaps
             if pair.output in self.items and pair.input in self.items and self._hands_over(pair)
         }
@@ -114,8 +115,10 @@ class _Problem:
         """Most bytes needed at once in any step, every permitted overlap taken as complete."""
         alive, shared = self._by_step(self.items), Counter[int]()
         covered = Counter[str]()
-        for out, into in self.leads:
-            covered[out] += self.items[into].bytes
+        for (out, into), pair in self.leads.items():
+            both = self.items[out].bytes + self.items[into].bytes
+            span = max(self.items[out].bytes, self.items[into].bytes + max(0, pair.min_delta))
+            covered[out] += max(0, both - span)
         for out, size in covered.items():
             shared[self.items[out].lifetime.first] += min(size, self.items[out].bytes)
         return max(
@@ -160,18 +163,34 @@ class _Problem:
 
     def _lowest(self, item: Buffer, near: Mapping[str, int]) -> int:
         """The lowest aligned offset at which ``item`` is in the way of none of those that are needed when it is."""
-        forbidden = sorted(self._forbidden(item, self.items[other], offset) for other, offset in near.items())
-        candidate = 0
-        for low, high in forbidden:
-            if low < candidate < high:
-                candidate = -(-high // item.align) * item.align
+        others = sorted(near.items(), key=lambda pair: (pair[1], pair[0]))
+        candidate, moved = 0, True
+        while moved:
+            moved = False
+            for other, offset in others:
+                found = self._next(item, candidate, self.items[other], offset)
+                moved = moved or found != candidate
+                candidate = found
         return candidate
 
-    def _forbidden(self, item: Buffer, other: Buffer, offset: int) -> tuple[int, int]:
-        """The open interval of offsets that ``other`` denies to ``item``."""
-        below, above = offset - item.bytes, offset + other.bytes
-        if (lead := self.leads.get((item.id, other.id))) is not None:
-            below = offset - lead
-        elif (lead := self.leads.get((other.id, item.id))) is not None:
-            above = offset + lead
-        return below, above
+    def _next(self, item: Buffer, candidate: int, other: Buffer, offset: int) -> int:
+        """The lowest aligned offset from ``candidate`` on at which ``item`` is not in the way of ``other``."""
+        above = _aligned(offset + other.bytes, item.align)
+        if candidate + item.bytes <= offset or candidate >= above:
+            return candidate
+        if (pair := self.leads.get((item.id, other.id))) is not None:
+            first = offset - (offset - candidate) // pair.multiple * pair.multiple
+            last = offset - pair.min_delta
+        elif (pair := self.leads.get((other.id, item.id))) is not None:
+            least = max(candidate, offset + pair.min_delta)
+            first = offset - (offset - least) // pair.multiple * pair.multiple
+            last = above
+        else:
+            return above
+        permitted = range(first, min(last, above) + 1, pair.multiple)
+        # Offsets repeat modulo the alignment after as many steps as it has bytes.
+        return next((place for place in permitted[: item.align] if place % item.align == 0), above)
+
+
+def _aligned(offset: int, align: int) -> int:
+    return -(-offset // align) * align

@@ -49,6 +49,7 @@ def _permitted(program: Program, output: str, input: str, step: int, overlaps: S
         and pair.input == input
         and program.buffers[output].lifetime.first == step == program.buffers[input].lifetime.last
         and program.offsets[output] + pair.min_delta <= program.offsets[input]
+        and (program.offsets[input] - program.offsets[output]) % pair.multiple == 0
         for pair in overlaps
     )
 

@@ -88,7 +88,8 @@ def _may_update(program: Program, call: OpCall, state: str, device: Device) -> b
     written = program.view(call.writes[0])
     for name, lead in zip(call.reads, leads, strict=True):
         view = program.view(name)
-        if view.buffer == state and (lead is None or lead > 0 or view.offset != 0 or view.bytes != written.bytes):
+        fits = view.offset == 0 and view.bytes == written.bytes
+        if view.buffer == state and not (fits and lead is not None and lead.permits(0)):
             return False
     return True
 

@@ -14,6 +14,7 @@ from microlith.compile.order import order_calls
 from microlith.compile.select import Packer, select, with_storage
 from microlith.device.profile import Device
 from microlith.kernels import kernel
+from microlith.kernels.base import Lead
 from microlith.program.types import Buffer, Call, Lifetime, OpCall, Program, View, calls, contiguous
 
 
@@ -103,14 +104,28 @@ def with_lifetimes(
 
 
 def permitted_overlaps(program: Program, ordered: Sequence[OpCall]) -> tuple[Overlap, ...]:
-    """What the chosen kernels allow, for results and operands that fill their buffers."""
+    """What the chosen kernels allow, for results, scratch and operands that fill their buffers."""
     found = []
     for call in ordered:
-        leads = kernel(call.kernel).overlap(call_context(program, call))
-        output = program.view(call.writes[0])
-        for name, lead in zip(call.reads, leads, strict=True):
-            view = program.view(name)
-            whole = view.offset == 0 and output.offset == 0 and view.buffer != output.buffer
-            if lead is not None and whole:
-                found.append(Overlap(output.buffer, view.buffer, lead))
+        chosen, context = kernel(call.kernel), call_context(program, call)
+        found += _over_inputs(program, call, call.writes[0], chosen.overlap(context))
+        if call.scratch is not None:
+            found += _over_inputs(program, call, call.scratch, chosen.scratch_overlap(context))
     return tuple(found)
+
+
+def _over_inputs(program: Program, call: OpCall, written: str, leads: Sequence[Lead | None]) -> list[Overlap]:
+    """Permissions for one view that the call writes; an operand that it reads twice must permit it twice."""
+    over = program.view(written)
+    permitted: dict[str, Overlap] = {}
+    for name, lead in zip(call.reads, leads, strict=True):
+        view = program.view(name)
+        whole = view.offset == 0 and over.offset == 0 and view.buffer != over.buffer
+        if lead is not None and whole and _reads(program, call, view.buffer) == 1:
+            permitted[view.buffer] = Overlap(over.buffer, view.buffer, lead.least, lead.multiple)
+    return list(permitted.values())
+
+
+def _reads(program: Program, call: OpCall, buffer: str) -> int:
+    """How many distinct views of the buffer the call reads."""
+    return len({name for name in call.reads if program.view(name).buffer == buffer})

@@ -9,7 +9,7 @@ from microlith.compile.context import call_context
 from microlith.core.errors import UnsupportedError
 from microlith.device.profile import Device
 from microlith.kernels import candidates
-from microlith.kernels.base import Kernel, Packed
+from microlith.kernels.base import Cost, Kernel, Packed
 from microlith.program.types import ConstRef, OpCall, Program, Storage
 
 
@@ -51,18 +51,22 @@ def select(program: Program, call: OpCall, device: Device, opt: Opt = "balanced"
             f"no kernel can run {call.op} on {device.name}: {reasons or 'none is written'}",
             node=", ".join(call.source_nodes),
         )
-    prices = {found.name: found.cost(context, device) for found in fitting}
-    costs = {name: price.cycles for name, price in prices.items()}
-    least = min(price.const_bytes for price in prices.values())
+    costs = {found.name: found.cost(context, device) for found in fitting}
+    least = min(cost.const_bytes for cost in costs.values())
     most = {"size": least, "balanced": least * _BALANCED_BYTES + _BALANCED_SLACK, "speed": float("inf")}[opt]
-    allowed = [found for found in fitting if prices[found.name].const_bytes <= most]
-    best = min(allowed, key=lambda found: costs[found.name])
-    others = [f"{found.name} {costs[found.name]:,.0f}" for found in fitting if found is not best]
+    allowed = [found for found in fitting if costs[found.name].const_bytes <= most]
+    best = min(allowed, key=lambda found: costs[found.name].cycles)
+    others = [f"{found.name} {_cycles(costs[found.name])}" for found in fitting if found is not best]
     refused = [f"{found.name}: {fit.reason}" for found, fit in considered if not fit]
-    why = f"estimated {costs[best.name]:,.0f} cycles" if others else "the only one that fits"
+    why = f"estimated {_cycles(costs[best.name], ' cycles')}" if others else "the only one that fits"
     why += f" against {', '.join(others)}" if others else ""
     why += f"; refused {'; '.join(refused)}" if refused else ""
     return Selection(replace(call, kernel=best.name, schedule=best.schedules(context)[0]), best, why)
+
+
+def _cycles(cost: Cost, unit: str = "") -> str:
+    error = "" if cost.error_percent is None else f" (error up to {cost.error_percent:.1f}%)"
+    return f"{cost.cycles:,.0f}{unit}{error}"
 
 
 class Packer:

@@ -102,20 +102,40 @@ class Packed:
 
 
 @dataclass(frozen=True)
+class Lead:
+    """Where a call may write over one of its inputs.
+
+    Attributes:
+        least: bytes by which what is written must start before the input; negative where it may start behind.
+        multiple: the bytes between the two starts must be a multiple of it.
+    """
+
+    least: int
+    multiple: int = 1
+
+    def permits(self, distance: int) -> bool:
+        """Whether what is written may start that many bytes before the input."""
+        return distance >= self.least and distance % self.multiple == 0
+
+
+@dataclass(frozen=True)
 class Cost:
-    """A priori cost of a call, from a formula; used only to compare kernels of one op.
+    """A priori cost of a call, from a table fitted to emulated calls or from a rough formula; used only to compare
+    kernels of one op.
 
     Attributes:
         instructions: executed.
         loads: of memory.
         cycles: by the table of the device's core.
         const_bytes: stored constants.
+        error_percent: greatest error of the cycles that was seen when the table was made; None for a rough formula.
     """
 
     instructions: float
     loads: float
     cycles: float
     const_bytes: int
+    error_percent: float | None = None
 
 
 @dataclass(frozen=True)
@@ -197,9 +217,12 @@ class Kernel(Protocol):
         """Input rows that output rows need; None where the kernel cannot run on a range of rows."""
         ...
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
-        """For each read view: the least number of bytes by which the output must start before it, where the output may
-        overlap that input; None where it may not."""
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """For each read view: where the output may lie over it; None where it may not."""
+        ...
+
+    def scratch_overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """For each read view: where the scratch may lie over it; None where it may not."""
         ...
 
     def accum_bound(self, ctx: CallContext) -> int | None:

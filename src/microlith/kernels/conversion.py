@@ -17,7 +17,7 @@ from microlith.kernels.arguments import (
     written,
     zero_point,
 )
-from microlith.kernels.base import Argument, CallContext, Runtime
+from microlith.kernels.base import Argument, CallContext, Lead, Runtime
 from microlith.kernels.descriptor import BaseKernel, is_contiguous
 from microlith.kernels.indexing import SCALARS
 from microlith.program.attrs import ConvertChannels
@@ -60,9 +60,9 @@ class FlipSign(BaseKernel):
         """The same rows."""
         return RowMap(1, 0, 0) if has_rows(ctx.writes[0]) else None
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """The output may lie at or before the input."""
-        return (0,)
+        return (Lead(0),)
 
 
 class Quantize(BaseKernel):
@@ -80,9 +80,9 @@ class Quantize(BaseKernel):
             *bounds(ctx),
         )
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """Output i is one byte at i, written after input i, four bytes at 4i, was read."""
-        return (0,)
+        return (Lead(0),)
 
 
 class Dequantize(BaseKernel):
@@ -99,9 +99,9 @@ class Dequantize(BaseKernel):
             runtime("zero", zero_point(x)),
         )
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """Output i ends at 4i + 4 and must not reach input i + 1: for the last but one, 3 bytes an element less."""
-        return ((ITEM_BYTES["f32"] - 1) * max(0, ctx.reads[0].size - 1),)
+        return (Lead((ITEM_BYTES["f32"] - 1) * max(0, ctx.reads[0].size - 1)),)
 
 
 class ConvertByChannel(BaseKernel):

@@ -18,8 +18,9 @@ from microlith.kernels.arguments import (
     written,
     zero_point,
 )
-from microlith.kernels.base import Argument, CallContext, Literal, Packed, Pointer, RowRange
+from microlith.kernels.base import Argument, CallContext, Lead, Literal, Packed, Pointer, RowRange
 from microlith.kernels.descriptor import BaseKernel, plain
+from microlith.kernels.overlaps import channelwise_lead, grouped_lead, is_whole, runs_of_rows
 from microlith.kernels.weighted import (
     F32_LANES,
     accumulator_bound,
@@ -29,7 +30,7 @@ from microlith.kernels.weighted import (
     weighted_refusal,
 )
 from microlith.kernels.windowed import padded, window_geometry, window_refusal, window_rows, window_sizes
-from microlith.program.attrs import Conv2d
+from microlith.program.attrs import Conv2d, Window
 from microlith.program.types import RowMap
 
 
@@ -45,6 +46,14 @@ class _Convolution(BaseKernel):
     def input_rows(self, ctx: CallContext) -> RowMap | None:
         """Input rows under the windows of the output rows."""
         return window_rows(conv_attrs(ctx).window)
+
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """Over what is read no more."""
+        return (self.lead(ctx, conv_attrs(ctx).window) if is_whole(ctx) else None,)
+
+    def lead(self, ctx: CallContext, window: Window) -> Lead:
+        """The lead for whole tensors, by the order of reads and writes."""
+        raise NotImplementedError
 
     def macs(self, ctx: CallContext) -> int:
         """Multiply-accumulates, padding included."""
@@ -67,6 +76,12 @@ class S8Conv2d(_Convolution):
         """Whether every window is one value of the input."""
         window = conv_attrs(ctx).window
         return window.kernel == (1, 1) and not padded(ctx, window)
+
+    def lead(self, ctx: CallContext, window: Window) -> Lead:
+        """Two columns at a time, gathered first where they are not read in place and there is one group."""
+        gathers = conv_attrs(ctx).groups == 1 and not self.reads_in_place(ctx)
+        _, rows, width, _ = ctx.writes[0].shape
+        return grouped_lead(ctx, window, runs_of_rows(2, rows, width), gathers=gathers)
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """Two windows of one group."""
@@ -110,6 +125,10 @@ class S8Conv2d(_Convolution):
 class S8DepthwiseConv2d(_Convolution):
     """``s8_depthwise_conv2d__portable``."""
 
+    def lead(self, ctx: CallContext, window: Window) -> Lead:
+        """Channel after channel of a pixel; with several filters a channel, a pixel as a whole."""
+        return depthwise_lead(ctx, window)
+
     def refusal(self, ctx: CallContext) -> str:
         """Shapes, weights and requantization."""
         return window_refusal(ctx) or weighted_refusal(ctx, ctx.writes[0].shape[-1]) or depthwise_refusal(ctx)
@@ -146,6 +165,11 @@ class S8DepthwiseConv2d(_Convolution):
 class F32Conv2d(_Convolution):
     """``f32_conv2d__portable``."""
 
+    def lead(self, ctx: CallContext, window: Window) -> Lead:
+        """A row as a whole: up to four columns are computed together, eight filters at a time."""
+        _, rows, width, _ = ctx.writes[0].shape
+        return grouped_lead(ctx, window, runs_of_rows(width, rows, width), gathers=False)
+
     def refusal(self, ctx: CallContext) -> str:
         """Shapes and weights."""
         channels = ctx.writes[0].shape[-1]
@@ -177,6 +201,10 @@ class F32Conv2d(_Convolution):
 
 class F32DepthwiseConv2d(_Convolution):
     """``f32_depthwise_conv2d__portable``."""
+
+    def lead(self, ctx: CallContext, window: Window) -> Lead:
+        """Channel after channel of a pixel; with several filters a channel, a pixel as a whole."""
+        return depthwise_lead(ctx, window)
 
     def refusal(self, ctx: CallContext) -> str:
         """Shapes and weights."""
@@ -226,6 +254,14 @@ def depthwise_refusal(ctx: CallContext) -> str:
     expected = (y_channels, *conv_attrs(ctx).window.kernel, 1)
     shape = ctx.consts["weights"].shape
     return "" if shape == expected else f"weights of shape {shape}, expected {expected}"
+
+
+def depthwise_lead(ctx: CallContext, window: Window) -> Lead:
+    """The lead of the portable depthwise kernels."""
+    if ctx.reads[0].shape[-1] == ctx.writes[0].shape[-1]:
+        return channelwise_lead(ctx, window)
+    _, rows, width, _ = ctx.writes[0].shape
+    return grouped_lead(ctx, window, runs_of_rows(1, rows, width), gathers=False)
 
 
 def depthwise_weights(ctx: CallContext) -> Packed:

@@ -10,7 +10,8 @@ import numpy as np
 
 from microlith.device.profile import Device, Isa
 from microlith.kernels.arguments import requant_sizes
-from microlith.kernels.base import Argument, CallContext, Cost, Fit, Literal, Packed, RowRange
+from microlith.kernels.base import Argument, CallContext, Cost, Fit, Lead, Literal, Packed, RowRange
+from microlith.kernels.cost_table import fitted_cost
 from microlith.program.types import DType, RowMap, View, contiguous
 from microlith.quant.requantize import FixedRequant
 
@@ -105,8 +106,12 @@ class BaseKernel:
         """Input rows that output rows need."""
         return None
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """No read view may overlap the output."""
+        return tuple(None for _ in ctx.reads)
+
+    def scratch_overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """No read view may overlap the scratch."""
         return tuple(None for _ in ctx.reads)
 
     def accum_bound(self, ctx: CallContext) -> int | None:
@@ -118,6 +123,11 @@ class BaseKernel:
         return 0
 
     def cost(self, ctx: CallContext, device: Device) -> Cost:
+        """By the table of the core; else inner steps and outputs, each times a constant, a load a cycle more."""
+        fitted = fitted_cost(self, ctx, device)
+        return self.rough_cost(ctx) if fitted is None else fitted
+
+    def rough_cost(self, ctx: CallContext) -> Cost:
         """Inner steps and outputs, each times a constant; a load is taken as one cycle more than an instruction."""
         outputs = sum(view.size for view in ctx.writes)
         instructions = self.macs(ctx) * self.instructions_per_mac + outputs * self.instructions_per_output

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from microlith.device.profile import Device
 from microlith.kernels.arguments import literal, runtime, zero_point
-from microlith.kernels.base import Argument, CallContext, Cost, Packed, RowRange
+from microlith.kernels.base import Argument, CallContext, Cost, Lead, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
 from microlith.kernels.descriptor import plain
 from microlith.kernels.dsp_fixed import DSP_FIXED, ShortFixed, short_fixed
@@ -21,6 +20,7 @@ from microlith.kernels.fast import (
     ceil_div,
     round_up,
 )
+from microlith.kernels.overlaps import grouped_lead, is_whole, pixel_bytes, runs
 from microlith.kernels.weighted import pack_weighted, result_range
 from microlith.kernels.windowed import window_sizes
 from microlith.program.attrs import Window
@@ -115,6 +115,13 @@ class DspConv2d(_Dsp, FastConv2d):
         left = depth // run * (run % QUAD)
         return round_up(depth, QUAD) * 2 * CONV_PIXELS + 2 * run + round_up(left, QUAD)
 
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """Four pixels are gathered, then written."""
+        if not is_whole(ctx):
+            return (None,)
+        _, rows, width, _ = ctx.writes[0].shape
+        return (grouped_lead(ctx, conv_attrs(ctx).window, runs(CONV_PIXELS, rows * width), gathers=True),)
+
     def stack_bytes(self, ctx: CallContext) -> int:
         """Accumulators, addresses of four pixels, and sizes."""
         return 128
@@ -189,11 +196,24 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
         pairs = (ceil_div(width, 2) if stride[1] == 1 else width) + 1
         return pairs * ((block_rows - 1) * stride[0] + 3) * DEPTHWISE_LANES * 4
 
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """Whole pixels apart, so that each four channels lie over themselves; the rows of a block are turned first."""
+        x, y, window = ctx.reads[0], ctx.writes[0], conv_attrs(ctx).window
+        if not is_whole(ctx) or x.shape[3] % DEPTHWISE_LANES:
+            return (None,)
+        least = -x.bytes
+        kept = max(0, 3 - window.stride[0])
+        for end in range(self.block_rows(ctx), y.shape[1], self.block_rows(ctx)):
+            row = max(0, end * window.stride[0] - window.pad[0] + kept)
+            if row < x.shape[1]:
+                least = max(least, (end * y.shape[2] - row * x.shape[2]) * pixel_bytes(x))
+        return (Lead(least, pixel_bytes(x)),)
+
     def stack_bytes(self, ctx: CallContext) -> int:
         """Sizes and widened weights."""
         return 96
 
-    def cost(self, ctx: CallContext, device: Device) -> Cost:
+    def rough_cost(self, ctx: CallContext) -> Cost:
         """Linear in outputs, in rows of one channel (weights are widened for each) and in elements of x turned."""
         _, rows, _, channels = ctx.writes[0].shape
         stride = conv_attrs(ctx).window.stride
@@ -218,6 +238,18 @@ class DspFullyConnected(_Dsp, FastFullyConnected):
     def scratch_bytes(self, ctx: CallContext) -> int:
         """One row of x, 16 bits an element."""
         return round_up(self.depth(ctx), QUAD) * 2
+
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """A row is widened before its results are written."""
+        rows = ctx.reads[0].size // self.depth(ctx)
+        wider = self.out_channels(ctx) - self.depth(ctx)
+        leads = [row * wider for row in range(1, rows)]
+        return (Lead(max(leads, default=-ctx.reads[0].bytes)),)
+
+    def scratch_overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """The last row lies in the last half of what it becomes."""
+        alone = ctx.reads[0].size == self.depth(ctx)
+        return (Lead(round_up(self.depth(ctx), QUAD) - QUAD) if alone else None,)
 
     def stack_bytes(self, ctx: CallContext) -> int:
         """Four accumulators."""

@@ -6,10 +6,11 @@ import numpy as np
 
 from microlith.device.profile import Device
 from microlith.kernels.arguments import const, runtime, zero_point
-from microlith.kernels.base import Argument, CallContext, Cost, Packed, RowRange
+from microlith.kernels.base import Argument, CallContext, Cost, Lead, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
 from microlith.kernels.dsp import DspConv2d
 from microlith.kernels.fast import ceil_div
+from microlith.kernels.overlaps import is_whole, tiled_lead
 from microlith.kernels.weighted import result_range
 from microlith.kernels.windowed import window_sizes
 
@@ -72,6 +73,10 @@ class DspWinograd(DspConv2d):
     def scratch_bytes(self, ctx: CallContext) -> int:
         """Values of four tiles, and the sums of two outputs."""
         return POSITIONS * TILES * 2 * ctx.reads[0].shape[3] + POSITIONS * TILES * 2 * 4
+
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """Four tiles are read, then written."""
+        return (tiled_lead(ctx, conv_attrs(ctx).window, 2, TILES) if is_whole(ctx) else None,)
 
     def stack_bytes(self, ctx: CallContext) -> int:
         """Pixels of a tile and their transform, places, results."""

@@ -21,7 +21,7 @@ from microlith.kernels.arguments import (
     written,
     zero_point,
 )
-from microlith.kernels.base import Argument, CallContext, Literal, Pointer, Runtime
+from microlith.kernels.base import Argument, CallContext, Lead, Literal, Pointer, Runtime
 from microlith.kernels.descriptor import DIFFERENCE, BaseKernel, accumulator_refusal, requant_refusal
 from microlith.ops import ALL
 from microlith.ops.base import Pointwise
@@ -111,11 +111,11 @@ class _Binary(BaseKernel):
         rows_are_axis_1 = has_rows(ctx.writes[0]) and attrs.shape[:2] == ctx.writes[0].shape[:2]
         return RowMap(1, 0, 0) if rows_are_axis_1 and not whole else None
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """0 for an operand that lies just as the result does."""
         attrs = binary_attrs(ctx)
         pairs = zip(operand_views(ctx), operand_strides(attrs), strict=True)
-        return tuple(0 if same_strides(attrs, strides) else None for view, strides in pairs if view is not None)
+        return tuple(Lead(0) if same_strides(attrs, strides) else None for view, strides in pairs if view is not None)
 
     def rows(self, ctx: CallContext) -> tuple[Argument, ...]:
         """Rows of the result: the range of an image, or all along axis 1."""
@@ -218,9 +218,9 @@ class S8Lut(BaseKernel):
         """The same rows."""
         return RowMap(1, 0, 0) if has_rows(ctx.writes[0]) else None
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """The output may lie at or before the input."""
-        return (0,)
+        return (Lead(0),)
 
 
 class F32Binary(_Binary):
@@ -273,9 +273,9 @@ class _Rowwise(BaseKernel):
         """The same rows."""
         return RowMap(1, 0, 0) if has_rows(ctx.writes[0]) else None
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """The output may lie at or before the input."""
-        return (0,)
+        return (Lead(0),)
 
 
 class F32Unary(_Rowwise):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microlith.device.profile import Device
 from microlith.kernels.arguments import (
     bounds,
     const,
@@ -84,7 +83,7 @@ class FastKernel(BaseKernel):
         """Multiply-accumulates and outputs computed, those of padding to whole blocks included."""
         raise NotImplementedError
 
-    def cost(self, ctx: CallContext, device: Device) -> Cost:
+    def rough_cost(self, ctx: CallContext) -> Cost:
         """Linear in the work; loads are what cycles exceed instructions by."""
         macs, outputs = self.work(ctx)
         instructions = self.instructions_per_mac * macs + self.instructions_per_output * outputs

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from microlith.kernels.arguments import literal, read, runtime, written
-from microlith.kernels.base import Argument, CallContext, Literal, Pointer, Runtime
+from microlith.kernels.base import Argument, CallContext, Lead, Literal, Pointer, Runtime
 from microlith.kernels.descriptor import BaseKernel, is_contiguous
 from microlith.kernels.elementwise import F32Unary
 from microlith.program.attrs import Broadcast, Test, Unary
@@ -167,13 +167,13 @@ class _Strided(_Plain):
                 index += 1
         return tuple(pointers)
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """The output may lie at or before an operand of elements no narrower that lie just as its own."""
         attrs, y = broadcast_attrs(ctx), ctx.writes[0]
         dense = contiguous(attrs.shape)
         computed = [s for role, s in zip(ROLES, attrs.strides, strict=False) if role not in ctx.call.consts]
         return tuple(
-            0 if ITEM_BYTES[view.dtype] >= ITEM_BYTES[y.dtype] and _same(attrs.shape, strides, dense) else None
+            Lead(0) if ITEM_BYTES[view.dtype] >= ITEM_BYTES[y.dtype] and _same(attrs.shape, strides, dense) else None
             for view, strides in zip(ctx.reads, computed, strict=True)
         )
 
@@ -258,11 +258,11 @@ class PlainCast(_Plain):
             literal("from", TYPES.index(x.dtype)),
         )
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """A wider output must not reach the inputs that are still to be read."""
         x, y = ctx.reads[0], ctx.writes[0]
         wider = max(0, ITEM_BYTES[y.dtype] - ITEM_BYTES[x.dtype])
-        return (wider * max(0, x.size - 1),)
+        return (Lead(wider * max(0, x.size - 1)),)
 
 
 class PlainUnary(_Plain):
@@ -294,9 +294,9 @@ class PlainUnary(_Plain):
             *absent,
         )
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """The output may lie at or before the input."""
-        return (0,)
+        return (Lead(0),)
 
 
 def _integer(value: int) -> str:
@@ -325,9 +325,9 @@ class FloatTest(_Plain):
             literal("function", TESTS.index(ctx.call.attrs.function)),
         )
 
-    def overlap(self, ctx: CallContext) -> tuple[int | None, ...]:
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """Output i is one byte at i, written after input i, four bytes at 4i, was read."""
-        return (0,)
+        return (Lead(0),)
 
 
 class FloatMath(F32Unary):

@@ -12,10 +12,11 @@ from microlith.kernels.arguments import (
     written,
     zero_point,
 )
-from microlith.kernels.base import Argument, CallContext, Literal, RowRange
+from microlith.kernels.base import Argument, CallContext, Lead, Literal, RowRange
 from microlith.kernels.descriptor import DIFFERENCE, BaseKernel, accumulator_refusal, requant_refusal
+from microlith.kernels.overlaps import channelwise_lead, grouped_lead, is_whole, runs_of_rows
 from microlith.kernels.windowed import window_geometry, window_refusal, window_rows, window_sizes
-from microlith.program.attrs import Pool2d, ReduceMean
+from microlith.program.attrs import Pool2d, ReduceMean, Window
 from microlith.program.types import RowMap
 
 _DIVISION: tuple[Argument, ...] = (
@@ -44,6 +45,14 @@ class _Pool2d(BaseKernel):
     def input_rows(self, ctx: CallContext) -> RowMap | None:
         """Input rows under the windows of the output rows."""
         return window_rows(pool_attrs(ctx).window)
+
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """Over what is read no more, channel after channel."""
+        return (self.lead(ctx, pool_attrs(ctx).window) if is_whole(ctx) else None,)
+
+    def lead(self, ctx: CallContext, window: Window) -> Lead:
+        """The lead for whole tensors: channel after channel of a pixel."""
+        return channelwise_lead(ctx, window)
 
     def macs(self, ctx: CallContext) -> int:
         """Values visited, padding included."""
@@ -138,6 +147,10 @@ class _ReduceMean(BaseKernel):
 class S8ReduceMean(_ReduceMean):
     """``s8_reduce_mean__portable``."""
 
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """A mean is written where its first value was, or before."""
+        return (Lead(0),)
+
     def refusal(self, ctx: CallContext) -> str:
         """Shapes, size of the accumulator and requantization."""
         refusal = self.shape_refusal(ctx) or requant_refusal(ctx, 1)
@@ -163,6 +176,11 @@ class S8ReduceMean(_ReduceMean):
 class F32MaxPool2d(_Pool2d):
     """``f32_max_pool2d__portable``."""
 
+    def lead(self, ctx: CallContext, window: Window) -> Lead:
+        """The channels of a pixel are gathered in the output."""
+        _, rows, width, _ = ctx.writes[0].shape
+        return grouped_lead(ctx, window, runs_of_rows(1, rows, width), gathers=False)
+
     def refusal(self, ctx: CallContext) -> str:
         """Shapes."""
         return self.shape_refusal(ctx)
@@ -175,6 +193,11 @@ class F32MaxPool2d(_Pool2d):
 
 class F32AveragePool2d(_Pool2d):
     """``f32_average_pool2d__portable``."""
+
+    def lead(self, ctx: CallContext, window: Window) -> Lead:
+        """The channels of a pixel are gathered in the output."""
+        _, rows, width, _ = ctx.writes[0].shape
+        return grouped_lead(ctx, window, runs_of_rows(1, rows, width), gathers=False)
 
     def refusal(self, ctx: CallContext) -> str:
         """Shapes."""

@@ -12,7 +12,7 @@ from microlith.kernels.arguments import (
     written,
     zero_point,
 )
-from microlith.kernels.base import Argument, CallContext, Pointer, Runtime
+from microlith.kernels.base import Argument, CallContext, Lead, Pointer, Runtime
 from microlith.kernels.descriptor import BaseKernel, requant_refusal
 from microlith.program.attrs import Softmax
 
@@ -51,8 +51,20 @@ def table_refusal(ctx: CallContext, dtype: str) -> str:
     return "" if table.dtype == dtype else f"the exponentials are {table.dtype}, the kernel takes {dtype}"
 
 
+def softmax_lead(ctx: CallContext) -> Lead:
+    """All of a lane is read before its first result is written, each of the others before its own.
+
+    Lanes that lie between each other must lie over themselves.
+    """
+    return Lead(0, 1 if softmax_attrs(ctx).inner == 1 else ctx.writes[0].bytes)
+
+
 class S8Softmax(_Softmax):
     """``s8_softmax__portable``."""
+
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """Lane by lane."""
+        return (softmax_lead(ctx),)
 
     def refusal(self, ctx: CallContext) -> str:
         """Table, length of the axis and requantization."""
@@ -82,6 +94,10 @@ class S8Softmax(_Softmax):
 
 class S8SoftmaxFloat(_Softmax):
     """``s8_softmax_float__portable``: a model of ``fixed`` requantization."""
+
+    def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
+        """Lane by lane."""
+        return (softmax_lead(ctx),)
 
     def refusal(self, ctx: CallContext) -> str:
         """Table and shapes; there is nothing to requantize."""

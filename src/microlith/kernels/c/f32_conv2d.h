@@ -43,7 +43,7 @@ ML_INLINE int32_t ml_f32_conv2d_columns(const ml_window *window, int32_t column,
  *
  * weights are [group][filters / 8, rounded up][KH][KW][channels / groups][8], filled up with zeros.
  */
-ML_INLINE void f32_conv2d__portable(float *ML_RESTRICT y, const float *ML_RESTRICT x, const float *ML_RESTRICT weights,
+ML_INLINE void f32_conv2d__portable(float *y, const float *x, const float *ML_RESTRICT weights,
     const float *ML_RESTRICT bias, int32_t row_begin, int32_t row_end, int32_t x_ring, int32_t y_ring, int32_t height,
     int32_t width, int32_t channels, int32_t out_width, int32_t out_channels, int32_t groups, int32_t kernel_h,
     int32_t kernel_w, int32_t stride_h, int32_t stride_w, int32_t dilation_h, int32_t dilation_w, int32_t padded,

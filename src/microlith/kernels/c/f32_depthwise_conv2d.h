@@ -26,7 +26,7 @@ ML_INLINE void ml_f32_depthwise_lanes(float *acc, const float *x, const float *w
  *
  * weights are KH,KW,channels*filters. Neighbouring channels are summed together where filters is 1.
  */
-ML_INLINE void f32_depthwise_conv2d__portable(float *ML_RESTRICT y, const float *ML_RESTRICT x,
+ML_INLINE void f32_depthwise_conv2d__portable(float *y, const float *x,
     const float *ML_RESTRICT weights, const float *ML_RESTRICT bias, int32_t row_begin, int32_t row_end,
     int32_t x_ring, int32_t y_ring, int32_t height, int32_t width, int32_t channels, int32_t out_width,
     int32_t filters, int32_t kernel_h, int32_t kernel_w, int32_t stride_h, int32_t stride_w, int32_t dilation_h,

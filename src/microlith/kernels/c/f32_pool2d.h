@@ -7,7 +7,7 @@
 #include "ml_window.h"
 
 /* y[row, column, c] = clamp(greatest x[., ., c] of the taps inside the input); 0 for a window wholly outside it. */
-ML_INLINE void f32_max_pool2d__portable(float *ML_RESTRICT y, const float *ML_RESTRICT x, int32_t row_begin,
+ML_INLINE void f32_max_pool2d__portable(float *y, const float *x, int32_t row_begin,
     int32_t row_end, int32_t x_ring, int32_t y_ring, int32_t height, int32_t width, int32_t channels,
     int32_t out_width, int32_t kernel_h, int32_t kernel_w, int32_t stride_h, int32_t stride_w, int32_t dilation_h,
     int32_t dilation_w, int32_t padded, int32_t pad_top, int32_t pad_left, int32_t clamped, float low, float high)
@@ -39,7 +39,7 @@ ML_INLINE void f32_max_pool2d__portable(float *ML_RESTRICT y, const float *ML_RE
 
 /* y[row, column, c] = clamp(mean of x[., ., c] of the taps inside the input), divided by the number of all taps where
  * count_include_pad is not 0. */
-ML_INLINE void f32_average_pool2d__portable(float *ML_RESTRICT y, const float *ML_RESTRICT x, int32_t row_begin,
+ML_INLINE void f32_average_pool2d__portable(float *y, const float *x, int32_t row_begin,
     int32_t row_end, int32_t x_ring, int32_t y_ring, int32_t height, int32_t width, int32_t channels,
     int32_t out_width, int32_t kernel_h, int32_t kernel_w, int32_t stride_h, int32_t stride_w, int32_t dilation_h,
     int32_t dilation_w, int32_t padded, int32_t pad_top, int32_t pad_left, int32_t count_include_pad,

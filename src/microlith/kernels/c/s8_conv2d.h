@@ -52,7 +52,7 @@ ML_INLINE void ml_s8_gather(
  * x_zero is then not read. scratch holds two windows of one group; a window of one tap is read where it lies, and
  * scratch may be null. Two columns are computed at a time.
  */
-ML_INLINE void s8_conv2d__portable(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x,
+ML_INLINE void s8_conv2d__portable(int8_t *y, const int8_t *x,
     const int8_t *ML_RESTRICT weights, const int32_t *ML_RESTRICT bias, const int32_t *ML_RESTRICT weight_zero,
     int8_t *ML_RESTRICT scratch, int32_t kind, const float *ML_RESTRICT scale,
     const int32_t *ML_RESTRICT multiplier, const int8_t *ML_RESTRICT shift, int32_t per_channel, int32_t row_begin,

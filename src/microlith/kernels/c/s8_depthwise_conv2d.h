@@ -50,7 +50,7 @@ ML_INLINE void ml_s8_depthwise_lanes(int32_t *acc, const int8_t *x, const int8_t
  * weights are KH,KW,channels*filters; bias, weight_zero, padded and x_zero as in s8_conv2d__portable. Neighbouring
  * channels are accumulated together where filters is 1.
  */
-ML_INLINE void s8_depthwise_conv2d__portable(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x,
+ML_INLINE void s8_depthwise_conv2d__portable(int8_t *y, const int8_t *x,
     const int8_t *ML_RESTRICT weights, const int32_t *ML_RESTRICT bias, const int32_t *ML_RESTRICT weight_zero,
     int32_t kind, const float *ML_RESTRICT scale, const int32_t *ML_RESTRICT multiplier,
     const int8_t *ML_RESTRICT shift, int32_t per_channel, int32_t row_begin, int32_t row_end, int32_t x_ring,

@@ -78,28 +78,33 @@ ML_INLINE const int8_t *ml_fully_connected_dsp_multiply(
     return w;
 }
 
-/* scratch: 8 bytes for each quad of depth. */
-ML_INLINE void s8_fully_connected__dsp_1x4(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x,
-    const int8_t *ML_RESTRICT weights, const int32_t *ML_RESTRICT bias, void *ML_RESTRICT scratch, int32_t kind,
-    const float *ML_RESTRICT scale, const int32_t *ML_RESTRICT multiplier, const int8_t *ML_RESTRICT shift,
-    int32_t per_channel, int32_t full_range, int32_t rows, int32_t depth, int32_t out_channels, int32_t y_zero,
-    int32_t low, int32_t high)
+/* The outputs of one row, which has been widened. */
+ML_INLINE void ml_fully_connected_dsp_outputs(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT weights,
+    const int32_t *ML_RESTRICT bias, const uint32_t *ML_RESTRICT wide, int32_t quads, int32_t out_channels,
+    ml_requant how, ml_dsp_output out)
+{
+    for (int32_t o = 0; o < out_channels; o += ML_FULLY_CONNECTED_DSP_LANES) {
+        int32_t acc[ML_FULLY_CONNECTED_DSP_LANES] = {0};
+        weights = ml_fully_connected_dsp_multiply(acc, weights, wide, quads);
+        for (int32_t lane = 0; lane < ML_FULLY_CONNECTED_DSP_LANES && o + lane < out_channels; ++lane) {
+            y[o + lane] = ml_dsp_requantize(acc[lane] + bias[o + lane], ml_dsp_scale_of(how, o + lane, out), out);
+        }
+    }
+}
+
+/* scratch: 8 bytes for each quad of depth; the last row of x may lie in its second half. y may lie over rows that are
+ * read no more. */
+ML_INLINE void s8_fully_connected__dsp_1x4(int8_t *y, const int8_t *x, const int8_t *ML_RESTRICT weights,
+    const int32_t *ML_RESTRICT bias, void *scratch, int32_t kind, const float *ML_RESTRICT scale,
+    const int32_t *ML_RESTRICT multiplier, const int8_t *ML_RESTRICT shift, int32_t per_channel, int32_t full_range,
+    int32_t rows, int32_t depth, int32_t out_channels, int32_t y_zero, int32_t low, int32_t high)
 {
     const ml_requant how = ml_make_requant(kind, scale, multiplier, shift, per_channel);
     const ml_dsp_output out = {full_range, y_zero, low, high};
-    const int32_t quads = (depth + 3) >> 2;
     uint32_t *wide = (uint32_t *)scratch;
     for (int32_t row = 0; row < rows; ++row, x += depth, y += out_channels) {
-        const int8_t *w = weights;
         ml_fully_connected_dsp_widen(wide, x, depth);
-        for (int32_t o = 0; o < out_channels; o += ML_FULLY_CONNECTED_DSP_LANES) {
-            int32_t acc[ML_FULLY_CONNECTED_DSP_LANES] = {0};
-            w = ml_fully_connected_dsp_multiply(acc, w, wide, quads);
-            for (int32_t lane = 0; lane < ML_FULLY_CONNECTED_DSP_LANES && o + lane < out_channels; ++lane) {
-                y[o + lane] =
-                    ml_dsp_requantize(acc[lane] + bias[o + lane], ml_dsp_scale_of(how, o + lane, out), out);
-            }
-        }
+        ml_fully_connected_dsp_outputs(y, weights, bias, wide, (depth + 3) >> 2, out_channels, how, out);
     }
 }
 

@@ -6,7 +6,7 @@
 #include "ml_window.h"
 
 /* y[row, column, c] = clamp(greatest x[., ., c] of the taps inside the input, low, high). */
-ML_INLINE void s8_max_pool2d__portable(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x, int32_t row_begin,
+ML_INLINE void s8_max_pool2d__portable(int8_t *y, const int8_t *x, int32_t row_begin,
     int32_t row_end, int32_t x_ring, int32_t y_ring, int32_t height, int32_t width, int32_t channels,
     int32_t out_width, int32_t kernel_h, int32_t kernel_w, int32_t stride_h, int32_t stride_w, int32_t dilation_h,
     int32_t dilation_w, int32_t padded, int32_t pad_top, int32_t pad_left, int32_t low, int32_t high)
@@ -41,7 +41,7 @@ ML_INLINE void s8_max_pool2d__portable(int8_t *ML_RESTRICT y, const int8_t *ML_R
  * Else the requantization divides: its arrays are indexed by the number of values counted less 1, that of the taps
  * inside, or of all taps where count_include_pad is not 0.
  */
-ML_INLINE void s8_average_pool2d__portable(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x, int32_t kind,
+ML_INLINE void s8_average_pool2d__portable(int8_t *y, const int8_t *x, int32_t kind,
     const float *ML_RESTRICT scale, const int32_t *ML_RESTRICT multiplier, const int8_t *ML_RESTRICT shift,
     int32_t row_begin, int32_t row_end, int32_t x_ring, int32_t y_ring, int32_t height, int32_t width,
     int32_t channels, int32_t out_width, int32_t kernel_h, int32_t kernel_w, int32_t stride_h, int32_t stride_w,

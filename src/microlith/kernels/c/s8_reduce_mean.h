@@ -6,7 +6,7 @@
 #include "ml_common.h"
 
 /* y[o, i] = requantize(sum over k of x[o, k, i] - x_zero); the requantization divides by count. */
-ML_INLINE void s8_reduce_mean__portable(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x, int32_t kind,
+ML_INLINE void s8_reduce_mean__portable(int8_t *y, const int8_t *x, int32_t kind,
     const float *ML_RESTRICT scale, const int32_t *ML_RESTRICT multiplier, const int8_t *ML_RESTRICT shift,
     int32_t outer, int32_t count, int32_t inner, int32_t x_zero, int32_t y_zero, int32_t low, int32_t high)
 {

@@ -12,7 +12,7 @@ enum { ML_SOFTMAX_BITS = 14 };
  *
  * table[d] is exp(-d * scale of x) in units of 2^-16, at most 65536; count below 65536 keeps every sum within 32 bits.
  */
-ML_INLINE void s8_softmax__portable(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x,
+ML_INLINE void s8_softmax__portable(int8_t *y, const int8_t *x,
     const int32_t *ML_RESTRICT table, int32_t kind, const float *ML_RESTRICT scale,
     const int32_t *ML_RESTRICT multiplier, const int8_t *ML_RESTRICT shift, int32_t outer, int32_t count,
     int32_t inner, int32_t y_zero, int32_t low, int32_t high)

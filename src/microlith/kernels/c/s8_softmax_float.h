@@ -10,7 +10,7 @@
  *
  * table[d] is exp(-d * scale of x). The sum is formed in the order of the elements, every operation rounded to float.
  */
-ML_INLINE void s8_softmax_float__portable(int8_t *ML_RESTRICT y, const int8_t *ML_RESTRICT x,
+ML_INLINE void s8_softmax_float__portable(int8_t *y, const int8_t *x,
     const float *ML_RESTRICT table, int32_t outer, int32_t count, int32_t inner, float y_scale, int32_t y_zero,
     int32_t low, int32_t high)
 {
