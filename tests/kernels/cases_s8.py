@@ -25,12 +25,12 @@ from microlith.program.types import contiguous
 from microlith.quant import factors, integer_elementwise, integer_linear, integer_move, integer_pool, integer_softmax
 from microlith.quant.lut import exp_table, float_exp_table, lookup
 from microlith.quant.requantize import saturate
-from microlith.quant.types import LIMITS, QArray, QParams, Requantization
+from microlith.quant.types import LIMITS, QArray, QParams, Requantization, held
 from microlith.quant.windows import Geometry
 
 Rng = np.random.Generator
 
-SHORT = {"int8": "s8", "int16": "s16", "uint16": "u16", "int32": "s32"}
+SHORT = {"int4": "s8", "uint4": "u8", "int8": "s8", "int16": "s16", "uint16": "u16", "int32": "s32"}
 
 
 @dataclass(frozen=True)
@@ -394,7 +394,7 @@ def quantize_channels(rng: Rng, dtype: str) -> Case:
         expected = integer_move.quantize(values, y)
     consts = {"scale": y.scale, "zero": y.zero_point}
     views = [view("x", values.shape, "f32")], view("y", values.shape, short)
-    ctx = context("quantize_channels", ConvertChannels(2, 3, 5), *views, consts)
+    ctx = context("quantize_channels", ConvertChannels(2, 3, 5), *views, consts, low=y.low, high=y.high)
     name = f"f32_quantize_channels_{short}__portable"
     return Case(f"quantize channels {dtype}", kernel(name), ctx, (values,), expected)
 
@@ -402,7 +402,7 @@ def quantize_channels(rng: Rng, dtype: str) -> Case:
 def dequantize_channels(rng: Rng, dtype: str) -> Case:
     """Integers to floats along the middle axis, those at the ends of the type included."""
     x, short = _channels(rng, dtype), SHORT[dtype]
-    values = rng.integers(x.low, x.high + 1, (2, 3, 5)).astype(dtype)
+    values = rng.integers(x.low, x.high + 1, (2, 3, 5)).astype(held(dtype))
     values[0, :, :2] = [x.low, x.high]
     consts = {"scale": x.scale, "zero": x.zero_point}
     views = [view("x", values.shape, short)], view("y", values.shape, "f32")

@@ -98,7 +98,7 @@ def _s8_others(rng: np.random.Generator) -> Iterator[Case]:
         yield s8.flip_sign(rng, shape, to_signed=False)
     yield s8.quantize(rng, 300)
     yield s8.dequantize(rng, 100)
-    for dtype in ("int8", "int16", "uint16"):
+    for dtype in ("int4", "uint4", "int8", "int16", "uint16"):
         yield s8.quantize_channels(rng, dtype)
         yield s8.dequantize_channels(rng, dtype)
     yield s8.dequantize_channels(rng, "int32")

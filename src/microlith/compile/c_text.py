@@ -33,17 +33,27 @@ _KEYWORDS = frozenset(
     """.split()  # noqa: SIM905
 )
 
+# NAME.h stands on the include path of the whole program, where it must not hide these; some file systems ignore case.
+_HEADERS = frozenset(
+    """
+    arduino assert complex ctype fenv inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool
+    stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar unistd wchar wctype
+    """.split()  # noqa: SIM905
+)
+_RESERVED = _KEYWORDS | _HEADERS
+
 
 def check_identifier(name: str) -> str:
     """``name`` where it can prefix C symbols.
 
     Raises:
-        InputError: it is not a C identifier, or one that C, C++ or the implementation reserve.
+        InputError: it is not a C identifier, or one that C, C++ or the implementation reserve, or a standard header.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in _KEYWORDS or name.startswith(("ml_", "mlrun_")):
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in _RESERVED or name.startswith(("ml_", "mlrun_")):
         raise InputError(
             f"the name {name!r} cannot prefix C symbols",
-            hint="Use a lower-case letter, then up to 39 lower-case letters, digits and underscores, and no keyword.",
+            hint="Use a lower-case letter, then up to 39 lower-case letters, digits and underscores, and no keyword or "
+            "standard header.",
         )
     return name
 
@@ -53,7 +63,7 @@ def identifier(text: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40].strip("_")
     if not name or not name[0].isalpha():
         name = f"model_{name}".strip("_")
-    return f"{name}_net" if name in _KEYWORDS or name.startswith(("ml_", "mlrun_")) else name
+    return f"{name}_net" if name in _RESERVED or name.startswith(("ml_", "mlrun_")) else name
 
 
 def comment(text: str) -> str:

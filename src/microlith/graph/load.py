@@ -22,6 +22,7 @@ from microlith.graph.passes.expand_functions import ExpandFunctions, expand_newe
 from microlith.graph.passes.fold_constants import FoldConstants, lift_constants
 from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.passes.inline_constant_if import InlineConstantIf
+from microlith.graph.passes.rewrite_blocked_qdq import RewriteBlockedQdq
 from microlith.graph.passes.unroll_loops import UnrollLoops
 from microlith.graph.pipeline import run_passes
 from microlith.graph.state import caller_inputs, caller_outputs, read_states
@@ -31,6 +32,8 @@ from microlith.graph.verifier import verify
 
 _TYPES = (
     ir.DataType.FLOAT,
+    ir.DataType.INT4,
+    ir.DataType.UINT4,
     ir.DataType.INT8,
     ir.DataType.UINT8,
     ir.DataType.INT16,
@@ -56,6 +59,7 @@ SIMPLIFY: tuple[Pass, ...] = (
     ExpandFunctions(),
     InferShapes(),
     FoldConstants(),
+    RewriteBlockedQdq(),
     InlineConstantIf(),
     UnrollLoops(),
     EliminateDeadNodes(),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from microlith.core.errors import ModelError, UnsupportedError
 from microlith.ops.base import Array, Shape
+from microlith.quant.types import as_held
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ def has_input(node: ir.Node, index: int) -> bool:
 
 
 def constant(node: ir.Node, index: int, what: str) -> NDArray[np.generic] | None:
-    """The values of an input that must be a constant; None where it is absent."""
+    """The values of an input that must be a constant, as they are held; None where it is absent."""
     value = node.inputs[index] if len(node.inputs) > index else None
     if value is None:
         return None
@@ -71,7 +72,7 @@ def constant(node: ir.Node, index: int, what: str) -> NDArray[np.generic] | None
         raise unsupported(
             node, f"{what} is computed at run time, expected a constant", "Fold constants first, or fix its value."
         )
-    return np.asarray(value.const_value.numpy())
+    return as_held(np.asarray(value.const_value.numpy()))
 
 
 def constant_integers(node: ir.Node, index: int, what: str) -> tuple[int, ...] | None:

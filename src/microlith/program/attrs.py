@@ -226,10 +226,10 @@ class Convert:
 
 @dataclass(frozen=True)
 class ConvertChannels:
-    """``quantize_channels`` and ``dequantize_channels``: f32 to integers of 8 or 16 bits, and integers to f32.
+    """``quantize_channels`` and ``dequantize_channels``: f32 to integers of 4 to 16 bits, and integers to f32.
 
     Consts ``scale`` (float) and ``zero`` (int32) have one element for each channel, the middle axis of (outer,
-    channels, inner).
+    channels, inner). The bounds of the epilogue are those of the type; integers of 4 bits are stored one a byte.
     """
 
     outer: int
