@@ -11,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.c_text import identifier
+from microlith.compile.ecosystems import package_kinds
 from microlith.compile.fusions import fusion_rows
 from microlith.compile.manifest import Manifest
 from microlith.compile.pipeline import refuse_float_nodes
@@ -71,6 +72,7 @@ __all__ = [
     "infer",
     "load",
     "optimize",
+    "package_kinds",
     "prepare",
     "require_fit",
     "require_passed",
@@ -221,6 +223,7 @@ def compile(
     float_ops: Sequence[str] = (),
     state: States | None = None,
     seed: int = 0,
+    packages: Sequence[str] = ("c",),
     command: str = "",
     progress: Progress = no_progress,
 ) -> Artifact:
@@ -234,9 +237,12 @@ def compile(
         float_ops: names or op types that may stay in float in a quantized model.
         state: see :func:`with_state`; what the model itself says by default.
         seed: of the inputs that are drawn for the self-test.
+        packages: build systems to package the library for, beside plain C: ``arduino``, ``platformio``, ``zephyr``,
+            ``esp-idf``.
         command: what the user ran, for the report.
         progress: called with what is being done, the steps done, and their number.
     """
+    package_kinds(packages, target)  # said before any work is done
     progress("graph passes", 0, 1)
     optimized, rows = optimize_graph(model if state is None else with_state(model, state))
     refuse_float_nodes(optimized, float_ops)
@@ -244,7 +250,7 @@ def compile(
     tools = Tools.find(target, compiler, required=False)
     symbol = identifier(optimized.graph.name or "model") if name is None else name
     progress("compile and count", 0, 1)
-    package = built.build_package(optimized, tools, symbol, (), seed)
+    package = built.build_package(optimized, tools, symbol, (), seed, packages)
     figures = built.figures_of(optimized, package, tools)
     progress("compile and count", 1, 1)
     found = tools.compiler

@@ -120,6 +120,7 @@ def check(
         "compile kws.onnx --device nrf52840 -o out",
         "compile kws_int8.onnx --device stm32u575 --name kws -o out",
         "compile cell.onnx --device rp2040 --state h_in=h_out -o out",
+        "compile kws.onnx --device nrf52840 --package arduino --package zephyr -o out",
     ),
 )
 def compile(
@@ -129,6 +130,7 @@ def compile(
     name: opt.Name = None,
     compiler: opt.Compiler = None,
     float_ops: opt.FloatOps = None,
+    package: opt.Package = None,
     shape: opt.Shape = None,
     state: opt.State = None,
     seed: opt.Seed = 0,
@@ -152,8 +154,9 @@ def compile(
             compiler=compiler,
             float_ops=tuple(float_ops or ()),
             seed=seed,
+            packages=tuple(package or ()),
             command=opt.command_line(
-                "compile", model, device=target.name, float_ops=float_ops, shape=shape, state=state
+                "compile", model, device=target.name, float_ops=float_ops, package=package, shape=shape, state=state
             ),
             progress=show.step,
         )
@@ -202,6 +205,7 @@ def optimize(
     ] = True,
     name: opt.Name = None,
     compiler: opt.Compiler = None,
+    package: opt.Package = None,
     shape: opt.Shape = None,
     state: opt.State = None,
     seed: opt.Seed = 0,
@@ -223,6 +227,7 @@ def optimize(
     if out is not None:
         check_directory(out)
     target = api.device(device)
+    api.package_kinds(package or (), target)
     loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
     settled = opt.preprocessing(input_range, mean, std, layout)
     sizes = opt.parts(calibration, selection, report_samples)
@@ -250,6 +255,7 @@ def optimize(
                 host_samples=verify_samples,
                 emulated_samples=verify_samples,
                 resume=resume,
+                packages=tuple(package or ()),
                 command=opt.command_line(
                     "optimize",
                     model,
@@ -269,6 +275,7 @@ def optimize(
                     selection=selection,
                     report_samples=report_samples,
                     recipe=recipe,
+                    package=package,
                     shape=shape,
                     state=state,
                     seed=seed or None,

@@ -37,6 +37,14 @@ Compiler = Annotated[
 Name = Annotated[
     str | None, typer.Option("--name", help="Prefix of every C symbol; made from the file name by default.")
 ]
+Package = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--package",
+        metavar="KIND",
+        help="Write it also as arduino, platformio, zephyr or esp-idf; c, plain C with CMake, always. May be repeated.",
+    ),
+]
 FloatOps = Annotated[
     list[str] | None,
     typer.Option("--float-ops", help="Name or op type of nodes that may stay in float. May be repeated."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.c_text import check_identifier
+from microlith.compile.ecosystems import package_kinds
 from microlith.compile.emit_selftest import GOLDEN_STEPS, Vector
 from microlith.compile.lower import lower
 from microlith.compile.manifest import Compiler
@@ -22,11 +24,13 @@ from microlith.graph.save import model_bytes
 from microlith.graph.state import caller_inputs, caller_outputs
 from microlith.graph.stepper import Stepper
 from microlith.graph.units import units
-from microlith.graph.values import held_type, integer_limits
+from microlith.graph.values import held_type, integer_limits, static_shape
 
 Feeds = Mapping[str, NDArray[np.generic]]
 
 GOLDEN_VECTORS = 2
+# Elements of a vector up to which there are that many: they stand in a header, as text.
+_GOLDEN_MOST = 1 << 20
 FLOAT_BOUND = 1e-4
 """Largest difference of a float32 output from the NumPy reference, relative to the largest magnitude of that output.
 
@@ -42,6 +46,7 @@ def compile_graph(
     compiler: Compiler | None = None,
     samples: Sequence[Feeds] = (),
     seed: int = 0,
+    packages: Sequence[str] = ("c",),
 ) -> Package:
     """Lower, plan, emit and package a graph; it must have been through the graph passes.
 
@@ -52,14 +57,17 @@ def compile_graph(
         compiler: what the figures will be obtained with, for the manifest.
         samples: inputs for the golden vectors (batch 1); random ones where none are given.
         seed: of the random inputs.
+        packages: build systems to package the library for, beside plain C.
 
     Raises:
+        InputError: there is no such package, or not for this device.
         UnsupportedError: a node cannot be compiled, or an integer model has ops left in float that nobody asked for.
         ModelError: ``name`` cannot prefix C symbols.
     """
     check_identifier(name)
+    kinds = package_kinds(packages, device)
     planned = plan(lower(model, name), device)
-    count = GOLDEN_STEPS if planned.program.states else GOLDEN_VECTORS
+    count = GOLDEN_STEPS if planned.program.states else GOLDEN_VECTORS if _is_small(model) else 1
     chosen = list(samples[:count])
     if len(chosen) < count and (planned.program.states or not chosen):
         chosen += random_feeds(model, count - len(chosen), seed)
@@ -68,7 +76,14 @@ def compile_graph(
     vectors, tolerance = golden_vectors(model, chosen)
     title = f"{name}, compiled for {device.title} by Microlith"
     content = model_bytes(export_model(model))
-    return package(planned, device, content, vectors, title=title, tolerance=tolerance, compiler=compiler)
+    return package(
+        planned, device, content, vectors, title=title, tolerance=tolerance, compiler=compiler, packages=kinds
+    )
+
+
+def _is_small(model: ir.Model) -> bool:
+    """Whether inputs and outputs leave room for more than one golden vector: each stands in a header, as text."""
+    return sum(math.prod(static_shape(value)) for value in (*model.graph.inputs, *model.graph.outputs)) <= _GOLDEN_MOST
 
 
 def random_feeds(model: ir.Model, count: int, seed: int) -> list[Feeds]:

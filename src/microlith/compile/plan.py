@@ -12,9 +12,12 @@ from microlith.compile.context import call_context
 from microlith.compile.in_place import write_states_in_place
 from microlith.compile.order import order_calls
 from microlith.compile.select import Packer, select, with_storage
+from microlith.core.errors import UnsupportedError
+from microlith.core.units import format_bytes
 from microlith.device.profile import Device
 from microlith.kernels import kernel
 from microlith.kernels.base import Lead
+from microlith.kernels.descriptor import INT32_MAX
 from microlith.program.types import Buffer, Call, Lifetime, OpCall, Program, View, calls, contiguous
 
 
@@ -61,10 +64,20 @@ def plan(program: Program, device: Device) -> Planned:
     program = replace(program, buffers=with_lifetimes(program, packed, entry.inputs, entry.outputs))
     overlaps = permitted_overlaps(program, packed)
     arena = plan_arena(program.buffers.values(), overlaps=overlaps)
+    _check_sizes(arena.spaces)
     program = replace(program, offsets=arena.offsets, spaces=arena.spaces)
     check_plan(program, overlaps)
     check_states(lowered, program)
     return Planned(program, overlaps, arena.bounds, tuple(selection.why for selection in selections))
+
+
+def _check_sizes(spaces: Mapping[str, int]) -> None:
+    for space, used in spaces.items():
+        if used > INT32_MAX:
+            raise UnsupportedError(
+                f"the {space} of the model would be {format_bytes(used)}, expected less than 2 GiB",
+                hint="Compile the model for smaller inputs.",
+            )
 
 
 def _with_scratch(program: Program, packed: Sequence[OpCall]) -> tuple[Program, list[OpCall]]:

@@ -18,6 +18,9 @@ MAX_FILE_BYTES = 1 << 30
 MAX_TENSOR_BYTES = 1 << 30
 """Most bytes of all constants together, external data included."""
 
+MAX_VALUE_ELEMENTS = 1 << 26
+"""Most elements of an input or a computed value: 256 MiB of floats."""
+
 _ONNX_HINT = "Check that the file is a complete .onnx file, for instance by opening it in Netron."
 _FIELDS = {
     "FLOAT": ("float_data", 32),

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from microlith.core.errors import InputError, MicrolithError, UnsupportedError
+from microlith.core.errors import InputError, MicrolithError, ModelError, UnsupportedError
 from microlith.graph.metadata import requantization
 from microlith.graph.state import caller_inputs, caller_outputs, initial_values, read_states
 from microlith.graph.units import Unit, activation_bounds, clamp_limits, units
@@ -143,7 +143,11 @@ class Reference:
         attrs = op.parse(unit.node)
         inputs = tuple(None if item is None else item.value for item in unit.inputs)
         shapes = [None if value is None else self._shape(value, unit) for value in inputs]
-        results = op.infer(attrs, [() if shape is None else shape for shape in shapes])
+        try:
+            results = op.infer(attrs, [() if shape is None else shape for shape in shapes])
+        except ModelError as error:
+            error.node = error.node or where(unit.node)
+            raise
         varying = [value is not None and value in self._varying for value in inputs]
         outputs = (unit.output.value, *(None if item is None else item.value for item in unit.others))
         for value, shape in zip(outputs, results, strict=False):

@@ -106,9 +106,18 @@ class Tools:
         return Compiler(name=self.target.name, version=self.target.version, flags=self.target.flags)
 
 
-def build_package(model: ir.Model, tools: Tools, name: str, samples: Sequence[Feeds] = (), seed: int = 0) -> Package:
+def build_package(
+    model: ir.Model,
+    tools: Tools,
+    name: str,
+    samples: Sequence[Feeds] = (),
+    seed: int = 0,
+    packages: Sequence[str] = ("c",),
+) -> Package:
     """Compile a graph for the tools' device."""
-    return compile_graph(model, tools.device, name=name, compiler=tools.compiler, samples=samples, seed=seed)
+    return compile_graph(
+        model, tools.device, name=name, compiler=tools.compiler, samples=samples, seed=seed, packages=packages
+    )
 
 
 def figures_of(

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.compile.ecosystems import package_kinds
 from microlith.compile.fusions import fusion_rows
 from microlith.core.budget import Budget, Verdict, judge
 from microlith.core.details import CandidateRow, CheckRow, LayerRow, RunDetails
@@ -65,6 +66,7 @@ class Options:
         emulated_samples: likewise on the emulated device.
         resume: whether scores of an earlier, interrupted search are used.
         command: what the user ran, for the report.
+        packages: build systems to package the library for, beside plain C.
     """
 
     name: str = "model"
@@ -74,6 +76,7 @@ class Options:
     emulated_samples: int = EMULATED_SAMPLES
     resume: bool = True
     command: str = ""
+    packages: tuple[str, ...] = ("c",)
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,8 @@ def optimize(
         announce: called with what is feasible, before the search starts.
 
     Raises:
-        InputError: the budget states a drop in percentage points, and the metric is no fraction.
+        InputError: the budget states a drop in percentage points, and the metric is no fraction; or a package is
+            asked for that there is not.
         ToolchainError: a budget line needs a compiler, and there is none.
         VerificationError: the compiled code does not compute what the reference does.
     """
@@ -136,6 +140,7 @@ def optimize(
             f"a drop in percentage points has no meaning for the metric {prepared.metric.name}, where less is better",
             hint="Leave out --max-drop, or choose another --metric.",
         )
+    package_kinds(options.packages, device)  # said before anything is calibrated
     tools = Tools.find(device, options.compiler, required=budget_needs_toolchain(budget))
     return _Search(prepared, budget, tools, options, progress, announce).run(recipe)
 
@@ -210,7 +215,8 @@ class _Search:
         """An artifact with its hardware figures, without accuracy."""
         first = self.prepared.feeds(self.prepared.split.selection[:2], batch=1)
         samples = [as_inputs(model, feeds) for feeds in first]
-        package = build_package(model, self.tools, self.options.name, samples, self.options.seed)
+        options = self.options
+        package = build_package(model, self.tools, options.name, samples, options.seed, options.packages)
         figures = figures_of(model, package, self.tools, samples, thorough=thorough)
         counts = figures.counts
         details = self._details(package.manifest.requantization).model_copy(
