@@ -17,7 +17,7 @@ SIZES = {"a": 700, "b": 300, "c": 900, "d": 450}
 
 def candidate(code: str, cycles: float, const_bytes: int, scratch: int = 0, const: str = "") -> Candidate:
     parts = {("code", code): SIZES[code], ("const", const or object()): const_bytes}
-    kernel = SimpleNamespace(name=code)
+    kernel = SimpleNamespace(name=code, rounds_more=False)
     call = OpCall("conv2d", None, (), (), kernel=code, schedule="default")
     return Candidate(call, kernel, cycles, False, None, const_bytes, parts, scratch)  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ import ctypes
 import mmap
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -130,11 +130,13 @@ class Library:
         directory: for the source and the library.
         defines: macros set before the first include.
         flags: compiler flags beyond the usual ones.
+        checks: flags of the checks that it is compiled with; none where it shall be timed.
     """
 
     directory: Path
     defines: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    checks: tuple[str, ...] = CHECKS
     instances: dict[tuple[object, ...], str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     headers: dict[str, None] = field(default_factory=dict)
@@ -170,7 +172,7 @@ class Library:
         source, target = self.directory / "kernels.c", self.directory / "kernels.so"
         source.write_text(text + "".join(self.sources.values()) + extra)
         with resources.as_file(resources.files("microlith.kernels") / "c") as include:
-            command = [*COMMAND, *FLAGS, *CHECKS, *self.flags, f"-I{include}", "-shared", "-fPIC"]
+            command = [*COMMAND, *FLAGS, *self.checks, *self.flags, f"-I{include}", "-shared", "-fPIC"]
             result = subprocess.run([*command, str(source), "-o", str(target)], capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         self.library = ctypes.CDLL(str(target))
@@ -204,6 +206,12 @@ class Library:
 
     def invoke(self, kernel: Kernel, ctx: CallContext, reads: Sequence[int], write: int, begin: int, end: int) -> None:
         """One call with operands and result at these addresses."""
+        self.prepared(kernel, ctx, reads, write, begin, end)()
+
+    def prepared(
+        self, kernel: Kernel, ctx: CallContext, reads: Sequence[int], write: int, begin: int, end: int
+    ) -> Callable[[], None]:
+        """What makes one call with operands and result at these addresses, as often as it is called."""
         assert self.library is not None
         packed = kernel.pack(ctx)
         consts = {role: guarded(item.values) for role, item in packed.items()}
@@ -227,7 +235,13 @@ class Library:
                 arguments.append(_c_value(argument))
         function = self.library[self.instances[kernel.instance_key(ctx)]]
         function.restype = None
-        function(*arguments)
+        alive = (consts, scratch, others)
+
+        def call() -> None:
+            assert alive
+            function(*arguments)
+
+        return call
 
 
 def _check_alignment(argument: Pointer, address: int, packed: dict[str, Packed]) -> None:

@@ -106,6 +106,15 @@ def _s8_others(rng: np.random.Generator) -> Iterator[Case]:
     yield s8.dequantize_channels(rng, "int32")
 
 
+# Sizes of the input, filters and padding: whole and ragged tiles, blocks of channels and filters.
+WINOGRADS = (
+    ((8, 8, 8), 8, (1, 1, 1, 1)),
+    ((7, 9, 3), 11, (1, 1, 1, 1)),
+    ((9, 6, 10), 4, (0, 0, 0, 0)),
+    ((3, 3, 1), 1, (2, 0, 1, 2)),
+)
+
+
 def f32_cases() -> tuple[Case, ...]:
     """Calls of the float kernels and of those that move elements."""
     rng = np.random.default_rng(21)
@@ -116,10 +125,15 @@ def _f32_weighted(rng: np.random.Generator) -> Iterator[Case]:
     limits = (Bounds(), Bounds(0), Bounds(0, 6))
     for index, (window, groups) in enumerate(WINDOWS):
         yield f32.conv2d(rng, (9, 10, 4), 12, window, groups, limits[index % 3])
+        yield f32.conv2d(rng, (9, 10, 4), 12, window, groups, limits[index % 3], "f32_conv2d__gemm")
         yield f32.depthwise_conv2d(rng, (9, 10, 11), 1, window, limits[index % 3])
     yield f32.depthwise_conv2d(rng, (9, 8, 3), 2, WINDOWS[1][0])
     yield f32.conv2d(rng, (8, 8, 3), 16, WINDOWS[1][0])
-    for rows, depth, outputs in ((1, 300, 10), (4, 17, 8), (6, 5, 13)):
+    for step in ("2x2", "4x4"):
+        for index, (size, filters, pad) in enumerate(WINOGRADS):
+            window = Window((3, 3), pad=pad)
+            yield f32.conv2d(rng, size, filters, window, 1, limits[index % 3], f"f32_conv2d__winograd_{step}")
+    for rows, depth, outputs in ((1, 300, 10), (4, 17, 8), (6, 5, 13), (1, 9, 76)):
         yield f32.fully_connected(rng, rows, depth, outputs)
     yield f32.fully_connected(rng, 2, 9, 7, Bounds(-1, 1))
     for attrs in (MatMul(1, 3, 70, 9), MatMul(2, 5, 4, 19, broadcast_a=True), MatMul(3, 4, 8, 8, False, True)):

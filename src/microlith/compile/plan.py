@@ -75,7 +75,8 @@ def plan(program: Program, device: Device, goal: Goal = Goal()) -> Planned:  # n
     program, layers = ordered_choices(program, device, goal.known)
     (entry,) = program.entries
     chosen = choose(layers, goal, lambda made: _peak(program, made))
-    selections = [selection(layer, item) for layer, item in zip(layers, chosen, strict=True)]
+    rounding = [item.kernel.rounding(call_context(program, item.call)) for item in chosen]
+    selections = [selection(*item) for item in zip(layers, chosen, rounding, strict=True)]
     packer = Packer()
     packed = [packer.pack(program, item) for item in selections]
     program = with_storage(program, packer)

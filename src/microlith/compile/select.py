@@ -19,8 +19,8 @@ class Selection:
     why: str
 
 
-def selection(layer: Choices, chosen: Candidate) -> Selection:
-    """A choice with its reason: cycles against the best of every other kernel, and who was refused."""
+def selection(layer: Choices, chosen: Candidate, rounding: str = "") -> Selection:
+    """A choice with its reason: cycles against the best of every other kernel, what it loses, and who was refused."""
     best: dict[str, Candidate] = {}
     for item in sorted(layer.candidates, key=lambda item: item.cycles):
         best.setdefault(item.kernel.name, item)
@@ -28,6 +28,7 @@ def selection(layer: Choices, chosen: Candidate) -> Selection:
     how = "measured" if chosen.measured else "estimated"
     why = f"{how} {_cycles(chosen, ' cycles')}" if len(layer.candidates) > 1 else "the only one that fits"
     why += f" against {', '.join(others)}" if others else ""
+    why += f"; {rounding}" if rounding else ""
     refused = [f"{name}: {reason}" for name, reason in layer.refused.items()]
     why += f"; refused {'; '.join(refused)}" if refused else ""
     return Selection(chosen.call, chosen.kernel, why)

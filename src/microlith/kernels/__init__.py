@@ -11,6 +11,8 @@ from microlith.kernels.dsp import DSP
 from microlith.kernels.dsp_elementwise import DSP_ELEMENTWISE
 from microlith.kernels.dsp_winograd import DSP_WINOGRAD
 from microlith.kernels.elementwise import ELEMENTWISE
+from microlith.kernels.float_gemm import FLOAT_GEMM
+from microlith.kernels.float_winograd import FLOAT_WINOGRAD
 from microlith.kernels.headers import header_text, headers_needed
 from microlith.kernels.indexing import INDEXING
 from microlith.kernels.movement import MOVEMENT
@@ -25,6 +27,8 @@ from microlith.kernels.volumes import VOLUMES
 
 PORTABLE: tuple[Kernel, ...] = (
     *CONVOLUTIONS,
+    *FLOAT_GEMM,
+    *FLOAT_WINOGRAD,
     *PRODUCTS,
     *ELEMENTWISE,
     *PLAIN,

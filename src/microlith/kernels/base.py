@@ -185,6 +185,11 @@ class Kernel(Protocol):
         """What it needs beside C99."""
         ...
 
+    @property
+    def rounds_more(self) -> bool:
+        """Whether results round more than those of the direct sum; such a kernel is a choice for speed."""
+        ...
+
     def fits(self, ctx: CallContext, device: Device) -> Fit:
         """Whether this kernel can serve the call on that device."""
         ...
@@ -223,6 +228,10 @@ class Kernel(Protocol):
 
     def scratch_overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """For each read view: where the scratch may lie over it; None where it may not."""
+        ...
+
+    def rounding(self, ctx: CallContext) -> str:
+        """What a kernel that rounds more loses in this call, as measured; empty for others."""
         ...
 
     def accum_bound(self, ctx: CallContext) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from microlith.device.profile import Device
 from microlith.kernels.arguments import (
     bounds,
     bounds_f32,
@@ -18,11 +19,12 @@ from microlith.kernels.arguments import (
     written,
     zero_point,
 )
-from microlith.kernels.base import Argument, CallContext, Lead, Literal, Packed, Pointer, RowRange
+from microlith.kernels.base import Argument, CallContext, Cost, Lead, Literal, Packed, Pointer, RowRange
 from microlith.kernels.descriptor import BaseKernel, plain
 from microlith.kernels.overlaps import channelwise_lead, grouped_lead, is_whole, runs_of_rows
 from microlith.kernels.weighted import (
     F32_LANES,
+    F32_ROWS,
     accumulator_bound,
     f32_weighted_refusal,
     interleaved,
@@ -32,6 +34,10 @@ from microlith.kernels.weighted import (
 from microlith.kernels.windowed import padded, window_geometry, window_refusal, window_rows, window_sizes
 from microlith.program.attrs import Conv2d, Window
 from microlith.program.types import RowMap
+
+# What a product of a pixel that is computed alone costs, against one of pixels that are computed together.
+_ALONE_HOST = 3.0
+_ALONE_CORE = 1.8
 
 
 def conv_attrs(ctx: CallContext) -> Conv2d:
@@ -187,6 +193,21 @@ class F32Conv2d(_Convolution):
             *window_geometry(ctx, attrs.window),
             *bounds_f32(ctx),
         )
+
+    def cost(self, ctx: CallContext, device: Device) -> Cost:
+        """Products; those of pixels that are computed alone cost more: their sums wait for each other."""
+        window, width = conv_attrs(ctx).window, ctx.writes[0].shape[2]
+        rows, alone = (F32_ROWS[1], _ALONE_HOST) if device.is_host else (F32_ROWS[0], _ALONE_CORE)
+        blocks, column, reach = 0, 0, (window.kernel[1] - 1) * window.dilation[1]
+        while column + rows <= width:
+            first = column * window.stride[1] - window.pad[1]
+            inside = first >= 0 and first + (rows - 1) * window.stride[1] + reach < ctx.reads[0].shape[2]
+            blocks += inside
+            column += rows if inside else 1
+        share = blocks * rows / width
+        rough = self.rough_cost(ctx)
+        factor = share + (1 - share) * alone
+        return Cost(rough.instructions * factor, rough.loads * factor, rough.cycles * factor, rough.const_bytes)
 
     def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
         """Eight neighbouring filters of a group interleaved."""

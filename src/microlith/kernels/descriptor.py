@@ -47,6 +47,8 @@ class BaseKernel:
     instructions_per_output: float = 20.0
     takes_strides: ClassVar[bool] = False
     """Whether views may have gaps, their strides being among the attributes."""
+    rounds_more: ClassVar[bool] = False
+    """Whether results round more than those of the direct sum; such a kernel is a choice for speed."""
 
     def fits(self, ctx: CallContext, device: Device) -> Fit:
         """Whether this kernel can serve the call on that device."""
@@ -117,6 +119,10 @@ class BaseKernel:
     def accum_bound(self, ctx: CallContext) -> int | None:
         """Greatest magnitude of the accumulator."""
         return None
+
+    def rounding(self, ctx: CallContext) -> str:
+        """Nothing is lost against the direct sum."""
+        return ""
 
     def macs(self, ctx: CallContext) -> int:
         """Inner steps of the call, for the cost."""

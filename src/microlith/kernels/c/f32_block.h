@@ -15,10 +15,44 @@ enum { ML_F32_ROWS = 2 };
 enum { ML_F32_ROWS = 4 };
 #endif
 
+/* Eight lanes as one value. Compilers that would have to find them in loops often find other ones; where there are no
+ * registers of several floats, loops serve. Results have the same bits. */
+#if defined(__GNUC__) && !defined(__arm__)
+#define ML_F32_VECTORS 1
+typedef float ml_f32x8 __attribute__((vector_size(32), aligned(4), may_alias));
+
+/* acc[row][] += sum over k of x[row * x_row + k * x_step] * w[k * w_step + lane]; rows is a constant. */
+ML_INLINE void ml_f32_vectors(float acc[][ML_F32_LANES], const float *x, int32_t x_row, int32_t x_step, const float *w,
+    int32_t w_step, int32_t depth, int32_t rows)
+{
+    ml_f32x8 sum[ML_F32_ROWS];
+    for (int32_t row = 0; row < rows; ++row) {
+        sum[row] = *(const ml_f32x8 *)acc[row];
+    }
+    for (int32_t k = 0; k < depth; ++k, x += x_step, w += w_step) {
+        const ml_f32x8 lanes = *(const ml_f32x8 *)w;
+        for (int32_t row = 0; row < rows; ++row) {
+            const float value = x[row * x_row];
+            const ml_f32x8 values = {value, value, value, value, value, value, value, value};
+            sum[row] += values * lanes;
+        }
+    }
+    for (int32_t row = 0; row < rows; ++row) {
+        *(ml_f32x8 *)acc[row] = sum[row];
+    }
+}
+#endif
+
 /* acc[row][lane] += sum over k of x[row * x_step + k] * w[k * w_step + lane]; rows and lanes are constants. */
 ML_INLINE void ml_f32_block(float acc[][ML_F32_LANES], const float *x, int32_t x_step, const float *w, int32_t w_step,
     int32_t depth, int32_t rows, int32_t lanes)
 {
+#if defined(ML_F32_VECTORS)
+    if (lanes == ML_F32_LANES) {
+        ml_f32_vectors(acc, x, x_step, 1, w, w_step, depth, rows);
+        return;
+    }
+#endif
     for (int32_t k = 0; k < depth; ++k, w += w_step) {
         for (int32_t row = 0; row < rows; ++row) {
             const float value = x[row * x_step + k];

@@ -5,6 +5,32 @@
 
 #include "f32_block.h"
 
+/* acc[block][lane] += sum over k of x[k] * w[block * step + k * 8 + lane]: one row by ML_F32_ROWS blocks of columns, so
+ * that no sum waits for itself. */
+ML_INLINE void ml_f32_row_by_blocks(
+    float acc[][ML_F32_LANES], const float *x, const float *w, int32_t step, int32_t depth)
+{
+#if defined(ML_F32_VECTORS)
+    ml_f32x8 sum[ML_F32_ROWS];
+    for (int32_t block = 0; block < ML_F32_ROWS; ++block) {
+        sum[block] = *(const ml_f32x8 *)acc[block];
+    }
+    for (int32_t k = 0; k < depth; ++k, w += ML_F32_LANES) {
+        const ml_f32x8 values = {x[k], x[k], x[k], x[k], x[k], x[k], x[k], x[k]};
+        for (int32_t block = 0; block < ML_F32_ROWS; ++block) {
+            sum[block] += values * *(const ml_f32x8 *)(w + block * step);
+        }
+    }
+    for (int32_t block = 0; block < ML_F32_ROWS; ++block) {
+        *(ml_f32x8 *)acc[block] = sum[block];
+    }
+#else
+    for (int32_t block = 0; block < ML_F32_ROWS; ++block) {
+        ml_f32_block(acc + block, x, depth, w + block * step, ML_F32_LANES, depth, 1, ML_F32_LANES);
+    }
+#endif
+}
+
 /* y[r, o] = clamp(bias[o] + sum over k of x[r, k] * w[o, k]); weights are [O / 8, rounded up][K][8], filled up with
  * zeros. */
 ML_INLINE void f32_fully_connected__portable(float *ML_RESTRICT y, const float *ML_RESTRICT x,
@@ -16,7 +42,17 @@ ML_INLINE void f32_fully_connected__portable(float *ML_RESTRICT y, const float *
         const float *in = x + row * depth;
         const float *w = weights;
         count = rows - row >= ML_F32_ROWS ? ML_F32_ROWS : 1;
-        for (int32_t o = 0; o < out_channels; o += ML_F32_LANES, w += depth * ML_F32_LANES) {
+        int32_t o = 0;
+        for (; count == 1 && o + ML_F32_ROWS * ML_F32_LANES <= out_channels; o += ML_F32_ROWS * ML_F32_LANES) {
+            float acc[ML_F32_ROWS][ML_F32_LANES];
+            for (int32_t block = 0; block < ML_F32_ROWS; ++block) {
+                ml_f32_start(acc + block, bias + o + block * ML_F32_LANES, ML_F32_LANES, 1);
+            }
+            ml_f32_row_by_blocks(acc, in, w, depth * ML_F32_LANES, depth);
+            ml_f32_store(y + row * out_channels + o, ML_F32_LANES, acc, ML_F32_LANES, ML_F32_ROWS, clamped, low, high);
+            w += ML_F32_ROWS * depth * ML_F32_LANES;
+        }
+        for (; o < out_channels; o += ML_F32_LANES, w += depth * ML_F32_LANES) {
             const int32_t valid = out_channels - o;
             float *out = y + row * out_channels + o;
             float acc[ML_F32_ROWS][ML_F32_LANES];
@@ -37,6 +73,12 @@ ML_INLINE void f32_fully_connected__portable(float *ML_RESTRICT y, const float *
 ML_INLINE void ml_f32_strided_block(float acc[][ML_F32_LANES], const float *x, int32_t x_row, int32_t x_step,
     const float *w, int32_t w_step, int32_t w_lane, int32_t depth, int32_t rows, int32_t lanes)
 {
+#if defined(ML_F32_VECTORS)
+    if (lanes == ML_F32_LANES && w_lane == 1) {
+        ml_f32_vectors(acc, x, x_row, x_step, w, w_step, depth, rows);
+        return;
+    }
+#endif
     for (int32_t k = 0; k < depth; ++k, w += w_step) {
         for (int32_t row = 0; row < rows; ++row) {
             const float value = x[row * x_row + k * x_step];
