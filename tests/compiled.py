@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,10 @@ def quantized(
     return quantize(graph, observe(graph, feeds), scheme or Scheme(), mode)
 
 
+Build = Callable[[Sequence[Path], Sequence[Path], Path], None]
+"""Builds a shared library from sources and folders of headers."""
+
+
 @dataclass(frozen=True)
 class Member:
     """One model of a library: its graph and its package."""
@@ -52,7 +57,9 @@ class Member:
 class Library:
     """Models compiled for one host profile, linked into one shared library under their own names."""
 
-    def __init__(self, directory: Path, graphs: Mapping[str, ir.Model], device: Device) -> None:
+    def __init__(
+        self, directory: Path, graphs: Mapping[str, ir.Model], device: Device, build: Build | None = None
+    ) -> None:
         self.members: dict[str, Member] = {}
         self._arenas: dict[str, Array] = {}
         sources: list[Path] = []
@@ -67,7 +74,10 @@ class Library:
             includes += [root / "include", root / "src"]
             self.members[name] = Member(graph, package)
         out = directory / "library.so"
-        find_toolchain(device).compile_shared(sources, includes, out, sanitize=True)
+        if build is None:
+            find_toolchain(device).compile_shared(sources, includes, out, sanitize=True)
+        else:
+            build(sources, includes, out)
         self._library = ctypes.CDLL(str(out))
 
     def run(self, name: str, feeds: Mapping[str, Array]) -> list[Array]:
@@ -94,7 +104,15 @@ class Guarded:
         self._bytes = np.full(size + 64, 0xA5, np.uint8)
         self._start = 16 - self._bytes.ctypes.data % 16 + 16
         self._end = self._start + size
-        self.address = ctypes.c_void_p(self._bytes.ctypes.data + self._start)
+        begin = self._bytes.ctypes.data
+        self.address = ctypes.c_void_p(begin + self._start)
+        poison, unpoison = (
+            getattr(ctypes.CDLL(None), f"__asan_{what}_memory_region", None) for what in ("poison", "unpoison")
+        )
+        if poison is not None:  # under the address sanitizer, reading outside ends the process too
+            for place, count in ((begin, self._start), (begin + self._end, self._bytes.size - self._end)):
+                poison(ctypes.c_void_p(place), ctypes.c_size_t(count))
+            weakref.finalize(self._bytes, unpoison, ctypes.c_void_p(begin), ctypes.c_size_t(self._bytes.size))
 
     def check(self) -> None:
         """Fail where something was written outside."""
