@@ -20,6 +20,7 @@ from microlith.device.toolchain import find_toolchain
 from microlith.graph.passes import DEFAULT_PASSES
 from microlith.graph.pipeline import run_passes
 from microlith.graph.reference import Reference
+from microlith.graph.state import caller_outputs
 from microlith.program.types import NUMPY
 from microlith.quant.schemes import Scheme
 from microlith.quant.types import Requantization
@@ -58,21 +59,21 @@ class Library:
     """Models compiled for one host profile, linked into one shared library under their own names."""
 
     def __init__(
-        self, directory: Path, graphs: Mapping[str, ir.Model], device: Device, build: Build | None = None
+        self, directory: Path, graphs: Mapping[str, ir.Model | Member], device: Device, build: Build | None = None
     ) -> None:
         self.members: dict[str, Member] = {}
         self._arenas: dict[str, Array] = {}
         sources: list[Path] = []
         includes: list[Path] = []
         for name, graph in graphs.items():
-            package = compile_graph(graph, device, name=name)
+            member = graph if isinstance(graph, Member) else Member(graph, compile_graph(graph, device, name=name))
             root = directory / name
-            for path, content in package.files.items():
+            for path, content in member.package.files.items():
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 (root / path).write_bytes(content)
             sources += [root / "src" / f"{name}.c", root / "src" / f"{name}_weights.c"]
             includes += [root / "include", root / "src"]
-            self.members[name] = Member(graph, package)
+            self.members[name] = member
         out = directory / "library.so"
         if build is None:
             find_toolchain(device).compile_shared(sources, includes, out, sanitize=True)
@@ -156,6 +157,6 @@ class Instance:
 
 
 def reference(graph: ir.Model, feeds: Mapping[str, Array]) -> list[Array]:
-    """Outputs of the NumPy reference, in the graph's order."""
+    """Outputs of the NumPy reference that are no states, in the graph's order."""
     found = Reference(graph).run(feeds)
-    return [found[str(value.name)] for value in graph.graph.outputs]
+    return [found[str(value.name)] for value in caller_outputs(graph)]
