@@ -10,6 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.bench import layers
+from microlith.bench.layers import Bench
 from microlith.compile.c_text import identifier
 from microlith.compile.choose import Goal, Opt
 from microlith.compile.ecosystems import package_kinds
@@ -64,6 +66,7 @@ __all__ = [
     "PTQ",
     "apply",
     "artifact_samples",
+    "bench",
     "check",
     "compile",
     "device",
@@ -496,6 +499,16 @@ def _judged_again(row: VerdictRow, evidence: EvidenceSet) -> VerdictRow:
         return row
     found = {"value": item.value, "pessimistic": item.high, "unit": item.unit, "how": item.how}
     return row.model_copy(update=found | {"met": item.high <= row.limit})
+
+
+def bench(directory: str | Path) -> tuple[Bench, RunDetails]:
+    """What each layer of an artifact does with its time, and what else is known of it.
+
+    Raises:
+        InputError: the directory holds no artifact, or its layers were not counted.
+    """
+    details = load_run(Path(directory)).details
+    return layers.bench(details), details
 
 
 def write_report(directories: Sequence[Path], page: Path | None = None) -> tuple[tuple[Run, ...], Path]:
