@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import onnx_ir as ir
@@ -34,6 +35,7 @@ from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
 from microlith.graph.state import State, caller_inputs, set_states
 from microlith.graph.values import held_type
+from microlith.report import plots
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.search import artifact as built
@@ -267,6 +269,9 @@ def compile(
     symbol = identifier(optimized.graph.name or "model") if name is None else name
     goal = Goal(opt) if not tune else Goal(opt, known=tuning.tune(optimized, tools, progress).known)
     progress("compile and count", 0, 1)
+    if tools.target is not None:
+        # The emulator is another process; what the report needs is loaded meanwhile.
+        Thread(target=plots.prepare, daemon=True).start()
     package = built.build_package(optimized, tools, symbol, (), seed, packages, goal=goal, flash_bytes=budget.flash)
     figures = built.figures_of(optimized, package, tools)
     progress("compile and count", 1, 1)
