@@ -18,11 +18,11 @@ from microlith.program.types import calls
 from models import one_node
 
 
-def planned(rng: np.random.Generator, opt: str, size: int = 8, channels: int = 16) -> tuple[str, str]:
-    """Kernel of a 3x3 convolution and the reason for it."""
-    weights = rng.standard_normal((16, channels, 3, 3)).astype(np.float32)
+def planned(rng: np.random.Generator, opt: str, size: int = 8, channels: int = 16, taps: int = 3) -> tuple[str, str]:
+    """Kernel of a convolution and the reason for it."""
+    weights = rng.standard_normal((16, channels, taps, taps)).astype(np.float32)
     inputs, outputs = {"x": (1, channels, size, size)}, {"y": (1, 16, size, size)}
-    model = one_node("Conv", inputs, outputs, {"w": weights}, pads=[1, 1, 1, 1])
+    model = one_node("Conv", inputs, outputs, {"w": weights}, pads=[taps // 2] * 4)
     found = plan(lower(prepared(model), "net"), device("host"), Goal(opt))  # type: ignore[arg-type]
     names = [call.kernel for call in calls(found.program.entries[0].body)]
     (place,) = (index for index, name in enumerate(names) if "conv2d" in name)
@@ -44,6 +44,16 @@ def test_only_speed_takes_a_kernel_that_rounds_more(rng: np.random.Generator) ->
 def test_windows_are_laid_out_where_ends_of_rows_are_many(rng: np.random.Generator) -> None:
     assert planned(rng, "balanced", 7, 64)[0] == "f32_conv2d__gemm"
     assert planned(rng, "balanced", 64, 3)[0] == "f32_conv2d__portable"
+
+
+def test_speed_takes_spectra_for_large_windows(rng: np.random.Generator) -> None:
+    name, why = planned(rng, "speed", 32, 8, 11)
+    assert name == "f32_conv2d__fft"
+    told = re.search(r"greatest error (\S+) of the greatest output, on a tile of 32x32", why)
+    assert told is not None
+    assert 1e-8 < float(told[1]) < 1e-5
+    assert planned(rng, "balanced", 32, 8, 11)[0] != "f32_conv2d__fft"
+    assert planned(rng, "speed", 14, 16, 5)[0] != "f32_conv2d__fft"
 
 
 @pytest.mark.parametrize(("step", "factor"), [("2x2", 16 / 9), ("4x4", 4)])

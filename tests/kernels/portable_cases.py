@@ -125,14 +125,9 @@ def _f32_weighted(rng: np.random.Generator) -> Iterator[Case]:
     limits = (Bounds(), Bounds(0), Bounds(0, 6))
     for index, (window, groups) in enumerate(WINDOWS):
         yield f32.conv2d(rng, (9, 10, 4), 12, window, groups, limits[index % 3])
-        yield f32.conv2d(rng, (9, 10, 4), 12, window, groups, limits[index % 3], "f32_conv2d__gemm")
         yield f32.depthwise_conv2d(rng, (9, 10, 11), 1, window, limits[index % 3])
     yield f32.depthwise_conv2d(rng, (9, 8, 3), 2, WINDOWS[1][0])
     yield f32.conv2d(rng, (8, 8, 3), 16, WINDOWS[1][0])
-    for step in ("2x2", "4x4"):
-        for index, (size, filters, pad) in enumerate(WINOGRADS):
-            window = Window((3, 3), pad=pad)
-            yield f32.conv2d(rng, size, filters, window, 1, limits[index % 3], f"f32_conv2d__winograd_{step}")
     for rows, depth, outputs in ((1, 300, 10), (4, 17, 8), (6, 5, 13), (1, 9, 76)):
         yield f32.fully_connected(rng, rows, depth, outputs)
     yield f32.fully_connected(rng, 2, 9, 7, Bounds(-1, 1))
@@ -140,6 +135,23 @@ def _f32_weighted(rng: np.random.Generator) -> Iterator[Case]:
         yield f32.matmul(rng, attrs)
     for attrs in STRIDED:
         yield f32.matmul(rng, attrs)
+
+
+def float_algorithm_cases() -> Iterator[Case]:
+    """Calls of the float convolutions beyond the direct ones."""
+    rng = np.random.default_rng(22)
+    limits = (Bounds(), Bounds(0), Bounds(0, 6))
+    for index, (window, groups) in enumerate(WINDOWS):
+        yield f32.conv2d(rng, (7, 6, 4), 12, window, groups, limits[index % 3], "f32_conv2d__gemm")
+    for step in ("2x2", "4x4"):
+        for index, (size, filters, pad) in enumerate(WINOGRADS):
+            window = Window((3, 3), pad=pad)
+            yield f32.conv2d(rng, size, filters, window, 1, limits[index % 3], f"f32_conv2d__winograd_{step}")
+    yield f32.conv2d(rng, (9, 11, 3), 2, Window((5, 5), pad=(2, 2, 2, 2)), 1, Bounds(0), "f32_conv2d__fft")
+    yield f32.conv2d(rng, (18, 15, 2), 4, Window((3, 7), pad=(0, 3, 2, 1)), 2, Bounds(), "f32_conv2d__fft")
+    for size, channels in (((8, 9, 3), 3), ((12, 20, 1), 2)):
+        window = Window((4, 6), pad=(1, 2, 2, 3))
+        yield f32.conv2d(rng, size, channels, window, size[2], Bounds(0, 6), "f32_depthwise_conv2d__fft")
 
 
 def _f32_elementwise(rng: np.random.Generator) -> Iterator[Case]:

@@ -14,7 +14,7 @@ from kernels import cases_s8 as s8
 from kernels.cases_neural import neural_cases
 from kernels.cases_s8 import Layer
 from kernels.harness import Case, context, view
-from kernels.portable_cases import f32_cases, s8_cases
+from kernels.portable_cases import f32_cases, float_algorithm_cases, s8_cases
 from microlith.device.load import device, host
 from microlith.kernels import ALL, candidates, header_text, headers_needed, kernel
 from microlith.kernels.base import CallContext, Kernel, Literal, RowRange
@@ -24,7 +24,7 @@ from microlith.program.types import ConstRef
 from microlith.quant.requantize import FixedRequant, FloatRequant
 from microlith.quant.types import QParams
 
-CASES = (*s8_cases(), *f32_cases(), *neural_cases())
+CASES = (*s8_cases(), *f32_cases(), *float_algorithm_cases(), *neural_cases())
 PLAIN = Window((3, 3), pad=(1, 1, 1, 1))
 
 

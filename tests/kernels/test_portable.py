@@ -17,13 +17,13 @@ from kernels.cases_neural import neural_cases
 from kernels.cases_plain import plain_cases
 from kernels.cases_s8 import Bounds, Layer, output_size
 from kernels.harness import CANARY, Array, Case, Library, as_ring
-from kernels.portable_cases import f32_cases, s8_cases
+from kernels.portable_cases import f32_cases, float_algorithm_cases, s8_cases
 from microlith.device.load import host
 from microlith.kernels import ALL, FAST, PORTABLE
 from microlith.kernels.base import CallContext
 from microlith.program.attrs import Window
 
-CASES = (*s8_cases(), *f32_cases(), *plain_cases(), *neural_cases(), *indexing_cases(CANARY))
+CASES = (*s8_cases(), *f32_cases(), *float_algorithm_cases(), *plain_cases(), *neural_cases(), *indexing_cases(CANARY))
 STREAMING = tuple(case for case in CASES if case.kernel.input_rows(case.ctx) is not None)
 IN_PLACE = tuple(case for case in CASES if any(lead is not None for lead in case.kernel.overlap(case.ctx)))
 

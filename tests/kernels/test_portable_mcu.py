@@ -13,14 +13,16 @@ from kernels.cases_neural import neural_cases
 from kernels.cases_plain import plain_cases
 from kernels.harness import Case
 from kernels.mcu_program import McuProgram, write_program
-from kernels.portable_cases import f32_cases, s8_cases
+from kernels.portable_cases import f32_cases, float_algorithm_cases, s8_cases
 from microlith.device.emulator import Emulator
 from microlith.device.load import device as load_device
 from microlith.device.toolchain import find_toolchain
 
 # Apart, because operands and results must fit into the memory of the devices.
 GROUPS: dict[str, Callable[[], tuple[Case, ...]]] = {
-    "networks": lambda: (*s8_cases(), *f32_cases()),
+    "integer networks": s8_cases,
+    "float networks": f32_cases,
+    "float algorithms": lambda: tuple(float_algorithm_cases()),
     "neural": neural_cases,
     "plain": plain_cases,
     "indexing": lambda: tuple(indexing_cases(0)),

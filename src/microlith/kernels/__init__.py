@@ -11,6 +11,7 @@ from microlith.kernels.dsp import DSP
 from microlith.kernels.dsp_elementwise import DSP_ELEMENTWISE
 from microlith.kernels.dsp_winograd import DSP_WINOGRAD
 from microlith.kernels.elementwise import ELEMENTWISE
+from microlith.kernels.float_fft import FLOAT_FFT
 from microlith.kernels.float_gemm import FLOAT_GEMM
 from microlith.kernels.float_winograd import FLOAT_WINOGRAD
 from microlith.kernels.headers import header_text, headers_needed
@@ -29,6 +30,7 @@ PORTABLE: tuple[Kernel, ...] = (
     *CONVOLUTIONS,
     *FLOAT_GEMM,
     *FLOAT_WINOGRAD,
+    *FLOAT_FFT,
     *PRODUCTS,
     *ELEMENTWISE,
     *PLAIN,
