@@ -12,6 +12,7 @@ from microlith.graph.passes.fold_batch_norm_into_conv import FoldBatchNormIntoCo
 from microlith.graph.passes.fold_constants import FoldConstants
 from microlith.graph.passes.fold_pad_into_conv import FoldPadIntoConv
 from microlith.graph.passes.fold_pad_into_max_pool import FoldPadIntoMaxPool
+from microlith.graph.passes.fuse_attention import FuseAttention
 from microlith.graph.passes.fuse_depth_to_space import FuseDepthToSpace
 from microlith.graph.passes.fuse_gelu import FuseGelu
 from microlith.graph.passes.fuse_hard_swish import FuseHardSwish
@@ -63,3 +64,6 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     MergeReshapes(),
 )
 """Applied to every model after loading; see :func:`microlith.graph.pipeline.run_passes`."""
+
+LOWERING_PASSES: tuple[Pass, ...] = (FuseAttention(),)
+"""Applied to a copy of the graph that is compiled, after quantization: operators that have no integer form."""
