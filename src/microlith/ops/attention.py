@@ -1,4 +1,4 @@
-"""Attention: values mixed by how well each query fits each key, ``softmax(scale * Q K' + mask) V`` for every head."""
+"""Attention: ``softmax(scale * Q K' + mask) V`` for every head; quantized, it is the ops that it consists of."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ import compiled
 import models
 from microlith.graph.load import load_bytes
 from microlith.graph.passes import DEFAULT_PASSES, LOWERING_PASSES
-from microlith.graph.passes.fuse_attention import FUSED_NODES, FuseAttention
+from microlith.graph.passes.fuse_attention import FuseAttention
+from microlith.graph.patterns import FUSED_NODES
 from microlith.graph.pipeline import run_passes
 
 QUERIES, KEYS, VALUES, RESULT = [1, 2, 5, 4], [1, 2, 6, 4], [1, 2, 6, 3], [1, 2, 5, 3]

@@ -20,7 +20,7 @@ import numpy as np
 import onnx_ir as ir
 
 from microlith.graph.pass_base import SHAPES_KNOWN, PassResult, Property, tolerance
-from microlith.graph.patterns import in_both_orders, made_by, remove_unused
+from microlith.graph.patterns import FUSED_NODES, in_both_orders, made_by, remove_unused
 from microlith.graph.values import (
     constant,
     constant_scalar,
@@ -37,9 +37,6 @@ from microlith.ops import OPS
 
 _HIDDEN = -1e4
 """What is added to a product of at most usual size so that it counts for nothing; exporters take it or less."""
-
-FUSED_NODES = "fused_nodes"
-"""In the ``meta`` of a node: names of the nodes in whose place it is."""
 
 
 @dataclass
