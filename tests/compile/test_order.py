@@ -19,7 +19,7 @@ def _order(sizes: dict[str, int], calls: list[tuple[str, str, str]], outputs: li
     views = {name: _view(name, size) for name, size in sizes.items()}
     buffers = {name: _buffer(name, size) for name, size in sizes.items()}
     ops = [OpCall(name, None, tuple(reads.split()), (write,)) for name, reads, write in calls]
-    return [op.op for op in order_calls(ops, views, buffers, outputs)]
+    return [ops[index].op for index in order_calls(ops, views, buffers, outputs).order]
 
 
 def test_branch_that_frees_most_is_finished_first() -> None:

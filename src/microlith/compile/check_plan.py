@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from microlith.compile.arena import Overlap
-from microlith.program.types import STATE_SPACE, Call, Program
+from microlith.program.types import STATE_SPACE, Program, calls
 
 
 def check_plan(program: Program, overlaps: Sequence[Overlap]) -> None:
@@ -47,7 +47,8 @@ def _permitted(program: Program, output: str, input: str, step: int, overlaps: S
     return any(
         pair.output == output
         and pair.input == input
-        and program.buffers[output].lifetime.first == step == program.buffers[input].lifetime.last
+        and program.buffers[output].lifetime.first <= step <= program.buffers[input].lifetime.last
+        and program.buffers[input].lifetime.last - program.buffers[output].lifetime.first + 1 == pair.steps
         and program.offsets[output] + pair.min_delta <= program.offsets[input]
         and (program.offsets[input] - program.offsets[output]) % pair.multiple == 0
         for pair in overlaps
@@ -87,7 +88,7 @@ def check_states(lowered: Program, planned: Program) -> None:
 def _traced(program: Program) -> tuple[dict[Key, list[frozenset[object]]], dict[str, frozenset[object]]]:
     """For each call, which calls wrote what it reads; and for each state, by its view, who wrote what is left in it."""
     (entry,) = program.entries
-    ops = [step.op for step in entry.body if isinstance(step, Call)]
+    ops = list(calls(entry.body))
     writers = Counter(program.view(name).buffer for op in ops for name in op.writes)
     content: dict[str, frozenset[object]] = {
         program.view(name).buffer: frozenset({name})
