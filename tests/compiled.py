@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.compile.choose import Goal
 from microlith.compile.package import Package
 from microlith.compile.pipeline import compile_graph
 from microlith.device.profile import Device
@@ -52,13 +53,15 @@ class Member:
 class Library:
     """Models compiled for one host profile, linked into one shared library under their own names."""
 
-    def __init__(self, directory: Path, graphs: Mapping[str, ir.Model], device: Device) -> None:
+    def __init__(
+        self, directory: Path, graphs: Mapping[str, ir.Model], device: Device, goal: Goal | None = None
+    ) -> None:
         self.members: dict[str, Member] = {}
         self._arenas: dict[str, Array] = {}
         sources: list[Path] = []
         includes: list[Path] = []
         for name, graph in graphs.items():
-            package = compile_graph(graph, device, name=name)
+            package = compile_graph(graph, device, name=name, goal=goal or Goal())
             root = directory / name
             for path, content in package.files.items():
                 (root / path).parent.mkdir(parents=True, exist_ok=True)

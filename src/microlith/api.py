@@ -11,11 +11,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.c_text import identifier
+from microlith.compile.choose import Goal, Opt
+from microlith.compile.ecosystems import package_kinds
 from microlith.compile.fusions import fusion_rows
 from microlith.compile.manifest import Manifest
 from microlith.compile.pipeline import refuse_float_nodes
 from microlith.core import files
-from microlith.core.budget import Budget, Verdict
+from microlith.core.budget import Budget, Verdict, judge, parse_budget
 from microlith.core.details import CandidateRow, RunDetails, VerdictRow
 from microlith.core.errors import BudgetUnmetError, InputError, UnsupportedError
 from microlith.core.evidence import EvidenceSet
@@ -29,16 +31,18 @@ from microlith.graph.export import export_model, save_model
 from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
 from microlith.graph.state import State, caller_inputs, set_states
+from microlith.graph.values import held_type
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.search import artifact as built
 from microlith.search import optimize as searched
+from microlith.search import tune as tuning
 from microlith.search.artifact import Progress, Tools, no_progress, require_passed
 from microlith.search.check import Check, check
 from microlith.search.existing import Opened, infer, verify, with_board_log
 from microlith.search.optimize import Options
 from microlith.search.prepare import BATCH, Parts, as_inputs, graph_after, optimize_graph, prepare, with_preprocessing
-from microlith.search.verdicts import unmet
+from microlith.search.verdicts import budget_needs_toolchain, unmet, with_verdicts
 from microlith.techniques import technique
 from microlith.techniques.base import Context, Technique
 from microlith.techniques.ptq import PTQ, ptq_search_space
@@ -70,6 +74,7 @@ __all__ = [
     "infer",
     "load",
     "optimize",
+    "package_kinds",
     "prepare",
     "require_fit",
     "require_passed",
@@ -219,7 +224,11 @@ def compile(
     compiler: str | None = None,
     float_ops: Sequence[str] = (),
     state: States | None = None,
+    opt: Opt = "balanced",
+    flash: int | str | None = None,
+    tune: bool = False,
     seed: int = 0,
+    packages: Sequence[str] = ("c",),
     command: str = "",
     progress: Progress = no_progress,
 ) -> Artifact:
@@ -232,18 +241,30 @@ def compile(
         compiler: see :func:`microlith.device.toolchain.find_toolchain`; figures that need one are absent without.
         float_ops: names or op types that may stay in float in a quantized model.
         state: see :func:`with_state`; what the model itself says by default.
+        opt: ``size``, ``balanced`` or ``speed``; see :class:`microlith.compile.choose.Goal`.
+        flash: most bytes of the linked minimal application, as 262144 or ``"256K"``; the device's by default.
+        tune: count kernels and schedules on the emulated device before choosing; see :mod:`microlith.search.tune`.
         seed: of the inputs that are drawn for the self-test.
+        packages: build systems to package the library for, beside plain C: ``arduino``, ``platformio``, ``zephyr``,
+            ``esp-idf``.
         command: what the user ran, for the report.
         progress: called with what is being done, the steps done, and their number.
+
+    Raises:
+        BudgetUnmetError: no choice of kernels takes as little flash.
+        InputError: it shall be tuned for this machine, which is not emulated.
     """
+    budget = parse_budget(flash=flash)
+    package_kinds(packages, target)  # said before any work is done
     progress("graph passes", 0, 1)
     optimized, rows = optimize_graph(model if state is None else with_state(model, state))
     refuse_float_nodes(optimized, float_ops)
     progress("graph passes", 1, 1)
-    tools = Tools.find(target, compiler, required=False)
+    tools = Tools.find(target, compiler, required=tune or budget_needs_toolchain(budget))
     symbol = identifier(optimized.graph.name or "model") if name is None else name
+    goal = Goal(opt) if not tune else Goal(opt, known=tuning.tune(optimized, tools, progress).known)
     progress("compile and count", 0, 1)
-    package = built.build_package(optimized, tools, symbol, (), seed)
+    package = built.build_package(optimized, tools, symbol, (), seed, packages, goal=goal, flash_bytes=budget.flash)
     figures = built.figures_of(optimized, package, tools)
     progress("compile and count", 1, 1)
     found = tools.compiler
@@ -258,13 +279,16 @@ def compile(
         flags="" if found is None else found.flags,
         layers=built.layer_rows(optimized, package, counts, {}),
         layer_remainder_instructions=None if counts is None else counts.remainder_instructions,
+        trades=built.trade_rows(package),
+        opt=opt,
         memory=built.memory_rows(package),
         arena_bound_bytes=sum(package.planned.bounds.values()),
         passes=rows,
         fusions=fusion_rows(optimized, package.planned.program),
         notes=figures.notes + ((tools.why_not,) if tools.why_not else ()),
     )
-    return Artifact(built.Artifact(optimized, package, EvidenceSet(figures.evidence), details))
+    evidence = EvidenceSet(figures.evidence)
+    return Artifact(with_verdicts(built.Artifact(optimized, package, evidence, details), judge(budget, evidence)))
 
 
 def optimize(
@@ -437,7 +461,7 @@ def artifact_samples(opened: Opened, data: object | None, count: int) -> list[di
     assert shape is not None and dtype is not None, "loading types every value"
     dataset = load_data(data)
     floats = np.issubdtype(dataset.samples.dtype, np.floating)
-    taken = "float32" if floats and io_qparams(opened.model, name) is not None else dtype.numpy().name
+    taken = "float32" if floats and io_qparams(opened.model, name) is not None else held_type(dtype).name
     settled = dataset.check_against(tuple(shape.numpy()), taken)
     chosen = dataset.select(np.arange(min(count, len(dataset))))
     arrange = settled.apply if taken == "float32" else settled.arrange

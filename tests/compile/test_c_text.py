@@ -39,7 +39,9 @@ def test_identifiers_are_made_of_any_text(text: str) -> None:
     assert check_identifier(identifier(text)) == identifier(text)
 
 
-@pytest.mark.parametrize("name", ["", "int", "9net", "a-b", "class", "Net", "ml_net", "mlrun_x", "a" * 41, "x;y", "é"])
+@pytest.mark.parametrize(
+    "name", ["", "int", "9net", "a-b", "class", "Net", "ml_net", "mlrun_x", "a" * 41, "x;y", "é", "string"]
+)
 def test_names_that_cannot_prefix_symbols_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="prefix C symbols"):
         check_identifier(name)

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from microlith.ops import OPS
+from microlith.quant.types import as_held
 
 Array = NDArray[np.generic]
 
@@ -127,12 +128,18 @@ def _case(item: Any, node: onnx.NodeProto) -> Case:
     frozen = tuple(name for name in _frozen(node) if isinstance(feeds.get(name), np.ndarray | np.generic))
     for name in frozen:
         _freeze(model.graph, name, feeds.pop(name))
-    expected = tuple(_array(output) for output in outputs)
+    feeds = {name: _held(array) for name, array in feeds.items()}
+    expected = tuple(_held(_array(output)) for output in outputs)
     return Case(item.name, node.op_type, model, feeds, expected, item.rtol, item.atol, frozen)
 
 
 def _array(value: Any) -> Any:
     return onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+
+
+def _held(value: Any) -> Any:
+    """Integers of 4 bits one a byte, which is how C takes and gives them."""
+    return as_held(value) if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _frozen(node: onnx.NodeProto) -> tuple[str, ...]:

@@ -16,9 +16,8 @@ import numpy as np
 import onnx_ir as ir
 
 import compiled
-from fuzz.mutations import mutant
+from fuzz.mutants import mutant
 from fuzz.sandbox import examine
-from fuzz.seeds import onnx_seeds
 from fuzz.target import host
 from microlith.api import load
 from microlith.compile.pipeline import FLOAT_BOUND, random_feeds
@@ -30,12 +29,12 @@ _EXTERNAL = b"data.bin"  # of the sandbox's folder, which these files have left
 
 def accepted_mutants(run: int, count: int, folder: Path) -> list[Path]:
     """The first ``count`` mutants of a run that are accepted, as files."""
-    seeds, found, index = onnx_seeds(), [], 0
+    found, index = [], 0
     while len(found) < count:
-        data = mutant(seeds, run, index).data
-        if _EXTERNAL not in data and examine(data).ending == "accepted":
-            path = folder / f"{index}.onnx"
-            path.write_bytes(data)
+        made = mutant(run, index)
+        if _EXTERNAL not in made.data and examine(made.data, made.format.suffix).ending == "accepted":
+            path = folder / f"{index}{made.format.suffix}"
+            path.write_bytes(made.data)
             found.append(path)
         index += 1
     return found

@@ -8,11 +8,10 @@ import resource
 import signal
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,13 +36,15 @@ class Outcome:
         ending: a finding is whatever is neither success nor an orderly refusal.
         what: the refusal, or what was found.
         place: where in the code, to tell findings apart; empty for others.
-        seconds: it took.
+        seconds: of processor time that it took.
+        resident_mb: the most memory that its process held, with the interpreter and its libraries.
     """
 
     ending: Ending
     what: str
     place: str = ""
     seconds: float = 0.0
+    resident_mb: int = 0
 
 
 def examine(
@@ -53,13 +54,11 @@ def examine(
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         root = Path(name).resolve()
         path = _lay_out(root, data, suffix)
-        started = time.monotonic()
         outcome = _in_child(root, path, target, time_limit_s)
-        seconds = time.monotonic() - started
         extra = _intruders(root, path)
         if extra and outcome.ending != "finding":
-            return Outcome("finding", f"wrote {extra}", "writes outside the output folder", seconds)
-        return Outcome(outcome.ending, outcome.what, outcome.place, seconds)
+            return replace(outcome, ending="finding", what=f"wrote {extra}", place="writes outside the output folder")
+        return outcome
 
 
 def _lay_out(root: Path, data: bytes, suffix: str) -> Path:
@@ -97,15 +96,16 @@ def _in_child(root: Path, path: Path, target: Target, time_limit_s: int) -> Outc
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         answer = stream.read()
-    _, status = os.waitpid(child, 0)
+    _, status, used = os.wait4(child, 0)
+    spent = used.ru_utime + used.ru_stime, used.ru_maxrss >> 10  # Linux states KiB
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
         slow = name in ("SIGXCPU", "SIGALRM", "SIGKILL")
         what = f"no end within {time_limit_s} s" if slow else f"ended by {name}"
-        return Outcome("finding", what, f"{name} in {answer.decode(errors='replace')}")
+        return Outcome("finding", what, f"{name} in {answer.decode(errors='replace')}", *spent)
     if not answer:
-        return Outcome("finding", f"exit status {status} without an answer", "no answer")
-    return Outcome(*json.loads(answer))
+        return Outcome("finding", f"exit status {status} without an answer", "no answer", *spent)
+    return Outcome(*json.loads(answer), *spent)
 
 
 def _answer(root: Path, path: Path, target: Target, time_limit_s: int) -> tuple[Ending, str, str]:
@@ -119,9 +119,9 @@ def _answer(root: Path, path: Path, target: Target, time_limit_s: int) -> tuple[
         try:
             return "refused", refusal(error)[:2000], type(error).__name__
         except AssertionError as complaint:
-            return "finding", str(complaint), f"{type(error).__name__}, not for users, {_place(error)}"
+            return "finding", str(complaint), f"{type(error).__name__}, not for users, {place(error)}"
     except BaseException as error:
-        return "finding", f"{type(error).__name__}: {str(error)[:500]}", _place(error)
+        return "finding", f"{type(error).__name__}: {str(error)[:500]}", place(error)
     return "accepted", "", ""
 
 
@@ -160,7 +160,7 @@ def _watch(root: Path) -> None:
     sys.addaudithook(hook)
 
 
-def _place(error: BaseException) -> str:
+def place(error: BaseException) -> str:
     """The innermost lines of our own code, then the innermost of all."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "/microlith/" in frame.filename][-2:]

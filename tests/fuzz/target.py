@@ -21,9 +21,10 @@ from microlith.quant.schemes import Scheme
 from microlith.search.prepare import optimize_graph
 
 _NAMED = re.compile(
-    r"""'.|"|model\.(onnx|tflite)|\bthe (model|graph|file|message|metadata|opset|constants of)|\b(in|out)put\b"""
+    r"""'.|"|model\.(onnx|tflite)|\b(operators?|subgraph|buffer) (number -?)?[A-Z\d]|\S \([A-Z]\w+\)"""
+    r"""|\bthe (model|graph|file)\b|\b(in|out)puts?\b"""
 )
-"""A name in quotes, the file, or the part of the model that has no name of its own."""
+"""A name in quotes, the file, the number of a part that has no name, or the model as a whole."""
 
 
 @functools.cache

@@ -15,8 +15,7 @@ import onnx
 import pytest
 
 import models
-from fuzz.mutations import BYTE_MUTATIONS, MUTATIONS, mutant, rebuild
-from fuzz.seeds import onnx_seeds
+from fuzz.mutants import FORMATS, Format, mutant, rebuild
 
 TESTS = Path(__file__).parent.parent
 
@@ -60,17 +59,17 @@ def test_what_misbehaves_is_found() -> None:
 
 
 def test_a_mutant_is_its_numbers() -> None:
-    seeds = onnx_seeds()
-    assert [mutant(seeds, 1, index) for index in range(20)] == [mutant(seeds, 1, index) for index in range(20)]
-    assert mutant(seeds, 1, 0) != mutant(seeds, 2, 0)
+    assert [mutant(1, index) for index in range(20)] == [mutant(1, index) for index in range(20)]
+    assert mutant(1, 0) != mutant(2, 0)
 
 
-@pytest.mark.parametrize("name", [*MUTATIONS, *BYTE_MUTATIONS])
-def test_every_mutation_changes_something(name: str) -> None:
-    quantized = next(data for data in onnx_seeds() if b"microlith." in data)
-    for seed in (models.tiny_cnn().SerializeToString(), quantized):
-        changed = [rebuild(seed, [(name, number)]) for number in range(20)]
-        if any(data != onnx.ModelProto.FromString(seed).SerializeToString() for data in changed):
+@pytest.mark.parametrize(("form", "name"), [(form, name) for form in FORMATS for name in (*form.structured, *form.raw)])
+def test_every_mutation_changes_something(form: Format, name: str) -> None:
+    seeds = form.seeds()
+    quantized = [data for data in seeds if b"microlith." in data]
+    for seed in (seeds[0], seeds[-1], *quantized[:1]):
+        unchanged = form.serialize(form.parse(seed))
+        if any(rebuild(form, seed, [(name, number)]) not in (seed, unchanged) for number in range(20)):
             return
     pytest.fail(f"{name} changed nothing")
 

@@ -14,6 +14,7 @@ from microlith.program.attrs import (
     Convert,
     ConvertChannels,
     FullyConnected,
+    ImageMean,
     Lut,
     MatMul,
     Pool2d,
@@ -25,12 +26,12 @@ from microlith.program.types import contiguous
 from microlith.quant import factors, integer_elementwise, integer_linear, integer_move, integer_pool, integer_softmax
 from microlith.quant.lut import exp_table, float_exp_table, lookup
 from microlith.quant.requantize import saturate
-from microlith.quant.types import LIMITS, QArray, QParams, Requantization
+from microlith.quant.types import LIMITS, QArray, QParams, Requantization, held
 from microlith.quant.windows import Geometry
 
 Rng = np.random.Generator
 
-SHORT = {"int8": "s8", "int16": "s16", "uint16": "u16", "int32": "s32"}
+SHORT = {"int4": "s8", "uint4": "u8", "int8": "s8", "int16": "s16", "uint16": "u16", "int32": "s32"}
 
 
 @dataclass(frozen=True)
@@ -321,6 +322,27 @@ def average_pool2d(
     return Case(label, kernel("s8_average_pool2d__portable"), ctx, (values,), expected)
 
 
+def image_mean(rng: Rng, channels: int, size: tuple[int, int], layout: str) -> Case:
+    """Means over rows and columns as LiteRT's kernel for images rounds them."""
+    x = random_qparams(rng, 2.0**-6)
+    y = random_qparams(rng, 2.0**-7)  # factors are powers of two where the count is one: ties are frequent
+    values = random_values(rng, (1, *size, channels))
+    expected = saturate(integer_pool.image_mean(QArray(values, x), y), y)
+    up = channels // factors.IMAGE_MEAN_GROUP * factors.IMAGE_MEAN_GROUP
+    count, image = size[0] * size[1], ImageMean(factors.image_mean_offset(x, y), channels, up)
+    given = values if layout == "nhwc" else np.ascontiguousarray(np.moveaxis(values, -1, 1))
+    outer, inner = (1, channels) if layout == "nhwc" else (channels, 1)
+    attrs = ReduceMean(outer, count, inner, image)
+    ctx = context(
+        "reduce_mean",
+        attrs,
+        [view("x", given.shape, "s8", x)],
+        view("y", expected.shape, "s8", y),
+        requant=factors.image_mean_requant(x, y, count),
+    )
+    return Case(f"image_mean {size} {channels} {layout}", kernel("s8_reduce_mean__portable"), ctx, (given,), expected)
+
+
 def reduce_mean(rng: Rng, outer: int, count: int, inner: int, mode: Requantization) -> Case:
     """Means over one axis."""
     x = random_qparams(rng)
@@ -394,7 +416,7 @@ def quantize_channels(rng: Rng, dtype: str) -> Case:
         expected = integer_move.quantize(values, y)
     consts = {"scale": y.scale, "zero": y.zero_point}
     views = [view("x", values.shape, "f32")], view("y", values.shape, short)
-    ctx = context("quantize_channels", ConvertChannels(2, 3, 5), *views, consts)
+    ctx = context("quantize_channels", ConvertChannels(2, 3, 5), *views, consts, low=y.low, high=y.high)
     name = f"f32_quantize_channels_{short}__portable"
     return Case(f"quantize channels {dtype}", kernel(name), ctx, (values,), expected)
 
@@ -402,7 +424,7 @@ def quantize_channels(rng: Rng, dtype: str) -> Case:
 def dequantize_channels(rng: Rng, dtype: str) -> Case:
     """Integers to floats along the middle axis, those at the ends of the type included."""
     x, short = _channels(rng, dtype), SHORT[dtype]
-    values = rng.integers(x.low, x.high + 1, (2, 3, 5)).astype(dtype)
+    values = rng.integers(x.low, x.high + 1, (2, 3, 5)).astype(held(dtype))
     values[0, :, :2] = [x.low, x.high]
     consts = {"scale": x.scale, "zero": x.zero_point}
     views = [view("x", values.shape, short)], view("y", values.shape, "f32")

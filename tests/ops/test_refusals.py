@@ -65,8 +65,8 @@ PARSES = [
     (_node("QuantizeLinear", IMAGE, (1,)), "its scale is computed"),
     (_node("QuantizeLinear", IMAGE, constants={1: np.ones((2, 2), np.float32)}), "blocked"),
     (
-        _node("QuantizeLinear", IMAGE, constants={1: np.float32(1), 2: np.array(0, np.uint16)}),
-        "quantized type uint16",
+        _node("QuantizeLinear", IMAGE, constants={1: np.float32(1), 2: np.array(0, np.uint32)}),
+        "quantized type uint32",
     ),
     (
         _node("QuantizeLinear", IMAGE, constants={1: np.ones(3, np.float32), 2: np.zeros(3, np.int8)}),

@@ -119,7 +119,9 @@ def check(
     epilog=examples(
         "compile kws.onnx --device nrf52840 -o out",
         "compile kws_int8.onnx --device stm32u575 --name kws -o out",
+        "compile kws_int8.onnx --device stm32u575 --opt speed --flash 300K -o out",
         "compile cell.onnx --device rp2040 --state h_in=h_out -o out",
+        "compile kws.onnx --device nrf52840 --package arduino --package zephyr -o out",
     ),
 )
 def compile(
@@ -128,7 +130,13 @@ def compile(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write.")],
     name: opt.Name = None,
     compiler: opt.Compiler = None,
+    level: opt.OptLevel = "balanced",
+    flash: opt.Flash = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Count kernels and schedules on the emulated device before choosing.")
+    ] = False,
     float_ops: opt.FloatOps = None,
+    package: opt.Package = None,
     shape: opt.Shape = None,
     state: opt.State = None,
     seed: opt.Seed = 0,
@@ -151,9 +159,22 @@ def compile(
             name=symbol,
             compiler=compiler,
             float_ops=tuple(float_ops or ()),
+            opt=level,
+            flash=flash,
+            tune=tune,
             seed=seed,
+            packages=tuple(package or ()),
             command=opt.command_line(
-                "compile", model, device=target.name, float_ops=float_ops, shape=shape, state=state
+                "compile",
+                model,
+                device=target.name,
+                opt=None if level == "balanced" else level,
+                flash=flash,
+                tune=tune,
+                float_ops=float_ops,
+                package=package,
+                shape=shape,
+                state=state,
             ),
             progress=show.step,
         )
@@ -175,7 +196,7 @@ def optimize(
     data: opt.Data,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Directory to write.")] = None,
     max_drop: Annotated[str | None, typer.Option(help="Largest accuracy drop in percentage points, as 1pp.")] = None,
-    flash: Annotated[str | None, typer.Option(help="Most bytes of flash, as 256K.")] = None,
+    flash: opt.Flash = None,
     ram: Annotated[str | None, typer.Option(help="Most bytes of RAM, as 64K.")] = None,
     latency: Annotated[str | None, typer.Option(help="Longest inference, as 50ms.")] = None,
     energy: Annotated[str | None, typer.Option(help="Most energy an inference, as 3mJ.")] = None,
@@ -200,8 +221,10 @@ def optimize(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Use the scores of an interrupted search of the same data.")
     ] = True,
+    level: opt.OptLevel = "balanced",
     name: opt.Name = None,
     compiler: opt.Compiler = None,
+    package: opt.Package = None,
     shape: opt.Shape = None,
     state: opt.State = None,
     seed: opt.Seed = 0,
@@ -223,6 +246,7 @@ def optimize(
     if out is not None:
         check_directory(out)
     target = api.device(device)
+    api.package_kinds(package or (), target)
     loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
     settled = opt.preprocessing(input_range, mean, std, layout)
     sizes = opt.parts(calibration, selection, report_samples)
@@ -250,6 +274,8 @@ def optimize(
                 host_samples=verify_samples,
                 emulated_samples=verify_samples,
                 resume=resume,
+                opt=level,
+                packages=tuple(package or ()),
                 command=opt.command_line(
                     "optimize",
                     model,
@@ -269,6 +295,8 @@ def optimize(
                     selection=selection,
                     report_samples=report_samples,
                     recipe=recipe,
+                    opt=None if level == "balanced" else level,
+                    package=package,
                     shape=shape,
                     state=state,
                     seed=seed or None,

@@ -179,7 +179,7 @@ def print_artifact(artifact: Artifact, out: Path, *, json: bool = False) -> None
         say_json({"out": str(out), **run_json(artifact.details, artifact.evidence)})
         return
     _print_run(artifact.details, artifact.evidence)
-    _print_place(out)
+    _print_place(artifact, out)
 
 
 def print_optimized(result: Result, out: Path, *, json: bool = False) -> None:
@@ -191,7 +191,7 @@ def print_optimized(result: Result, out: Path, *, json: bool = False) -> None:
         return
     _print_run(shown.details, shown.evidence)
     if result.best is not None:
-        _print_place(out)
+        _print_place(result.best, out)
 
 
 def _print_run(details: RunDetails, evidence: EvidenceSet) -> None:
@@ -200,8 +200,12 @@ def _print_run(details: RunDetails, evidence: EvidenceSet) -> None:
     say(terminal.render_summary(shortened, evidence, narrow=narrow))
 
 
-def _print_place(out: Path) -> None:
-    say("", f"Wrote {out}: the C library, its self-test, and {out / 'report.html'}", wrap=False)
+def _print_place(artifact: Artifact, out: Path) -> None:
+    from microlith.compile.ecosystems import package_place
+
+    manifest = artifact.manifest
+    more = [f"Wrote {out / package_place(kind, manifest.name)}" for kind in manifest.packages if kind != "c"]
+    say("", f"Wrote {out}: the C library, its self-test, and {out / 'report.html'}", *more, wrap=False)
 
 
 def print_dry_run(plan: DryRun, device: Device, budget: Budget, *, json: bool = False) -> None:

@@ -63,6 +63,8 @@ class Plan:
 
 
 _RESTARTS = 200
+# Restarts times the square of the buffers: above 200 buffers there are fewer, so that the plan takes seconds.
+_RESTART_WORK = 8_000_000
 
 
 def plan_arena(
@@ -160,7 +162,7 @@ class _Problem:
         yield sorted(items, key=lambda item: (item.lifetime.first, -item.bytes, item.id))
         yield sorted(items, key=lambda item: (-item.lifetime.last, -item.bytes, item.id))
         by_size = sorted(items, key=lambda item: (-item.bytes, item.lifetime.first, item.id))
-        for _ in range(_RESTARTS):
+        for _ in range(min(_RESTARTS, _RESTART_WORK // max(len(items), 1) ** 2)):
             noise = rng.uniform(0.5, 1.0, len(items))
             keys = {item.id: -item.bytes * factor for item, factor in zip(by_size, noise, strict=True)}
             yield sorted(by_size, key=lambda item: (keys[item.id], item.id))

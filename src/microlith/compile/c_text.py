@@ -33,17 +33,27 @@ _KEYWORDS = frozenset(
     """.split()  # noqa: SIM905
 )
 
+# NAME.h stands on the include path of the whole program, where it must not hide these; some file systems ignore case.
+_HEADERS = frozenset(
+    """
+    arduino assert complex ctype fenv inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool
+    stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar unistd wchar wctype
+    """.split()  # noqa: SIM905
+)
+_RESERVED = _KEYWORDS | _HEADERS
+
 
 def check_identifier(name: str) -> str:
     """``name`` where it can prefix C symbols.
 
     Raises:
-        InputError: it is not a C identifier, or one that C, C++ or the implementation reserve.
+        InputError: it is not a C identifier, or one that C, C++ or the implementation reserve, or a standard header.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in _KEYWORDS or name.startswith(("ml_", "mlrun_")):
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in _RESERVED or name.startswith(("ml_", "mlrun_")):
         raise InputError(
             f"the name {name!r} cannot prefix C symbols",
-            hint="Use a lower-case letter, then up to 39 lower-case letters, digits and underscores, and no keyword.",
+            hint="Use a lower-case letter, then up to 39 lower-case letters, digits and underscores, and no keyword or "
+            "standard header.",
         )
     return name
 
@@ -53,7 +63,7 @@ def identifier(text: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40].strip("_")
     if not name or not name[0].isalpha():
         name = f"model_{name}".strip("_")
-    return f"{name}_net" if name in _KEYWORDS or name.startswith(("ml_", "mlrun_")) else name
+    return f"{name}_net" if name in _RESERVED or name.startswith(("ml_", "mlrun_")) else name
 
 
 def comment(text: str) -> str:
@@ -97,20 +107,33 @@ def wrapped(items: Iterable[str], indent: str, width: int = 118) -> str:
     return "\n".join(lines)
 
 
+# Elements of an array that are written in one go: a list of Python numbers takes ten times the memory of the array.
+_ITEMS_AT_ONCE = 1 << 16
+
+
+def _literals(flat: NDArray[np.generic]) -> Iterable[str]:
+    if flat.dtype == np.float32:
+        if not np.isfinite(flat).all():
+            return map(float_literal, flat.tolist())
+        # One format of all elements is several times as fast as one of each.
+        texts = ("%.9g " * flat.size % tuple(flat.tolist())).split()
+        return (f"{text}f" if "." in text or "e" in text else f"{text}.0f" for text in texts)
+    if flat.dtype == np.uint32:
+        return (f"{item}u" for item in flat.tolist())
+    if flat.dtype.itemsize < 4:
+        return map(str, flat.astype(np.int32).tolist())
+    return (int_literal(int(item)) for item in flat.tolist())
+
+
 def array_body(values: NDArray[np.generic], width: int = 118) -> str:
     """The elements of an array between braces, wrapped."""
     flat = values.reshape(-1)
-    if flat.dtype == np.float32:
-        items: Iterable[str] = (float_literal(item) for item in flat.tolist())
-    elif flat.dtype == np.uint32:
-        items = (f"{item}u" for item in flat.tolist())
-    else:
-        items = (int_literal(int(item)) for item in flat.tolist())
     lines, line = [], ""
-    for item in items:
-        if len(line) + len(item) + 1 > width:
-            lines.append(line)
-            line = ""
-        line += item + ","
+    for start in range(0, flat.size, _ITEMS_AT_ONCE):
+        for item in _literals(flat[start : start + _ITEMS_AT_ONCE]):
+            if len(line) + len(item) + 1 > width:
+                lines.append(line)
+                line = ""
+            line += item + ","
     lines.append(line)
     return "{\n" + "\n".join(lines) + "\n}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Mapping, Sequence
 
 from microlith.compile.arena import Overlap
-from microlith.program.types import STATE_SPACE, Program, calls
+from microlith.program.types import STATE_SPACE, Buffer, Program, calls
+
+Permitted = Mapping[tuple[str, str], Sequence[Overlap]]
+"""Overlaps by output and input."""
 
 
 def check_plan(program: Program, overlaps: Sequence[Overlap]) -> None:
@@ -17,41 +18,42 @@ def check_plan(program: Program, overlaps: Sequence[Overlap]) -> None:
     Raises:
         AssertionError: the planner is wrong.
     """
+    permitted: dict[tuple[str, str], list[Overlap]] = {}
+    for pair in overlaps:
+        permitted.setdefault((pair.output, pair.input), []).append(pair)
     for space, used in program.spaces.items():
         members = [buffer for buffer in program.buffers.values() if buffer.space == space]
         for buffer in members:
             start = program.offsets[buffer.id]
             assert start % buffer.align == 0, f"{buffer.id} at {start} is not aligned to {buffer.align}"
             assert start >= 0 and start + buffer.bytes <= used, f"{buffer.id} lies outside its space"
-        last = max((buffer.lifetime.last for buffer in members), default=-1)
-        for step in range(min((b.lifetime.first for b in members), default=0), last + 1):
-            _paint(
-                program, [b.id for b in members if b.lifetime.first <= step <= b.lifetime.last], used, step, overlaps
-            )
+        ends = {step for buffer in members for step in (buffer.lifetime.first, buffer.lifetime.last)}
+        by_offset = sorted(members, key=lambda buffer: program.offsets[buffer.id])
+        for step in sorted(ends):  # between them, the same buffers are needed as in one of them, or fewer
+            live = [item for item in by_offset if item.lifetime.first <= step <= item.lifetime.last]
+            _check_step(program, live, step, permitted)
 
 
-def _paint(program: Program, live: Sequence[str], used: int, step: int, overlaps: Sequence[Overlap]) -> None:
-    owner = np.full(used, -1, np.int64)
-    for index, name in enumerate(live):
-        start = program.offsets[name]
-        cells = owner[start : start + program.buffers[name].bytes]
-        for other in np.unique(cells[cells >= 0]):
-            first, second = live[int(other)], name
-            permitted = _permitted(program, first, second, step, overlaps)
-            permitted = permitted or _permitted(program, second, first, step, overlaps)
-            assert permitted, f"{first} and {second} share bytes in step {step}"
-        cells[:] = index
+def _check_step(program: Program, live: Sequence[Buffer], step: int, permitted: Permitted) -> None:
+    """Fail where two of the buffers of a step, in the order of their offsets, share a byte without permission."""
+    open_buffers: list[Buffer] = []
+    for item in live:
+        start = program.offsets[item.id]
+        open_buffers = [other for other in open_buffers if program.offsets[other.id] + other.bytes > start]
+        for other in open_buffers:
+            assert _may_share(program, item, other, step, permitted) or _may_share(
+                program, other, item, step, permitted
+            ), f"{other.id} and {item.id} share bytes in step {step}"
+        if item.bytes:
+            open_buffers.append(item)
 
 
-def _permitted(program: Program, output: str, input: str, step: int, overlaps: Sequence[Overlap]) -> bool:
-    return any(
-        pair.output == output
-        and pair.input == input
-        and program.buffers[output].lifetime.first <= step <= program.buffers[input].lifetime.last
-        and program.buffers[input].lifetime.last - program.buffers[output].lifetime.first + 1 == pair.steps
-        and program.offsets[output] + pair.min_delta <= program.offsets[input]
-        and (program.offsets[input] - program.offsets[output]) % pair.multiple == 0
-        for pair in overlaps
+def _may_share(program: Program, output: Buffer, source: Buffer, step: int, permitted: Permitted) -> bool:
+    above = program.offsets[source.id] - program.offsets[output.id]
+    together = source.lifetime.last - output.lifetime.first + 1
+    return output.lifetime.first <= step <= source.lifetime.last and any(
+        pair.min_delta <= above and above % pair.multiple == 0 and together == pair.steps
+        for pair in permitted.get((output.id, source.id), ())
     )
 
 

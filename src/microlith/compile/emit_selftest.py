@@ -18,7 +18,7 @@ GOLDEN_STEPS = 3
 Vector = tuple[Sequence[NDArray[np.generic]], Sequence[NDArray[np.generic]]]
 """Inputs and the outputs that the NumPy specification gives for them, each in the order of the C arrays."""
 
-_DIFFERS = """static int differs_f32(float got, float wanted)
+DIFFERS = """static int differs_f32(float got, float wanted)
 {
     const float difference = got > wanted ? got - wanted : wanted - got;
     if (got == wanted || (got != got && wanted != wanted)) { /* infinities, NaN */
@@ -53,24 +53,24 @@ def selftest_files(program: Program, vectors: Sequence[Vector], artifact_hash: s
         tolerance: largest absolute difference allowed for float outputs; integers must be equal.
     """
     name = program.name
-    floats = any(view.dtype == "f32" for kind, _, view in io_views(program) if kind == "output")
+    floats = float_outputs(program)
     fill = {
         "NAME": name,
         "UPPER": name.upper(),
         "ALIGN": str(ARENA_ALIGN),
         "HASH": artifact_hash[:16],
         "IO": _runner_io(program),
-        "DIFFERS": _DIFFERS if floats else "",
+        "DIFFERS": DIFFERS if floats else "",
         "COMPARE": _compare(program),
-        **_memory(program),
+        **memory_fill(program),
     }
     made = {
         f"selftest/{file}": template(file, fill) for file in ("runner.c", "runner.h", "main.c", "minimal.c", "empty.c")
     }
-    return made | {"selftest/golden.h": _golden(program, vectors, tolerance if floats else None)}
+    return made | {"selftest/golden.h": golden_header(program, vectors, tolerance)}
 
 
-def _memory(program: Program) -> dict[str, str]:
+def memory_fill(program: Program) -> dict[str, str]:
     """What the templates say of arena and state; the runner keeps the state behind the arena."""
     name, arena = program.name, f"{program.name.upper()}_ARENA_BYTES"
     if not program.states:
@@ -94,11 +94,17 @@ def _memory(program: Program) -> dict[str, str]:
     }
 
 
-def _golden(program: Program, vectors: Sequence[Vector], tolerance: float | None) -> str:
+def float_outputs(program: Program) -> bool:
+    """Whether an output is of float32, and so is compared within a tolerance."""
+    return any(view.dtype == "f32" for kind, _, view in io_views(program) if kind == "output")
+
+
+def golden_header(program: Program, vectors: Sequence[Vector], tolerance: float) -> str:
+    """``golden.h``: the vectors as arrays, and the tolerance where an output is of float32."""
     parts = [
         f"{SPDX}\n#ifndef GOLDEN_H\n#define GOLDEN_H\n\n#include <stdint.h>\n\n#define GOLDEN_VECTORS {len(vectors)}u\n"
     ]
-    if tolerance is not None:
+    if float_outputs(program):
         parts.append(f"#define GOLDEN_TOLERANCE {tolerance:.9e}f\n")
     for kind, index, view in io_views(program):
         ctype = C_TYPES[NUMPY[view.dtype]]
@@ -126,18 +132,32 @@ def _switch(cases: Sequence[tuple[int, str]], otherwise: str) -> str:
     return f"{{\n    switch (index) {{\n{body}    default:\n        return {otherwise};\n    }}\n}}\n"
 
 
+def golden_loops(program: Program, kind: str, *, context: str, vector: str, indent: str) -> str:
+    """Loops that fill every input from ``golden.h``, or count in ``mismatches`` where an output differs from it.
+
+    Args:
+        program: planned.
+        kind: ``input`` or ``output``.
+        context: C expression of the context's address.
+        vector: C expression of the golden vector's index.
+        indent: of the loops.
+    """
+    text = ""
+    for index, view in ((index, view) for what, index, view in io_views(program) if what == kind):
+        element = f"{program.name}_{kind}_{index}({context})[i]"
+        golden = f"golden_{kind}_{index}[{vector}][i]"
+        differs = f"differs_f32({element}, {golden})" if view.dtype == "f32" else f"{element} != {golden}"
+        body = f"{element} = {golden};" if kind == "input" else f"mismatches += (uint32_t)({differs});"
+        text += f"{indent}for (uint32_t i = 0u; i < {view.size}u; i++) {{\n{indent}    {body}\n{indent}}}\n"
+    return text
+
+
 def _compare(program: Program) -> str:
     """Body of the loop over golden vectors."""
-    fills, checks = "", ""
-    for kind, index, view in io_views(program):
-        element = f"{program.name}_{kind}_{index}(mlrun_context())[i]"
-        golden = f"golden_{kind}_{index}[vector][i]"
-        loop = f"        for (uint32_t i = 0u; i < {view.size}u; i++) {{\n            "
-        if kind == "input":
-            fills += f"{loop}{element} = {golden};\n        }}\n"
-        else:
-            differs = f"differs_f32({element}, {golden})" if view.dtype == "f32" else f"{element} != {golden}"
-            checks += f"{loop}mismatches += (uint32_t)({differs});\n        }}\n"
+    fills, checks = (
+        golden_loops(program, kind, context="mlrun_context()", vector="vector", indent="        ")
+        for kind in ("input", "output")
+    )
     if program.states:
         fills = f"        if (vector % {GOLDEN_STEPS}u == 0u) {{\n            mlrun_reset();\n        }}\n" + fills
     run = "        cycles = ml_cycles();\n        failed |= mlrun_run();\n        cycles = ml_cycles() - cycles;\n"

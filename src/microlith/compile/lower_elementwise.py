@@ -22,10 +22,10 @@ from microlith.graph.units import Unit, activation_bounds
 from microlith.ops import op_of
 from microlith.ops.base import Pointwise
 from microlith.program.attrs import Affine, Binary, Convert, ConvertChannels, Lut, Unary
-from microlith.program.types import ConstRef, View
+from microlith.program.types import ConstRef, Epilogue, View
 from microlith.quant.factors import mul_requant, sum_requant
 from microlith.quant.requantize import Requant
-from microlith.quant.types import QParams
+from microlith.quant.types import QParams, as_held
 
 _BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul"}
 INTEGER_FUNCTIONS = frozenset({"Abs", "Clip", "Neg", "Relu", "Sign"})
@@ -170,6 +170,15 @@ def lower_requantize(low: Lowering, unit: Unit) -> None:
     _lookup(low, unit, x, tables(low.attrs(unit), stored(qparams), low.quantized_output(unit)))
 
 
+def _is_folded(low: Lowering, unit: Unit) -> bool:
+    """Take floats of a constant that is kept as integers for a constant themselves: no kernel reads such weights."""
+    values = low.operand(unit, 0).value.const_value
+    if unit.kind != "dequantize" or values is None or unit.output.value.is_graph_output():
+        return False
+    low.dequantized[unit.output.value] = op_of(unit.node).reference(low.attrs(unit), [as_held(values.numpy())])
+    return True
+
+
 def _lower_channels(low: Lowering, unit: Unit, qparams: QParams) -> None:
     """A scale for each channel, or integers of other than 8 bits; no integer op reads or makes such ones."""
     if unit.kind == "quantize" and qparams.dtype == "int32":
@@ -186,13 +195,17 @@ def _lower_channels(low: Lowering, unit: Unit, qparams: QParams) -> None:
         "scale": low.builder.const("scale", kept.scale.reshape(-1).astype(np.float32)),
         "zero": low.builder.const("zero", kept.zero_point.reshape(-1).astype(np.int32)),
     }
-    low.builder.call(f"{unit.kind}_channels", ConvertChannels(*sizes), [x], y, low.names(unit), consts=consts)
+    limits = Epilogue(kept.low, kept.high) if unit.kind == "quantize" else Epilogue()
+    op, attrs = f"{unit.kind}_channels", ConvertChannels(*sizes)
+    low.builder.call(op, attrs, [x], y, low.names(unit), consts=consts, epilogue=limits)
 
 
 def lower_border(low: Lowering, unit: Unit) -> None:
     """QuantizeLinear of floats, or DequantizeLinear to floats."""
     qparams = unit.output.qparams or low.operand(unit, 0).qparams
     assert qparams is not None, "the nodes at the border have parameters"
+    if _is_folded(low, unit):
+        return
     if qparams.axis is not None or qparams.dtype not in ("int8", "uint8"):
         _lower_channels(low, unit, qparams)
         return

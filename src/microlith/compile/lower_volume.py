@@ -139,12 +139,12 @@ def conv_nd(low: Lowering, unit: Unit, volume: Volume, groups: int, *, transpose
 
 
 def _integers(low: Lowering, unit: Unit, volume: Volume, groups: int, filters: int) -> None:
-    x = low.image(unit, 0)
     weights: Array = output_rows(weights_of(low, unit, 1), groups)
     if weights.ndim == 3:
         weights = weights[:, :, None]
     if weights.ndim != 4:
         raise UnsupportedError("ConvTranspose over three spatial axes has no integer form", node=low.where(unit))
+    x = low.image(unit, 0)
     packed = np.ascontiguousarray(weights.transpose(0, 2, 3, 1))
     y = low.result(unit, channels_last(len(shape_of(unit.output.value))))
     low.builder.call(

@@ -28,12 +28,14 @@ from microlith.ops.base import Output
 from microlith.program.attrs import Convert, Lut
 from microlith.program.types import STATE_SPACE, DType, Epilogue, StateSlot, View
 from microlith.quant.lut import identity_table
-from microlith.quant.types import QParams
+from microlith.quant.types import QParams, as_held
 
 Array = NDArray[np.generic]
 
 _DTYPES: dict[ir.DataType, DType] = {
     ir.DataType.FLOAT: "f32",
+    ir.DataType.INT4: "s8",
+    ir.DataType.UINT4: "u8",
     ir.DataType.INT8: "s8",
     ir.DataType.UINT8: "u8",
     ir.DataType.INT16: "s16",
@@ -74,7 +76,7 @@ def stored(qparams: QParams) -> QParams:
 
 
 def stored_values(values: Array) -> Array:
-    """8-bit integers as the int8 of :func:`stored`."""
+    """Integers as those of :func:`stored`; ones of 4 bits fit into int8 as they are."""
     return (values.view(np.uint8) ^ np.uint8(0x80)).view(np.int8) if values.dtype == np.uint8 else values
 
 
@@ -98,6 +100,7 @@ class Lowering:
         self.flattened: dict[ir.Value, Flattened] = {}
         self.inputs: list[View] = []
         self.states: dict[str, StateSlot] = {}
+        self.dequantized: dict[ir.Value, Array] = {}
         self._flips: dict[tuple[str, int, int], View] = {}
 
     # ---- borders of the graph
@@ -179,10 +182,14 @@ class Lowering:
 
     def constant(self, operand: Operand) -> Array | None:
         """The values of a constant operand in graph order, quantized ones as stored; None where it is computed."""
+        if operand.value in self.dequantized:
+            return self.dequantized[operand.value]
         if operand.value.const_value is None:
             return None
-        values = np.asarray(operand.value.const_value.numpy())
-        return values if operand.qparams is None else stored_values(values)
+        values = as_held(np.asarray(operand.value.const_value.numpy()))
+        if operand.qparams is None:
+            return values
+        return values.astype(np.int8) if operand.qparams.dtype == "uint4" else stored_values(values)
 
     def read(self, unit: Unit, index: int, layout: Layout | None = None) -> View:
         """The view of a computed operand, in that layout or in the one that it has.

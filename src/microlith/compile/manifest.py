@@ -12,6 +12,11 @@ from microlith.device.profile import Device
 from microlith.program.types import DType
 from microlith.quant.types import Requantization
 
+PackageKind = Literal["c", "arduino", "platformio", "zephyr", "esp-idf"]
+"""Build systems that the library is packaged for; plain C with CMake always."""
+
+PACKAGE_KINDS: tuple[PackageKind, ...] = ("c", "arduino", "platformio", "zephyr", "esp-idf")
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -119,6 +124,7 @@ class Manifest(_Part):
         toolchain: None where the figures need none.
         files: SHA-256 by path.
         states: what is kept from run to run, in the space ``state``.
+        packages: build systems that the library is packaged for.
     """
 
     schema_version: Literal[1] = 1
@@ -135,6 +141,7 @@ class Manifest(_Part):
     toolchain: Compiler | None
     files: dict[str, str]
     states: tuple[StateTensor, ...] = ()
+    packages: tuple[PackageKind, ...] = ("c",)
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -33,7 +33,7 @@ class Stretch:
         begin: position of the first call.
         end: position after the last.
         rows: output rows of each turn; 0 for one call by itself.
-        schedules: of the kernels.
+        kernels: of the calls, each with its schedule.
         live_bytes: needed while they run, permitted overlaps taken as complete.
         cycles: by the kernels' costs.
         rings: rows of the rings between the calls, by view.
@@ -43,7 +43,7 @@ class Stretch:
     begin: int
     end: int
     rows: int
-    schedules: tuple[str, ...]
+    kernels: tuple[tuple[str, str], ...]
     live_bytes: int
     cycles: float
     rings: Mapping[str, int] = field(default_factory=dict)
@@ -86,12 +86,50 @@ def lone_reads(program: Program, call: OpCall, leads: Sequence[Lead | None]) -> 
     return found
 
 
+def lowest_peak(by_begin: Sequence[Sequence[Stretch]]) -> int:
+    """The least live bytes with which stretches lead from the first call to the last."""
+    reach = [0, *([-1] * len(by_begin))]
+    for begin, ways in enumerate(by_begin):
+        for way in ways:
+            peak = max(reach[begin], way.live_bytes)
+            if reach[way.end] < 0 or peak < reach[way.end]:
+                reach[way.end] = peak
+    return reach[-1]
+
+
+def cheapest_path(by_begin: Sequence[Sequence[Stretch]], limit_bytes: int) -> list[Stretch]:
+    """The stretches of least cycles from the first call to the last within a limit that can be met."""
+    best: list[tuple[float, Stretch | None]] = [(0.0, None), *([(float("inf"), None)] * len(by_begin))]
+    for begin, ways in enumerate(by_begin):
+        for way in ways:
+            cycles = best[begin][0] + way.cycles
+            if way.live_bytes <= limit_bytes and cycles < best[way.end][0]:
+                best[way.end] = (cycles, way)
+    found: list[Stretch] = []
+    at = len(by_begin)
+    while at:
+        last = best[at][1]
+        assert last is not None, "the limit can be met"
+        found.append(last)
+        at = last.begin
+    return found[::-1]
+
+
 class Ways:
     """Every way to run every stretch of the calls."""
 
-    def __init__(self, program: Program, calls: Sequence[OpCall], device: Device) -> None:
-        """``program`` has lifetimes by these calls, and no scratch yet."""
-        self.program, self.calls, self.device = program, tuple(calls), device
+    def __init__(
+        self, program: Program, calls: Sequence[OpCall], device: Device, cycles: Sequence[Mapping[str, float]]
+    ) -> None:
+        """What there is for a program without scratch, whose lifetimes are those of these calls.
+
+        Args:
+            program: with kernels chosen.
+            calls: in order.
+            device: what for.
+            cycles: of each call in each of its schedules.
+        """
+        self.program, self.calls, self.device, self.cycles = program, tuple(calls), device, cycles
         self.alive: list[set[str]] = [set() for _ in calls]
         for buffer in program.buffers.values():
             if buffer.space != STATE_SPACE:
@@ -103,37 +141,17 @@ class Ways:
 
     def lowest(self) -> int:
         """The least live bytes that some sequence of stretches needs."""
-        reach = [0, *([-1] * len(self.calls))]
-        for begin, ways in enumerate(self.by_begin):
-            for way in ways:
-                peak = max(reach[begin], way.live_bytes)
-                if reach[way.end] < 0 or peak < reach[way.end]:
-                    reach[way.end] = peak
-        return reach[-1]
+        return lowest_peak(self.by_begin)
 
     def cheapest(self, limit_bytes: int) -> list[Stretch]:
         """The stretches of least cycles that need no more; the limit must be one that can be met."""
-        best: list[tuple[float, Stretch | None]] = [(0.0, None), *([(float("inf"), None)] * len(self.calls))]
-        for begin, ways in enumerate(self.by_begin):
-            for way in ways:
-                cycles = best[begin][0] + way.cycles
-                if way.live_bytes <= limit_bytes and cycles < best[way.end][0]:
-                    best[way.end] = (cycles, way)
-        found: list[Stretch] = []
-        at = len(self.calls)
-        while at:
-            last = best[at][1]
-            assert last is not None, "the limit can be met"
-            found.append(last)
-            at = last.begin
-        return found[::-1]
+        return cheapest_path(self.by_begin, limit_bytes)
 
-    def balanced(self) -> list[Stretch]:
-        """The stretches of least live bytes that cost at most 2% more cycles than the cheapest ones."""
-        limits = sorted({way.live_bytes for ways in self.by_begin for way in ways if way.live_bytes >= self.lowest()})
-        if not limits:
-            return []
-        allowed = _cycles(self.cheapest(limits[-1])) * (1 + CYCLES_FOR_MEMORY)
+    def frugal(self, spent: float) -> list[Stretch]:
+        """The stretches of least live bytes that cost at most that share of cycles more than the cheapest ones."""
+        lowest = self.lowest()
+        limits = sorted({way.live_bytes for ways in self.by_begin for way in ways if way.live_bytes >= lowest})
+        allowed = _cycles(self.cheapest(limits[-1])) * (1 + spent)
         low, high = 0, len(limits) - 1
         while low < high:
             middle = (low + high) // 2
@@ -146,15 +164,12 @@ class Ways:
     def _alone(self, index: int) -> list[Stretch]:
         """One call with each of its schedules that is cheaper or smaller than the others."""
         call = self.calls[index]
-        chosen = kernel(call.kernel)
         found: list[Stretch] = []
         around = sum(self.program.buffers[name].bytes for name in self.alive[index])
-        for schedule in chosen.schedules(call_context(self.program, call)):
-            scheduled = replace(call, schedule=schedule)
-            needed = need(self.program, scheduled)
+        for schedule, cycles in self.cycles[index].items():
+            needed = need(self.program, replace(call, schedule=schedule))
             live = around + needed.scratch_bytes - self._shared(index, needed)
-            cycles = chosen.cost(call_context(self.program, scheduled), self.device).cycles
-            found.append(Stretch(index, index + 1, 0, (schedule,), live, cycles))
+            found.append(Stretch(index, index + 1, 0, ((call.kernel, schedule),), live, cycles))
         return [way for way in found if not any(_better(other, way) for other in found)]
 
     def _shared(self, index: int, needed: Need) -> int:
@@ -165,7 +180,9 @@ class Ways:
             if pair.input in dying and buffers[pair.output].lifetime.first == index:
                 common = pair.common(buffers[pair.output].bytes, buffers[pair.input].bytes)
                 shared[pair.output] = min(shared.get(pair.output, 0) + common, buffers[pair.output].bytes)
-        return sum(shared.values()) + sum(size for name, size in needed.scratch_shared.items() if name in dying)
+        common = sum(shared.values()) + sum(size for name, size in needed.scratch_shared.items() if name in dying)
+        over = {*needed.scratch_shared, *(pair.input for pair in needed.overlaps)} & dying
+        return min(common, sum(buffers[name].bytes for name in over))
 
     def _add_regions(self) -> None:
         """Regions over calls that cannot all run by themselves within what the others need at least."""
@@ -212,10 +229,17 @@ class Ways:
             )
             live = outside + held + scratch - min(shared, buffers[result.buffer].bytes)
             if live < alone:
-                schedules = tuple(call.schedule for call in scheduled.calls)
-                cycles = scheduled.cycles(turns, self.device)
-                found.append(Stretch(begin, end, rows, schedules, live, cycles, rings, overlaps))
+                kernels = tuple((call.kernel, call.schedule) for call in scheduled.calls)
+                whole = [self._whole(begin + at, call) for at, call in enumerate(scheduled.calls)]
+                cycles = scheduled.cycles(turns, self.device, whole)
+                found.append(Stretch(begin, end, rows, kernels, live, cycles, rings, overlaps))
         return found
+
+    def _whole(self, index: int, call: OpCall) -> float:
+        """Cycles of a call by itself, perhaps by another kernel than the chosen one."""
+        if call.kernel == self.calls[index].kernel:
+            return self.cycles[index][call.schedule]
+        return kernel(call.kernel).cost(call_context(self.program, call), self.device).cycles
 
 
 def _cycles(stretches: Sequence[Stretch]) -> float:

@@ -8,10 +8,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from microlith.compile.candidates import Part
+from microlith.compile.ecosystems import ecosystem_files
 from microlith.compile.emit import ABI, Emitted, emit
 from microlith.compile.emit_header import header
 from microlith.compile.emit_selftest import Vector, selftest_files, template
-from microlith.compile.manifest import Compiler, EntryPoint, Manifest, Segment, StateTensor, StoredConst, Tensor
+from microlith.compile.manifest import (
+    Compiler,
+    EntryPoint,
+    Manifest,
+    PackageKind,
+    Segment,
+    StateTensor,
+    StoredConst,
+    Tensor,
+)
 from microlith.compile.plan import Planned
 from microlith.device.profile import Device
 from microlith.device.support import board_header, support_files
@@ -27,11 +38,14 @@ class Package:
         files: content by path within the artifact.
         manifest: what ``manifest.json`` holds.
         planned: the Program and how it was planned.
+        instances: C symbols of the kernels' instances, by what :class:`~microlith.compile.candidates.Candidate` calls
+            their part.
     """
 
     files: Mapping[str, bytes]
     manifest: Manifest
     planned: Planned
+    instances: Mapping[Part, str]
 
 
 def package(
@@ -43,6 +57,7 @@ def package(
     title: str,
     tolerance: float,
     compiler: Compiler | None,
+    packages: tuple[PackageKind, ...] = ("c",),
 ) -> Package:
     """Everything but evidence, recipe and report, which need the artifact to run.
 
@@ -54,16 +69,27 @@ def package(
         title: what the library computes, for comments.
         tolerance: for float outputs of the self-test, absolute.
         compiler: what the figures are obtained with.
+        packages: build systems to package the library for.
     """
     emitted = emit(planned.program, device)
     library = _library(emitted, planned.program, device, title)
     artifact_hash = _hash_of(library)
     texts = library | selftest_files(planned.program, vectors, artifact_hash, tolerance)
     texts |= {f"selftest/{name}": text for name, text in _board_files(device).items()}
+    texts |= ecosystem_files(
+        packages,
+        planned.program,
+        device,
+        library,
+        vectors,
+        artifact_hash=artifact_hash,
+        tolerance=tolerance,
+        title=title,
+    )
     files = {path: text.encode() for path, text in sorted(texts.items())} | {"model.onnx": model_bytes}
-    manifest = _manifest(planned.program, emitted, device, artifact_hash, compiler, files)
+    manifest = _manifest(planned.program, emitted, device, artifact_hash, compiler, packages, files)
     files["manifest.json"] = (manifest.model_dump_json(indent=1) + "\n").encode()
-    return Package(files, manifest, planned)
+    return Package(files, manifest, planned, {("code", *key): name for key, name in emitted.instances.items()})
 
 
 def _board_files(device: Device) -> dict[str, str]:
@@ -96,6 +122,7 @@ def _manifest(
     device: Device,
     artifact_hash: str,
     compiler: Compiler | None,
+    packages: tuple[PackageKind, ...],
     files: Mapping[str, bytes],
 ) -> Manifest:
     stored = program.storage.values()
@@ -125,6 +152,7 @@ def _manifest(
         layers=tuple(layer.symbol for layer in emitted.layers),
         toolchain=compiler,
         states=tuple(_state(program, slot) for slot in program.states),
+        packages=packages,
         files={path: hashlib.sha256(content).hexdigest() for path, content in files.items()},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.c_text import check_identifier
+from microlith.compile.choose import Goal
+from microlith.compile.ecosystems import package_kinds
 from microlith.compile.emit_selftest import GOLDEN_STEPS, Vector
 from microlith.compile.lower import lower
 from microlith.compile.manifest import Compiler
@@ -22,10 +25,13 @@ from microlith.graph.save import model_bytes
 from microlith.graph.state import caller_inputs, caller_outputs
 from microlith.graph.stepper import Stepper
 from microlith.graph.units import units
+from microlith.graph.values import held_type, integer_limits, static_shape
 
 Feeds = Mapping[str, NDArray[np.generic]]
 
 GOLDEN_VECTORS = 2
+# Elements of a vector up to which there are that many: they stand in a header, as text.
+_GOLDEN_MOST = 1 << 20
 FLOAT_BOUND = 1e-4
 """Largest difference of a float32 output from the NumPy reference, relative to the largest magnitude of that output.
 
@@ -41,6 +47,8 @@ def compile_graph(
     compiler: Compiler | None = None,
     samples: Sequence[Feeds] = (),
     seed: int = 0,
+    goal: Goal = Goal(),  # noqa: B008 - frozen
+    packages: Sequence[str] = ("c",),
 ) -> Package:
     """Lower, plan, emit and package a graph; it must have been through the graph passes.
 
@@ -51,14 +59,18 @@ def compile_graph(
         compiler: what the figures will be obtained with, for the manifest.
         samples: inputs for the golden vectors (batch 1); random ones where none are given.
         seed: of the random inputs.
+        goal: what kernels are chosen by.
+        packages: build systems to package the library for, beside plain C.
 
     Raises:
+        InputError: there is no such package, or not for this device.
         UnsupportedError: a node cannot be compiled, or an integer model has ops left in float that nobody asked for.
         ModelError: ``name`` cannot prefix C symbols.
     """
     check_identifier(name)
-    planned = plan(lower(model, name), device)
-    count = GOLDEN_STEPS if planned.program.states else GOLDEN_VECTORS
+    kinds = package_kinds(packages, device)
+    planned = plan(lower(model, name), device, goal)
+    count = GOLDEN_STEPS if planned.program.states else GOLDEN_VECTORS if _is_small(model) else 1
     chosen = list(samples[:count])
     if len(chosen) < count and (planned.program.states or not chosen):
         chosen += random_feeds(model, count - len(chosen), seed)
@@ -67,7 +79,14 @@ def compile_graph(
     vectors, tolerance = golden_vectors(model, chosen)
     title = f"{name}, compiled for {device.title} by Microlith"
     content = model_bytes(export_model(model))
-    return package(planned, device, content, vectors, title=title, tolerance=tolerance, compiler=compiler)
+    return package(
+        planned, device, content, vectors, title=title, tolerance=tolerance, compiler=compiler, packages=kinds
+    )
+
+
+def _is_small(model: ir.Model) -> bool:
+    """Whether inputs and outputs leave room for more than one golden vector: each stands in a header, as text."""
+    return sum(math.prod(static_shape(value)) for value in (*model.graph.inputs, *model.graph.outputs)) <= _GOLDEN_MOST
 
 
 def random_feeds(model: ir.Model, count: int, seed: int) -> list[Feeds]:
@@ -79,12 +98,11 @@ def random_feeds(model: ir.Model, count: int, seed: int) -> list[Feeds]:
 
 def _draw(value: ir.Value, rng: np.random.Generator) -> NDArray[np.generic]:
     assert value.shape is not None and value.dtype is not None, "loading gives every value a type"
-    shape, dtype = tuple(value.shape.numpy()), value.dtype.numpy()
+    shape, dtype = tuple(value.shape.numpy()), held_type(value.dtype)
     if dtype == np.bool_:
         return rng.integers(0, 2, shape).astype(np.bool_)
     if np.issubdtype(dtype, np.integer):
-        info = np.iinfo(dtype)
-        return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+        return rng.integers(*integer_limits(value.dtype), shape, dtype, endpoint=True)
     return rng.standard_normal(shape).astype(dtype)
 
 

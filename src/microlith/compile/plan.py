@@ -7,16 +7,21 @@ from dataclasses import dataclass, replace
 
 from microlith.compile.arena import Overlap, plan_arena
 from microlith.compile.builder import ALIGN, SPACE
+from microlith.compile.candidates import Candidate, Choices, Known, choices
 from microlith.compile.check_plan import check_plan, check_states
 from microlith.compile.check_rows import check_rows
+from microlith.compile.choose import Goal, Trade, choose, flash_bytes, trades
 from microlith.compile.context import call_context
 from microlith.compile.in_place import write_states_in_place
-from microlith.compile.memory import Stretch, Ways, need, over_inputs
+from microlith.compile.memory import CYCLES_FOR_MEMORY, Stretch, Ways, need, over_inputs
 from microlith.compile.order import Ordered, order_calls
-from microlith.compile.select import Packer, select, with_storage
+from microlith.compile.select import Packer, selection, with_storage
 from microlith.compile.stream import AXIS
+from microlith.core.errors import UnsupportedError
+from microlith.core.units import format_bytes
 from microlith.device.profile import Device
 from microlith.kernels import kernel
+from microlith.kernels.descriptor import INT32_MAX
 from microlith.program.types import Buffer, Call, Lifetime, OpCall, Program, Region, View, calls, contiguous
 
 
@@ -29,7 +34,10 @@ class Planned:
         overlaps: permitted ones, used or not.
         bounds: least bytes that any placement in this order could reach, by space.
         why: by position of the call, the reason for its kernel.
-        ordered: the order of the calls, with its peak of live bytes and what no order can go below.
+        chosen: by position of the call, what runs it, with what that was reckoned to cost.
+        trades: cycles for flash, paid and on offer.
+        ordered: the order of the calls, with its peak of live bytes and what no order can go below; None where the
+            calls stand as they were given.
         stretches: how the calls run, in order.
     """
 
@@ -37,8 +45,15 @@ class Planned:
     overlaps: tuple[Overlap, ...]
     bounds: Mapping[str, int]
     why: tuple[str, ...]
-    ordered: Ordered
-    stretches: tuple[Stretch, ...]
+    chosen: tuple[Candidate, ...]
+    trades: tuple[Trade, ...]
+    ordered: Ordered | None = None
+    stretches: tuple[Stretch, ...] = ()
+
+    @property
+    def parts_bytes(self) -> int:
+        """Flash of the kernels' code and constants, as it was reckoned."""
+        return flash_bytes(self.chosen)
 
     def peak_layer(self) -> tuple[str, int]:
         """The nodes of the call during which the most bytes are alive, and how many those are."""
@@ -52,41 +67,78 @@ class Planned:
         return ", ".join(ordered[worst].source_nodes), alive[worst]
 
 
-def plan(program: Program, device: Device, *, limit_bytes: int | None = None) -> Planned:
+def plan(program: Program, device: Device, goal: Goal = Goal()) -> Planned:  # noqa: B008 - frozen
     """Plan a Program of one entry whose body holds calls only.
+
+    Without a limit on RAM, a balanced plan does whatever costs at most 2% of the cycles for less memory; one for speed
+    or size, and one for this machine, does what costs none. Within a limit, the cheapest way is taken; where none is
+    found, the one that needs the least.
 
     Args:
         program: lowered.
         device: what for.
-        limit_bytes: of the arena; the least that was found is planned where none meets it. Without a limit, whatever
-            costs at most 2% of the cycles is done for less memory.
+        goal: what kernels are chosen by, and the limit of the arena.
+
+    Raises:
+        UnsupportedError: no kernel can run a call.
     """
     lowered = program
-    program = write_states_in_place(program, device)
-    (entry,) = program.entries
-    given = tuple(calls(entry.body))
-    chosen = [select(program, call, device) for call in given]
-    needs = [need(program, selection.call) for selection in chosen]
-    ordered = order_calls(given, program.views, program.buffers, entry.outputs, inputs=entry.inputs, needs=needs)
-    selections = [chosen[index] for index in ordered.order]
-    ordered_calls = [selection.call for selection in selections]
-    program = replace(program, entries=(replace(entry, body=tuple(Call(call) for call in ordered_calls)),))
-    program = replace(program, buffers=with_lifetimes(program, ordered_calls, entry.inputs, entry.outputs))
-    ways = Ways(program, ordered_calls, device)
-    packer = Packer()
-    packed = [packer.pack(program, selection) for selection in selections]
-    best = _best_layout(with_storage(program, packer), packed, ways, limit_bytes)
+    program, layers = layer_choices(program, device, goal.known)
+    chosen = choose(layers, replace(goal, ram_bytes=None), lambda made: _peak(program, made))
+    best = _planned(program, device, layers, chosen, goal)
+    if goal.ram_bytes is not None and _arena_bytes(best.program) > goal.ram_bytes:
+        # Other kernels need less scratch.
+        frugal = _planned(program, device, layers, choose(layers, goal, lambda made: _peak(program, made)), goal)
+        best = min((best, frugal), key=lambda item: _arena_bytes(item.program))
     check_plan(best.program, best.overlaps)
     check_rows(best.program)
     check_states(lowered, best.program)
+    return best
+
+
+def _arena_bytes(program: Program) -> int:
+    return program.spaces.get(SPACE, 0)
+
+
+def _planned(
+    program: Program, device: Device, given: Sequence[Choices], candidates: Sequence[Candidate], goal: Goal
+) -> Planned:
+    (entry,) = program.entries
+    needs = [need(program, item.call) for item in candidates]
+    made = [item.call for item in candidates]
+    ordered = order_calls(made, program.views, program.buffers, entry.outputs, inputs=entry.inputs, needs=needs)
+    layers = [given[index] for index in ordered.order]
+    chosen = [candidates[index] for index in ordered.order]
+    made = [item.call for item in chosen]
+    program = replace(program, entries=(replace(entry, body=tuple(Call(call) for call in made)),))
+    program = replace(program, buffers=with_lifetimes(program, made, entry.inputs, entry.outputs))
+    ways = Ways(program, made, device, [_cycles_by_schedule(*pair) for pair in zip(layers, chosen, strict=True)])
+    selections = [selection(layer, item) for layer, item in zip(layers, chosen, strict=True)]
+    packer = Packer()
+    packed = [packer.pack(program, item) for item in selections]
+    best = _best_layout(with_storage(program, packer), packed, ways, goal, device)
+    _check_sizes(best.program.spaces)
+    scheduled = [_as_planned(*item) for item in zip(layers, calls(best.program.entries[0].body), strict=True)]
     return Planned(
         best.program,
         best.overlaps,
         best.bounds,
-        tuple(selection.why for selection in selections),
+        tuple(selection(*item).why for item in zip(layers, scheduled, strict=True)),
+        tuple(scheduled),
+        trades(layers, scheduled),
         ordered,
         tuple(best.stretches),
     )
+
+
+def _cycles_by_schedule(layer: Choices, chosen: Candidate) -> dict[str, float]:
+    return {item.call.schedule: item.cycles for item in layer.candidates if item.kernel is chosen.kernel}
+
+
+def _as_planned(layer: Choices, call: OpCall) -> Candidate:
+    """The candidate that the plan came to."""
+    wanted = (call.kernel, call.schedule)
+    return next(item for item in layer.candidates if (item.call.kernel, item.call.schedule) == wanted)
 
 
 @dataclass(frozen=True)
@@ -97,12 +149,14 @@ class _Layout:
     stretches: Sequence[Stretch]
 
 
-def _best_layout(program: Program, packed: Sequence[OpCall], ways: Ways, limit_bytes: int | None) -> _Layout:
+def _best_layout(program: Program, packed: Sequence[OpCall], ways: Ways, goal: Goal, device: Device) -> _Layout:
     """The program laid out within the limit by the cheapest stretches that can be placed there, or as can be."""
     if not packed:
         return _laid_out(program, packed, [])
-    if limit_bytes is None:
-        return _laid_out(program, packed, ways.balanced())
+    if goal.ram_bytes is None:
+        spent = CYCLES_FOR_MEMORY if goal.opt == "balanced" and not device.is_host else 0.0
+        return _laid_out(program, packed, ways.frugal(spent))
+    limit_bytes = goal.ram_bytes
     lowest, live = ways.lowest(), limit_bytes
     best = None
     while best is None or (best.program.spaces.get(SPACE, 0) > limit_bytes and live >= lowest):
@@ -118,12 +172,12 @@ def _laid_out(program: Program, packed: Sequence[OpCall], stretches: Sequence[St
     """Schedules, rings, regions, scratch, lifetimes and offsets."""
     (entry,) = program.entries
     scheduled = [
-        replace(call, schedule=schedule)
+        replace(call, kernel=name, schedule=schedule)
         for way in stretches
-        for call, schedule in zip(packed[way.begin : way.end], way.schedules, strict=True)
+        for call, (name, schedule) in zip(packed[way.begin : way.end], way.kernels, strict=True)
     ]
     program = _with_rings(program, stretches)
-    program, scheduled = _with_scratch(program, scheduled)
+    program, scheduled = with_scratch(program, scheduled)
     body: list[Call | Region] = []
     for way in stretches:
         members = tuple(Call(call) for call in scheduled[way.begin : way.end])
@@ -151,7 +205,44 @@ def _with_rings(program: Program, stretches: Sequence[Stretch]) -> Program:
     return replace(program, buffers=buffers, views=views)
 
 
-def _with_scratch(program: Program, packed: Sequence[OpCall]) -> tuple[Program, list[OpCall]]:
+def _peak(program: Program, chosen: Sequence[Candidate]) -> tuple[int, int]:
+    """Most bytes alive with these candidates, nothing in place, and the position of the call in which they are."""
+    (entry,) = program.entries
+    lifetimes = with_lifetimes(program, [item.call for item in chosen], entry.inputs, entry.outputs)
+    alive = [
+        sum(buffer.bytes for buffer in lifetimes.values() if buffer.lifetime.first <= step <= buffer.lifetime.last)
+        + item.scratch_bytes
+        for step, item in enumerate(chosen)
+    ]
+    return max(alive), alive.index(max(alive))
+
+
+def layer_choices(
+    program: Program,
+    device: Device,
+    known: Known = Known(),  # noqa: B008 - frozen
+) -> tuple[Program, list[Choices]]:
+    """The program with states in place, and what could run each of its calls.
+
+    Raises:
+        UnsupportedError: no kernel can run a call.
+    """
+    program = write_states_in_place(program, device)
+    (entry,) = program.entries
+    return program, [choices(program, call, device, known) for call in calls(entry.body)]
+
+
+def _check_sizes(spaces: Mapping[str, int]) -> None:
+    for space, used in spaces.items():
+        if used > INT32_MAX:
+            raise UnsupportedError(
+                f"the {space} of the model would be {format_bytes(used)}, expected less than 2 GiB",
+                hint="Compile the model for smaller inputs.",
+            )
+
+
+def with_scratch(program: Program, packed: Sequence[OpCall]) -> tuple[Program, list[OpCall]]:
+    """The program and its calls with a buffer and a view for what each kernel needs while it runs."""
     buffers, views, done = dict(program.buffers), dict(program.views), []
     for index, call in enumerate(packed):
         needed = kernel(call.kernel).scratch_bytes(call_context(program, call))

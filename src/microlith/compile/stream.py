@@ -13,7 +13,7 @@ from functools import cached_property
 from microlith.compile.arena import Overlap
 from microlith.compile.context import call_context
 from microlith.device.profile import Device
-from microlith.kernels import kernel
+from microlith.kernels import candidates, kernel
 from microlith.kernels.base import CallContext, Lead
 from microlith.program.attrs import Conv2d, Pool2d
 from microlith.program.types import OpCall, Program, RowMap, View
@@ -143,13 +143,22 @@ class Chain:
             calls.append(replace(call, schedule=name))
         return replace(self, calls=tuple(calls))
 
-    def cycles(self, turns: Sequence[Turn], device: Device) -> float:
-        """What the turns cost, by the kernels' own costs of as many rows."""
+    def cycles(self, turns: Sequence[Turn], device: Device, whole: Sequence[float]) -> float:
+        """What the turns cost, by the kernels' own costs of as many rows.
+
+        Args:
+            turns: of the region.
+            device: what for.
+            whole: cycles of each call by itself; where they were measured, its rows are taken to cost as much more or
+                less than estimated as the whole.
+        """
         total = 0.0
         for index, call in enumerate(self.calls):
             counts = [end - begin for begin, end in (turn[index] for turn in turns) if end > begin]
+            context = call_context(self.program, call)
+            scale = whole[index] / kernel(call.kernel).cost(context, device).cycles
             total += sum(
-                counts.count(rows) * (cycles_of_rows(self.program, call, rows, device) + TURN_CYCLES)
+                counts.count(rows) * (cycles_of_rows(self.program, call, rows, device) * scale + TURN_CYCLES)
                 for rows in set(counts)
             )
         return total
@@ -157,6 +166,28 @@ class Chain:
 
 def _row_bytes(view: View) -> int:
     return view.bytes // view.shape[AXIS]
+
+
+def streaming(program: Program, call: OpCall, device: Device) -> tuple[OpCall, RowMap | None]:
+    """The call with a kernel that can stream, and the rows that it needs; None where no kernel can.
+
+    Another kernel than the chosen one comes in question only where it reads the same constants.
+    """
+    rows = can_stream(program, call, device)
+    if rows is not None or "weights" in call.consts:
+        return call, rows
+    context = call_context(program, call)
+    packing = {role: item.packing for role, item in kernel(call.kernel).pack(context).items()}
+    found: list[tuple[float, OpCall, RowMap]] = []
+    for other, fit in candidates(context, device):
+        if fit and {role: item.packing for role, item in other.pack(context).items()} == packing:
+            changed = replace(call, kernel=other.name, schedule=other.schedules(context)[0])
+            if (rows := can_stream(program, changed, device)) is not None:
+                found.append((other.cost(context, device).cycles, changed, rows))
+    if not found:
+        return call, None
+    _, changed, rows = min(found, key=lambda item: item[0])
+    return changed, rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,9 +205,13 @@ class Streams:
     device: Device
 
     @cached_property
+    def _streaming(self) -> tuple[tuple[OpCall, RowMap | None], ...]:
+        return tuple(streaming(self.program, call, self.device) for call in self.calls)
+
+    @cached_property
     def rows(self) -> tuple[RowMap | None, ...]:
-        """What :func:`can_stream` says of every call."""
-        return tuple(can_stream(self.program, call, self.device) for call in self.calls)
+        """The rows that every call needs, where it can stream."""
+        return tuple(rows for _, rows in self._streaming)
 
     def chains(self, begin: int) -> list[Chain]:
         """Every chain of at least two calls that starts at ``begin``."""
@@ -185,7 +220,7 @@ class Streams:
             maps = [item for item in self.rows[begin:end] if item is not None]
             if len(maps) != end - begin:
                 break
-            members = self.calls[begin:end]
+            members = tuple(call for call, _ in self._streaming[begin:end])
             inner = {call.writes[0]: index for index, call in enumerate(members[:-1])}
             if all(self._is_inner(name, begin, end) for name in inner):
                 found.append(Chain(self.program, members, tuple(maps), inner))

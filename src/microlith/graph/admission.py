@@ -12,7 +12,9 @@ from microlith.graph.functions import all_nodes
 from microlith.graph.metadata import OWN_PREFIX
 from microlith.ops import op_at
 
-_TYPES = ("FLOAT", "INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64", "BOOL")
+_TYPES = (
+    *("FLOAT", "INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64", "BOOL"),
+)
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
 

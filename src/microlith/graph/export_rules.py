@@ -15,6 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.graph.values import (
+    WIDER,
     add_initializer,
     constant,
     constant_ints,
@@ -234,12 +235,9 @@ def _reshape(node: ir.Node, opset: int) -> bool:
     return True
 
 
-_WIDER = {ir.DataType.INT4: ir.DataType.INT8, ir.DataType.UINT4: ir.DataType.UINT8}
-
-
 def _dequantize(node: ir.Node, opset: int) -> bool:
     """Constants of 4 bits as the same numbers in 8 bits."""
-    wide = _WIDER.get(node.inputs[0].dtype) if node.inputs[0] is not None and node.inputs[0].dtype else None
+    wide = WIDER.get(node.inputs[0].dtype) if node.inputs[0] is not None and node.inputs[0].dtype else None
     arrays = {index: constant(input_at(node, index)) for index in (0, 2) if input_at(node, index) is not None}
     if wide is None or any(array is None for array in arrays.values()):
         return False

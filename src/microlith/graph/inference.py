@@ -15,6 +15,9 @@ from microlith.ops.non_max_suppression import most_rows
 _PROPAGATED_BYTES = 8192
 """Constants up to this size take part in inference by value (shapes, axes, pads); larger ones by type only."""
 
+_FOLLOWED_ELEMENTS = 1 << 16
+"""Longest vector with which the values of vectors are followed through the graph."""
+
 _SHAPED_LIKE_INPUT = frozenset({"GroupNormalization"})
 """Ops whose definitions in ONNX do not say that their result has the type and shape of their first input."""
 
@@ -47,13 +50,24 @@ def infer_types(model: ir.Model) -> dict[str, TypeInfo]:
 
 
 def _infer(proto: Any) -> dict[str, TypeInfo]:
+    found = _infer_once(proto, follow_values=False)
+    # Following the values of a vector, which may be a shape, takes a message for each element, known or not.
+    vectors = [info.shape[0] or 0 for info in found.values() if info.shape is not None and len(info.shape) == 1]
+    if max(vectors, default=0) > _FOLLOWED_ELEMENTS:
+        return found
+    return _infer_once(proto, follow_values=True)
+
+
+def _infer_once(proto: Any, *, follow_values: bool) -> dict[str, TypeInfo]:
     import onnx
     import onnx.shape_inference
 
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=follow_values)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise ModelError(f"the types and shapes of the model do not fit together: {_one_line(error)}") from error
+    except MemoryError as error:
+        raise ModelError("the shapes that the model computes are too large to be followed") from error
     values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
     return {value.name: info for value in values if (info := _type_info(value.type)) is not None}
 

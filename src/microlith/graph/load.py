@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from microlith.core.errors import ModelError, UnsupportedError, VerificationErro
 from microlith.graph.admission import admit
 from microlith.graph.functions import inline_functions
 from microlith.graph.inference import infer_types
-from microlith.graph.onnx_file import parse_onnx, read_file, read_onnx
+from microlith.graph.onnx_file import MAX_VALUE_ELEMENTS, parse_onnx, read_file, read_onnx
 from microlith.graph.open_rows import check_open_rows, check_open_shapes, has_open_rows
 from microlith.graph.opset import to_internal_opset
 from microlith.graph.pass_base import Pass
@@ -22,6 +23,7 @@ from microlith.graph.passes.expand_functions import ExpandFunctions, expand_newe
 from microlith.graph.passes.fold_constants import FoldConstants, lift_constants
 from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.passes.inline_constant_if import InlineConstantIf
+from microlith.graph.passes.rewrite_blocked_qdq import RewriteBlockedQdq
 from microlith.graph.passes.unroll_loops import UnrollLoops
 from microlith.graph.pipeline import run_passes
 from microlith.graph.state import caller_inputs, caller_outputs, read_states
@@ -31,6 +33,8 @@ from microlith.graph.verifier import verify
 
 _TYPES = (
     ir.DataType.FLOAT,
+    ir.DataType.INT4,
+    ir.DataType.UINT4,
     ir.DataType.INT8,
     ir.DataType.UINT8,
     ir.DataType.INT16,
@@ -56,6 +60,7 @@ SIMPLIFY: tuple[Pass, ...] = (
     ExpandFunctions(),
     InferShapes(),
     FoldConstants(),
+    RewriteBlockedQdq(),
     InlineConstantIf(),
     UnrollLoops(),
     EliminateDeadNodes(),
@@ -226,6 +231,8 @@ def _check_finite(model: ir.Model) -> None:
 def _check_types(model: ir.Model) -> None:
     for value in model.graph.initializers.values():
         _check_dtype(value, None)
+    for value in model.graph.inputs:
+        _check_size(value, None)
     for node in model.graph:
         for value in node.outputs:
             if not value.name:
@@ -237,6 +244,17 @@ def _check_types(model: ir.Model) -> None:
                     node=describe(node),
                     hint="Give the shapes of all inputs with --shape, or export the model with static shapes.",
                 )
+            _check_size(value, node)
+
+
+def _check_size(value: ir.Value, node: ir.Node | None) -> None:
+    shape = known_shape(value) or ()
+    if math.prod(shape) > MAX_VALUE_ELEMENTS:
+        raise ModelError(
+            f"{value.name!r} has the shape {list(shape)}, expected at most {MAX_VALUE_ELEMENTS:,} elements",
+            node=None if node is None else describe(node),
+            hint="Give smaller inputs, for instance with --shape where a dimension is open.",
+        )
 
 
 def _check_dtype(value: ir.Value, node: ir.Node | None) -> None:

@@ -18,22 +18,28 @@ MAX_FILE_BYTES = 1 << 30
 MAX_TENSOR_BYTES = 1 << 30
 """Most bytes of all constants together, external data included."""
 
+MAX_VALUE_ELEMENTS = 1 << 26
+"""Most elements of an input or a computed value: 256 MiB of floats."""
+
 _ONNX_HINT = "Check that the file is a complete .onnx file, for instance by opening it in Netron."
 _FIELDS = {
-    "FLOAT": ("float_data", 4),
-    "DOUBLE": ("double_data", 8),
-    "INT64": ("int64_data", 8),
-    "UINT64": ("uint64_data", 8),
-    "UINT32": ("uint64_data", 4),
-    "INT32": ("int32_data", 4),
-    "INT16": ("int32_data", 2),
-    "UINT16": ("int32_data", 2),
-    "INT8": ("int32_data", 1),
-    "UINT8": ("int32_data", 1),
-    "BOOL": ("int32_data", 1),
-    "FLOAT16": ("int32_data", 2),
-    "BFLOAT16": ("int32_data", 2),
+    "FLOAT": ("float_data", 32),
+    "DOUBLE": ("double_data", 64),
+    "INT64": ("int64_data", 64),
+    "UINT64": ("uint64_data", 64),
+    "UINT32": ("uint64_data", 32),
+    "INT32": ("int32_data", 32),
+    "INT16": ("int32_data", 16),
+    "UINT16": ("int32_data", 16),
+    "INT4": ("int32_data", 4),
+    "UINT4": ("int32_data", 4),
+    "INT8": ("int32_data", 8),
+    "UINT8": ("int32_data", 8),
+    "BOOL": ("int32_data", 8),
+    "FLOAT16": ("int32_data", 16),
+    "BFLOAT16": ("int32_data", 16),
 }
+"""Where a tensor keeps its elements that has no raw data, and the bits of one; two of 4 bits share an entry there."""
 
 
 def read_onnx(path: Path) -> Any:
@@ -161,12 +167,15 @@ def _storage(owner: str, tensor: Any) -> tuple[str, int]:
         )
     if any(size < 0 for size in tensor.dims):
         raise ModelError(f"{owner} has the shape {list(tensor.dims)}, expected sizes of at least 0")
-    field, item_bytes = _FIELDS[name]
-    return field, math.prod(tensor.dims) * item_bytes
+    field, bits = _FIELDS[name]
+    return field, (math.prod(tensor.dims) * bits + 7) // 8
 
 
 def _check_complete(owner: str, tensor: Any, field: str, size: int) -> None:
-    elements = math.prod(tensor.dims)
+    import onnx
+
+    halves = tensor.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
+    elements = size if halves else math.prod(tensor.dims)
     if tensor.HasField("raw_data"):
         got, expected, unit = len(tensor.raw_data), size, "bytes"
     else:

@@ -21,9 +21,10 @@ _KEEPS_UNUSED = frozenset(
 def has_open_rows(value: ir.Value | None) -> bool:
     """Whether data decides how many rows of a value count."""
     producer = None if value is None else value.producer()
-    if producer is None:
-        return False
-    return producer.op_type == _OPEN or (producer.op_type in _PASSES_ON and has_open_rows(producer.inputs[0]))
+    while producer is not None and producer.op_type in _PASSES_ON:
+        value = producer.inputs[0]
+        producer = None if value is None else value.producer()
+    return producer is not None and producer.op_type == _OPEN
 
 
 def check_open_rows(model: ir.Model) -> None:

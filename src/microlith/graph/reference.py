@@ -15,14 +15,15 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from microlith.core.errors import InputError, MicrolithError, UnsupportedError
+from microlith.core.errors import InputError, MicrolithError, ModelError, UnsupportedError
 from microlith.graph.metadata import requantization
 from microlith.graph.state import caller_inputs, caller_outputs, initial_values, read_states
 from microlith.graph.units import Unit, activation_bounds, clamp_limits, units
+from microlith.graph.values import WIDER, held_type, integer_limits
 from microlith.ops import op_of
 from microlith.ops.base import Array, Op, Output, Shape
 from microlith.ops.nodes import where
-from microlith.quant.types import QArray, QParams, Requantization
+from microlith.quant.types import QArray, QParams, Requantization, as_held
 
 # Elements of the largest tensor in one turn: larger turns would not stay in the cache between two ops.
 _TURN_ELEMENTS = 1 << 19
@@ -142,7 +143,11 @@ class Reference:
         attrs = op.parse(unit.node)
         inputs = tuple(None if item is None else item.value for item in unit.inputs)
         shapes = [None if value is None else self._shape(value, unit) for value in inputs]
-        results = op.infer(attrs, [() if shape is None else shape for shape in shapes])
+        try:
+            results = op.infer(attrs, [() if shape is None else shape for shape in shapes])
+        except ModelError as error:
+            error.node = error.node or where(unit.node)
+            raise
         varying = [value is not None and value in self._varying for value in inputs]
         outputs = (unit.output.value, *(None if item is None else item.value for item in unit.others))
         for value, shape in zip(outputs, results, strict=False):
@@ -163,7 +168,7 @@ class Reference:
         if value not in self._shapes:
             if value.const_value is None:
                 raise UnsupportedError(f"input {value.name!r} is not computed before it is read", node=where(unit.node))
-            self._constants[value] = np.asarray(value.const_value.numpy())
+            self._constants[value] = as_held(np.asarray(value.const_value.numpy()))
             self._shapes[value] = self._constants[value].shape
         return self._shapes[value]
 
@@ -327,12 +332,19 @@ def _static_shape(value: ir.Value) -> Shape:
 
 
 def _converted(name: str, array: Array, value: ir.Value) -> Array:
-    expected = np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
+    expected = np.dtype(np.float32) if value.dtype is None else held_type(value.dtype)
     if array.dtype == expected:
+        if value.dtype in WIDER:
+            _check_range(name, array, integer_limits(value.dtype))
         return array
     if expected == np.float32 and array.dtype.kind in "fiu":
         return array.astype(np.float32)
     raise InputError(f"input {name!r} is {array.dtype}, expected {expected}")
+
+
+def _check_range(name: str, array: Array, limits: tuple[int, int]) -> None:
+    if array.size and (array.min() < limits[0] or array.max() > limits[1]):
+        raise InputError(f"input {name!r} holds {array.min()} to {array.max()}, its type {limits[0]} to {limits[1]}")
 
 
 def _described(shape: Shape) -> str:

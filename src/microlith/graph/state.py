@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from microlith.core.errors import ModelError
 from microlith.graph.metadata import OWN_PREFIX, io_qparams
-from microlith.graph.values import known_shape
+from microlith.graph.values import held_type, known_shape
 
 Array = NDArray[np.generic]
 
@@ -131,7 +131,7 @@ def _first(model: ir.Model, value: ir.Value, state: State) -> Array:
     zero = 0 if qparams is None else int(qparams.zero_point)
     if qparams is not None and qparams.dtype != value.dtype.name.lower():
         raise ModelError(f"the state {state.input!r} is {value.dtype}, and its metadata speak of {qparams.dtype}")
-    return np.full(shape, zero, value.dtype.numpy())
+    return np.full(shape, zero, held_type(value.dtype))
 
 
 def _pairs(model: ir.Model) -> dict[str, str]:
@@ -154,7 +154,7 @@ def _initial(model: ir.Model, value: ir.Value) -> Array | None:
     shape = known_shape(value)
     if shape is None or value.dtype is None:
         raise ModelError(f"the shape of the state {value.name!r} is not known", hint="Give it with --shape.")
-    dtype = value.dtype.numpy()
+    dtype = held_type(value.dtype)
     try:
         array = np.frombuffer(base64.b64decode(text, validate=True), dtype.newbyteorder("<")).reshape(shape)
     except ValueError as error:
@@ -169,7 +169,7 @@ def _check_initial(model: ir.Model, state: State) -> None:
     value = next((value for value in model.graph.inputs if value.name == state.input), None)
     if value is None or value.dtype is None or state.initial is None:
         return  # an input that is not there is refused where the pair is read
-    wanted = value.dtype.numpy()
+    wanted = held_type(value.dtype)
     if state.initial.shape != known_shape(value) or state.initial.dtype != wanted:
         raise ModelError(
             f"the initial value of the state {state.input!r} is {state.initial.dtype} {state.initial.shape}, "

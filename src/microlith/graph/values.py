@@ -9,9 +9,27 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.core.errors import ModelError
+from microlith.quant.types import LIMITS
 
 Array = NDArray[np.generic]
 Shape = tuple[int, ...]
+
+
+WIDER = {ir.DataType.INT4: ir.DataType.INT8, ir.DataType.UINT4: ir.DataType.UINT8}
+"""The type that holds integers of 4 bits, one a byte, wherever they are computed with."""
+
+
+def held_type(dtype: ir.DataType) -> np.dtype[np.generic]:
+    """NumPy's type of the arrays that hold values of a type."""
+    return WIDER.get(dtype, dtype).numpy()
+
+
+def integer_limits(dtype: ir.DataType) -> tuple[int, int]:
+    """Least and greatest number of an integer type."""
+    if dtype in WIDER:
+        return LIMITS[dtype.name.lower()]
+    info = np.iinfo(dtype.numpy())
+    return int(info.min), int(info.max)
 
 
 def describe(node: ir.Node) -> str:

@@ -13,6 +13,8 @@ from microlith.graph.inference import infer_types
 from microlith.graph.values import Shape, constant, describe, input_at, integer, known_shape
 
 _ZERO_POINT_TYPES = (
+    ir.DataType.INT4,
+    ir.DataType.UINT4,
     ir.DataType.INT8,
     ir.DataType.UINT8,
     ir.DataType.INT16,
@@ -166,7 +168,7 @@ def _verify_quantization(node: ir.Node) -> None:
     zero_point = input_at(node, 2)
     if zero_point is not None:
         array = constant(zero_point)
-        if array is None or array.shape != scale.shape:
+        if array is None or (array.shape != scale.shape and not array.size == scale.size == 1):
             raise VerificationError("the zero point is not a constant of the scale's shape", node=describe(node))
     integers = node.outputs[0] if node.op_type == "QuantizeLinear" else node.inputs[0]
     dtype = None if integers is None else integers.dtype

@@ -117,6 +117,7 @@ class ConvertByChannel(BaseKernel):
             const(ctx, "scale", "float"),
             const(ctx, "zero", "int32_t"),
             *(runtime(name, getattr(attrs, name)) for name in ("outer", "channels", "inner")),
+            *(bounds(ctx) if self.op == "quantize_channels" else ()),
         )
 
 
@@ -125,11 +126,11 @@ def _by_channel(op: str, reads: DType, writes: DType) -> ConvertByChannel:
     return ConvertByChannel(name, f"{op}_channels", "s8_convert.h", reads, writes)
 
 
-_WIDE: tuple[DType, ...] = ("s8", "s16", "u16")
+_BY_CHANNEL: tuple[DType, ...] = ("s8", "u8", "s16", "u16")
 
 CONVERSIONS = (
-    *(_by_channel("quantize", "f32", dtype) for dtype in _WIDE),
-    *(_by_channel("dequantize", dtype, "f32") for dtype in (*_WIDE, "s32")),
+    *(_by_channel("quantize", "f32", dtype) for dtype in _BY_CHANNEL),
+    *(_by_channel("dequantize", dtype, "f32") for dtype in (*_BY_CHANNEL, "s32")),
     FlipSign(
         "x8_flip_sign__portable", "flip_sign", "s8_convert.h", "u8", "s8", streams=True, instructions_per_output=4
     ),

@@ -1,4 +1,4 @@
-"""DequantizeLinear, per tensor or per channel, with constant parameters."""
+"""DequantizeLinear of 4, 8, 16 and 32 bits, per tensor or channel; blocks are written out. Parameters are constant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from microlith.ops.base import Array, Op
 from microlith.ops.movement import operand
 from microlith.ops.qparams import LinearAttrs, parse_linear
 from microlith.ops.unary import always, same_shape
-from microlith.quant.types import QArray
+from microlith.quant.types import QArray, held
 
 
 def parse(node: ir.Node) -> LinearAttrs:
@@ -22,7 +22,7 @@ def parse(node: ir.Node) -> LinearAttrs:
 def reference(attrs: LinearAttrs, inputs: Sequence[Array | None]) -> Array:
     """Float32 values of integers."""
     values = operand(inputs)
-    return QArray(values.astype(attrs.qparams.dtype), attrs.qparams).dequantize().astype(np.float32)
+    return QArray(values.astype(held(attrs.qparams.dtype)), attrs.qparams).dequantize().astype(np.float32)
 
 
 DEQUANTIZE_LINEAR = Op(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from microlith.core.errors import ModelError, UnsupportedError
 from microlith.ops.base import Array, Shape
+from microlith.quant.types import as_held
 
 T = TypeVar("T")
 
@@ -63,7 +65,7 @@ def has_input(node: ir.Node, index: int) -> bool:
 
 
 def constant(node: ir.Node, index: int, what: str) -> NDArray[np.generic] | None:
-    """The values of an input that must be a constant; None where it is absent."""
+    """The values of an input that must be a constant, as they are held; None where it is absent."""
     value = node.inputs[index] if len(node.inputs) > index else None
     if value is None:
         return None
@@ -71,7 +73,7 @@ def constant(node: ir.Node, index: int, what: str) -> NDArray[np.generic] | None
         raise unsupported(
             node, f"{what} is computed at run time, expected a constant", "Fold constants first, or fix its value."
         )
-    return np.asarray(value.const_value.numpy())
+    return as_held(np.asarray(value.const_value.numpy()))
 
 
 def constant_integers(node: ir.Node, index: int, what: str) -> tuple[int, ...] | None:
@@ -107,6 +109,17 @@ def input_shape(node: ir.Node, index: int) -> Shape:
             node, f"the shape of input {value.name!r} is not known", "Give the dynamic dimensions with --shape."
         )
     return tuple(int(item) for item in value.shape)  # type: ignore[arg-type]
+
+
+# Elements around an image, for each of its own and for a small one, up to which padding is taken for meant.
+_PADDED_PER_ELEMENT, _PADDED_LEAST = 16, 1 << 16
+
+
+def check_padding(before: Sequence[int], after: Sequence[int], size: Sequence[int]) -> None:
+    """Refuse padding of which an image would be but a small part."""
+    padded = math.prod(sum(item) for item in zip(before, after, size, strict=True))
+    if padded > max(_PADDED_LEAST, _PADDED_PER_ELEMENT * math.prod(size)):
+        raise ModelError(f"an input of {tuple(size)} is padded by {tuple(before)} before and {tuple(after)} after it")
 
 
 def f32(inputs: Sequence[Array | None], index: int = 0) -> NDArray[np.float32]:

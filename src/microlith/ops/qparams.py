@@ -25,11 +25,11 @@ def parse_linear(node: ir.Node, stored: ir.Value | None) -> LinearAttrs:
     zero = nodes.constant(node, 2, "its zero point")
     if scale.ndim > 1 or nodes.integer(node, "block_size", 0):
         raise nodes.unsupported(node, f"a scale of shape {scale.shape} (blocked quantization) is not supported")
-    dtype = _dtype(node, zero, stored)
+    dtype = _dtype(node, stored)
     if dtype not in LIMITS:
         raise nodes.unsupported(node, f"quantized type {dtype} is not one of {', '.join(LIMITS)}")
     zeros = np.zeros(scale.shape, np.int32) if zero is None else zero.astype(np.int32)
-    if zeros.shape != scale.shape:
+    if zeros.shape != scale.shape and not zeros.size == scale.size == 1:
         raise ModelError(f"its scale has shape {scale.shape} but its zero point {zeros.shape}", node=nodes.where(node))
     if scale.size == 1:
         return LinearAttrs(QParams(scale.reshape(()), zeros.reshape(()), dtype))
@@ -42,11 +42,10 @@ def parse_linear(node: ir.Node, stored: ir.Value | None) -> LinearAttrs:
     return LinearAttrs(QParams(scale, zeros, dtype, axis))
 
 
-def _dtype(
-    node: ir.Node, zero: np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None, stored: ir.Value | None
-) -> str:
-    if zero is not None:
-        return str(zero.dtype)
+def _dtype(node: ir.Node, stored: ir.Value | None) -> str:
+    zero = node.inputs[2] if nodes.has_input(node, 2) else None
+    if zero is not None and zero.const_value is not None:
+        return zero.const_value.dtype.name.lower()
     if stored is not None and stored.dtype is not None:
         return stored.dtype.name.lower()
     return "uint8"

@@ -1,4 +1,4 @@
-"""QuantizeLinear, per tensor or per channel, with constant parameters."""
+"""QuantizeLinear to 4, 8 and 16 bits, per tensor or channel; blocks are written out. Parameters are constant."""
 
 from __future__ import annotations
 

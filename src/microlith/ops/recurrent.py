@@ -117,6 +117,7 @@ def parse(kind: Kind, node: ir.Node) -> RecurrentAttrs:
         raise ModelError(f"its recurrent weights have shape {shape}, expected {expected}", node=nodes.where(node))
     if kind != "rnn" and nodes.integer(node, "hidden_size", hidden) != hidden:
         raise ModelError("hidden_size and the weights do not go together", node=nodes.where(node))
+    _check_operands(kind, node, directions, hidden)
     clip = nodes.real(node, "clip", 0.0)
     if clip < 0:
         raise ModelError(f"its clip is {clip:g}, expected a number above 0", node=nodes.where(node))
@@ -130,6 +131,25 @@ def parse(kind: Kind, node: ir.Node) -> RecurrentAttrs:
         bool(nodes.integer(node, "input_forget", 0)),
         bool(nodes.integer(node, "linear_before_reset", 0)),
     )
+
+
+def _check_operands(kind: Kind, node: ir.Node, directions: int, hidden: int) -> None:
+    """Refuse biases, lengths, first states and peepholes of other shapes than the weights ask for."""
+    batch_first = bool(nodes.integer(node, "layout", 0))
+    batch = nodes.input_shape(node, 0)[0 if batch_first else 1]
+    state = (batch, directions, hidden) if batch_first else (directions, batch, hidden)
+    expected = {
+        3: (directions, 2 * GATES[kind] * hidden),
+        4: (batch,),
+        5: state,
+        6: state,
+        7: (directions, 3 * hidden),
+    }
+    for index, shape in expected.items():
+        if len(node.inputs) > index and node.inputs[index] is not None:
+            found = nodes.input_shape(node, index)
+            if found != shape:
+                raise ModelError(f"input {index} has shape {found}, expected {shape}", node=nodes.where(node))
 
 
 def _activations(kind: Kind, node: ir.Node, directions: int) -> tuple[Activation, ...]:

@@ -54,6 +54,7 @@ class Spatial:
         if min(side[2] for side in sides) < 1:
             raise ModelError(f"a window of {self.kernel} does not fit into an input of shape {shape}")
         pad = (sides[0][0], sides[1][0], sides[0][1], sides[1][1])
+        nodes.check_padding(pad[:2], pad[2:], size)
         return Geometry(self.kernel, self.stride, self.dilation, pad, size, (sides[0][2], sides[1][2]))
 
     def output_shape(self, shape: Shape, channels: int) -> Shape:

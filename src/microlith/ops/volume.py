@@ -50,6 +50,7 @@ class Volume:
         if min(side[2] for side in sides) < 1:
             raise ModelError(f"a window of {self.kernel} does not fit into an input of shape {shape}")
         before, after, output = (tuple(side[i] for side in sides) for i in range(3))
+        nodes.check_padding(before, after, size)
         return VolumeGeometry(self.kernel, self.stride, self.dilation, before, after, size, output)
 
     def spatial(self, shape: Shape) -> tuple[int, ...]:

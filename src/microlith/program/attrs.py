@@ -174,12 +174,28 @@ class Pool2d:
 
 
 @dataclass(frozen=True)
+class ImageMean:
+    """How a mean over rows and columns rounds that LiteRT computes by a kernel of its own.
+
+    Attributes:
+        offset: added to the scaled sum of the integers as stored, beside the zero point of the result.
+        channels: results after which channels begin again.
+        up: channels, the first ones, of which the second rounding takes ties towards plus infinity.
+    """
+
+    offset: int
+    channels: int
+    up: int
+
+
+@dataclass(frozen=True)
 class ReduceMean:
-    """``reduce_mean``: over the middle axis of (outer, count, inner)."""
+    """``reduce_mean``: over the middle axis of (outer, count, inner); ``image`` under ``fixed`` only."""
 
     outer: int
     count: int
     inner: int
+    image: ImageMean | None = None
 
 
 @dataclass(frozen=True)
@@ -226,10 +242,10 @@ class Convert:
 
 @dataclass(frozen=True)
 class ConvertChannels:
-    """``quantize_channels`` and ``dequantize_channels``: f32 to integers of 8 or 16 bits, and integers to f32.
+    """``quantize_channels`` and ``dequantize_channels``: f32 to integers of 4 to 16 bits, and integers to f32.
 
     Consts ``scale`` (float) and ``zero`` (int32) have one element for each channel, the middle axis of (outer,
-    channels, inner).
+    channels, inner). The bounds of the epilogue are those of the type; integers of 4 bits are stored one a byte.
     """
 
     outer: int

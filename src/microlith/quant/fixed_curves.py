@@ -29,15 +29,15 @@ def change_of_parameters(x: QParams, y: QParams, low: int, high: int) -> NDArray
 
 def clamp(x: QParams, y: QParams, bounds: tuple[float, float], low: int, high: int) -> NDArray[np.integer]:
     """Relu and Clip: one multiplier, formed in float32; the bounds are rounded half away from zero."""
-    scaled = _scaled(_centered(x), float(x.scale / y.scale))
+    scaled = _scaled(_centered(x), _ratio(x.scale, y.scale))
     return _clamped(np.clip(scaled, *quantized_bounds(bounds, y)), y, low, high)
 
 
 def leaky_relu(x: QParams, y: QParams, alpha: float, low: int, high: int) -> NDArray[np.integer]:
     """One multiplier for either side of zero, each formed in float32."""
     centered = _centered(x)
-    above = _scaled(centered, float(x.scale / y.scale))
-    below = _scaled(centered, float(x.scale * np.float32(alpha) / y.scale))
+    above = _scaled(centered, _ratio(x.scale, y.scale))
+    below = _scaled(centered, _ratio(x.scale * np.float32(alpha), y.scale))
     return _clamped(np.where(centered >= 0, above, below), y, low, high)
 
 
@@ -45,8 +45,8 @@ def hard_swish(x: QParams, y: QParams, low: int, high: int) -> NDArray[np.intege
     """Products of 16 bits: the gate of the input, times the input on the output's scale."""
     fine = _centered(x) << _HIGH_RESOLUTION_BITS
     fine_scale = np.float32(1.0 / (1 << _HIGH_RESOLUTION_BITS)) * x.scale
-    output_multiplier, output_shift = _narrow(float(fine_scale / y.scale))
-    gate_multiplier, gate_shift = _narrow(float(fine_scale / _GATE_SCALE))
+    output_multiplier, output_shift = _narrow(_ratio(fine_scale, y.scale))
+    gate_multiplier, gate_shift = _narrow(_ratio(fine_scale, _GATE_SCALE))
     gate = fine
     if gate_shift > 0:
         gate = _int16(gate << (gate_shift - 1))
@@ -68,7 +68,7 @@ def quantized_bounds(bounds: tuple[float, float], y: QParams) -> tuple[float, fl
     low, high = (
         bound if np.isinf(bound) else float(np.trunc(ratio + np.copysign(0.5, ratio)))
         for bound in bounds
-        for ratio in [float(np.float32(bound) / y.scale)]
+        for ratio in [_ratio(np.float32(bound), y.scale)]
     )
     return low, high
 
@@ -76,6 +76,12 @@ def quantized_bounds(bounds: tuple[float, float], y: QParams) -> tuple[float, fl
 def _centered(x: QParams) -> Integers:
     inputs_of(x)  # refuses what is not of 8 bits
     return np.arange(x.low, x.high + 1, dtype=np.int64) - int(x.zero_point)
+
+
+def _ratio(a: NDArray[np.float32] | np.float32, b: NDArray[np.float32] | np.float32) -> float:
+    """A quotient formed in float32; infinite where it is too large, which ``requant`` refuses."""
+    with np.errstate(over="ignore"):
+        return float(a / b)
 
 
 def _scaled(values: Integers, factor: float, ties: Ties = "away") -> Integers:

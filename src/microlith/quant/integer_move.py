@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microlith.quant.lut import identity_table, lookup
-from microlith.quant.types import QArray, QParams
+from microlith.quant.types import QArray, QParams, held
 
 
 def requantize(x: QArray, y: QParams, low: int, high: int) -> NDArray[np.integer]:
@@ -28,4 +28,4 @@ def quantize(real: NDArray[np.float32], y: QParams) -> NDArray[np.integer]:
     scale = y.broadcast(y.scale, real.ndim).astype(np.float32)
     zero = y.broadcast(y.zero_point, real.ndim)
     integers = np.rint(real / scale).astype(np.float64) + zero
-    return np.asarray(np.clip(integers, y.low, y.high).astype(y.dtype))
+    return np.asarray(np.clip(integers, y.low, y.high).astype(held(y.dtype)))

@@ -13,6 +13,8 @@ from microlith.core.errors import ModelError
 Requantization = Literal["float", "fixed"]
 
 LIMITS = {
+    "int4": (-8, 7),
+    "uint4": (0, 15),
     "int8": (-128, 127),
     "uint8": (0, 255),
     "int16": (-32768, 32767),
@@ -20,6 +22,17 @@ LIMITS = {
     "int32": (-(2**31), 2**31 - 1),
 }
 _ITSELF = "int32"
+_HELD = {"int4": "int8", "uint4": "uint8"}
+
+
+def held(dtype: str) -> str:
+    """NumPy's name of the type that holds integers of a quantized type: those of 4 bits are held one a byte."""
+    return _HELD.get(dtype, dtype)
+
+
+def as_held(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Integers of 4 bits one a byte, anything else as it is."""
+    return values.astype(held(values.dtype.name)) if values.dtype.name in _HELD else values
 
 
 @dataclass(frozen=True)
@@ -29,7 +42,7 @@ class QParams:
     Attributes:
         scale: float32, shape () for per tensor, (C,) for per channel; all positive and finite.
         zero_point: int32 of the same shape, within the limits of ``dtype``.
-        dtype: ``int8``, ``uint8``, ``int16``, ``uint16`` or ``int32``.
+        dtype: one of :data:`LIMITS`.
         axis: the channel axis in the graph's (NCHW or OIHW) order; None for per tensor.
     """
 
@@ -90,7 +103,8 @@ class QArray:
     """Integers with their meaning.
 
     Attributes:
-        values: integers of ``qparams.dtype``, except where they stand for themselves (:meth:`itself`).
+        values: integers of ``qparams.dtype`` as they are :func:`held`, except where they stand for themselves
+            (:meth:`itself`).
         qparams: what they stand for.
     """
 

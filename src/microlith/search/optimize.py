@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.compile.choose import Goal, Opt
+from microlith.compile.ecosystems import package_kinds
 from microlith.compile.fusions import fusion_rows
+from microlith.compile.package import Package
 from microlith.core.budget import Budget, Verdict, judge
 from microlith.core.details import CandidateRow, CheckRow, LayerRow, RunDetails
-from microlith.core.errors import InputError
+from microlith.core.errors import BudgetUnmetError, InputError
 from microlith.core.evidence import Evidence, EvidenceSet
 from microlith.core.random import generator
 from microlith.data.metrics import Comparison, compare
@@ -33,6 +36,7 @@ from microlith.search.artifact import (
     no_progress,
     outside_checks,
     require_passed,
+    trade_rows,
 )
 from microlith.search.choice import Score, candidate_row, ranked
 from microlith.search.prepare import BATCH, Prepared, as_inputs, evaluate
@@ -65,6 +69,8 @@ class Options:
         emulated_samples: likewise on the emulated device.
         resume: whether scores of an earlier, interrupted search are used.
         command: what the user ran, for the report.
+        opt: ``size``, ``balanced`` or ``speed``; see :class:`microlith.compile.choose.Goal`.
+        packages: build systems to package the library for, beside plain C.
     """
 
     name: str = "model"
@@ -74,6 +80,8 @@ class Options:
     emulated_samples: int = EMULATED_SAMPLES
     resume: bool = True
     command: str = ""
+    opt: Opt = "balanced"
+    packages: tuple[str, ...] = ("c",)
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,8 @@ def optimize(
         announce: called with what is feasible, before the search starts.
 
     Raises:
-        InputError: the budget states a drop in percentage points, and the metric is no fraction.
+        InputError: the budget states a drop in percentage points, and the metric is no fraction; or a package is
+            asked for that there is not.
         ToolchainError: a budget line needs a compiler, and there is none.
         VerificationError: the compiled code does not compute what the reference does.
     """
@@ -136,6 +145,7 @@ def optimize(
             f"a drop in percentage points has no meaning for the metric {prepared.metric.name}, where less is better",
             hint="Leave out --max-drop, or choose another --metric.",
         )
+    package_kinds(options.packages, device)  # said before anything is calibrated
     tools = Tools.find(device, options.compiler, required=budget_needs_toolchain(budget))
     return _Search(prepared, budget, tools, options, progress, announce).run(recipe)
 
@@ -210,12 +220,14 @@ class _Search:
         """An artifact with its hardware figures, without accuracy."""
         first = self.prepared.feeds(self.prepared.split.selection[:2], batch=1)
         samples = [as_inputs(model, feeds) for feeds in first]
-        package = build_package(model, self.tools, self.options.name, samples, self.options.seed)
+        package = self._package(model, samples)
         figures = figures_of(model, package, self.tools, samples, thorough=thorough)
         counts = figures.counts
         details = self._details(package.manifest.requantization).model_copy(
             update={
                 "layers": layer_rows(model, package, counts, {}),
+                "trades": trade_rows(package),
+                "opt": self.options.opt,
                 "memory": memory_rows(package),
                 "notes": self._notes() + figures.notes,
                 "layer_remainder_instructions": None if counts is None else counts.remainder_instructions,
@@ -224,6 +236,20 @@ class _Search:
             }
         )
         return Artifact(model, package, EvidenceSet(figures.evidence), details, Recipe((settings,)).to_yaml())
+
+    def _package(self, model: ir.Model, samples: Sequence[Mapping[str, NDArray[np.generic]]]) -> Package:
+        """The package within the budget's flash; where there is none, the one of the least flash."""
+        tools, options = self.tools, self.options
+
+        def build(goal: Goal, flash_bytes: int | None) -> Package:
+            return build_package(
+                model, tools, options.name, samples, options.seed, options.packages, goal=goal, flash_bytes=flash_bytes
+            )
+
+        try:
+            return build(Goal(options.opt), self.budget.flash)
+        except BudgetUnmetError:
+            return build(Goal("size"), None)
 
     def _details(self, requantization: str) -> RunDetails:
         compiler, prepared, tools = self.tools.compiler, self.prepared, self.tools

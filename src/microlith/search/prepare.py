@@ -24,6 +24,7 @@ from microlith.graph.pipeline import run_passes
 from microlith.graph.preprocess import fold_preprocessing
 from microlith.graph.reference import Reference
 from microlith.graph.state import caller_inputs, caller_outputs, read_states
+from microlith.graph.values import held_type
 from microlith.quant.integer_move import quantize
 from microlith.quant.types import QArray
 
@@ -144,7 +145,7 @@ def with_preprocessing(
     copy = ir.from_proto(ir.to_proto(model))
     value = caller_inputs(copy)[0]
     assert value.shape is not None and value.dtype is not None and value.name is not None, "loading types every value"
-    name, dtype = value.name, value.dtype.numpy().name
+    name, dtype = value.name, held_type(value.dtype).name
     settled = data.check_against(tuple(value.shape.numpy()), dtype, preprocessing)
     if dtype != "float32":
         return copy, name, (), ()

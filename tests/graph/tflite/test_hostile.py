@@ -85,13 +85,13 @@ def test_lists_longer_than_the_file_are_refused() -> None:
 def test_large_constants_are_not_made_from_nothing() -> None:
     tensors = {
         "x": Tensor((1, 1)),
-        "shape": constant(np.array([1, 1 << 27], np.int32)),
+        "shape": constant(np.array([1, 1 << 26], np.int32)),
         "value": constant(np.array(1.0, np.float32)),
-        "filled": Tensor((1, 1 << 27)),
-        "y": Tensor((1, 1 << 27)),
+        "filled": Tensor((1, 1 << 26)),
+        "y": Tensor((1, 1 << 26)),
     }
     nodes = [Node("FILL", ["shape", "value"], ["filled"]), Node("MUL", ["x", "filled"], ["y"], options("MulOptions"))]
-    with pytest.raises(UnsupportedError, match="134,217,728 elements are made from one"):
+    with pytest.raises(UnsupportedError, match="67,108,864 elements are made from one"):
         onnx_of_tflite(build(tensors, nodes, ["x"], ["y"]), "test")
 
 

@@ -189,7 +189,7 @@ OTHERS |= {"ASSIGN_VARIABLE", "CALL", "CALL_ONCE", "IF", "READ_VARIABLE", "SPACE
 OTHERS |= {"LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"}
 
 
-def _file(model: Model) -> bytes:
+def operator_file(model: Model) -> bytes:
     names = ["x", *(f"in{i}" for i in range(len(model.more)))]
     tensors = {"x": Tensor(model.x, model.kind), **dict(zip(names[1:], model.more, strict=True))}
     outputs = [f"y{i}" for i in range(len(model.out))]
@@ -208,7 +208,7 @@ def run_onnx(content: bytes, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("model", MODELS, ids=[f"{i}-{model.op}" for i, model in enumerate(MODELS)])
 def test_operator_means_what_litert_computes(model: Model) -> None:
-    content = _file(model)
+    content = operator_file(model)
     oracle = Oracle(content)
     rng = np.random.default_rng(3)
     for _ in range(2):

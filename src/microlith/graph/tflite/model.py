@@ -23,7 +23,7 @@ from microlith.graph.tflite.schema import (
 )
 from microlith.quant.types import LIMITS, QParams
 
-MAX_TENSOR_ELEMENTS = 1 << 28
+MAX_TENSOR_ELEMENTS = 1 << 26
 """Most elements of one tensor; a model for a small device lies far below."""
 
 MAX_RANK = 8

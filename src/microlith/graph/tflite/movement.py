@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from microlith.core.errors import ModelError
 from microlith.graph.tflite.importer import NCHW_AXIS, Importer
@@ -59,13 +60,8 @@ def _concatenation(imp: Importer) -> None:
 
 def _pad(imp: Importer) -> None:
     """PAD with the real value 0, PADV2 with a constant."""
-    index = imp.input(0)
-    rank = len(imp.shape(index))
-    widths = np.asarray(imp.integers(1), np.int64)
-    if widths.size != 2 * rank or (widths < 0).any():
-        raise ModelError(f"paddings {widths.tolist()} for {rank} dimensions", node=imp.where)
+    index, pairs = imp.input(0), _pad_widths(imp)
     layout = imp.layout_of([index], imp.output())
-    pairs = widths.reshape(rank, 2)
     if layout == "nchw":
         pairs = pairs[[0, 3, 1, 2]]
     inputs = [imp.real(index, layout), imp.ints(pairs.T.reshape(-1).tolist(), "pads")]
@@ -74,11 +70,19 @@ def _pad(imp: Importer) -> None:
     imp.finish(imp.node("Pad", inputs), layout)
 
 
+def _pad_widths(imp: Importer) -> NDArray[np.int64]:
+    """Elements before and after each axis of the first input."""
+    rank = len(imp.shape(imp.input(0)))
+    widths = np.asarray(imp.integers(1), np.int64)
+    if widths.size != 2 * rank or (widths < 0).any():
+        raise ModelError(f"paddings {widths.tolist()} for {rank} dimensions", node=imp.where)
+    return widths.reshape(rank, 2)
+
+
 def _mirror_pad(imp: Importer) -> None:
     if imp.operator.options["mode"] != 0:
         raise imp.refuse("a symmetric MIRROR_PAD (that repeats the edge) cannot be imported")
-    widths = np.asarray(imp.integers(1), np.int64).reshape(-1, 2)
-    _moved(imp, "Pad", [imp.ints(widths.T.reshape(-1).tolist(), "pads")], mode="reflect")
+    _moved(imp, "Pad", [imp.ints(_pad_widths(imp).T.reshape(-1).tolist(), "pads")], mode="reflect")
 
 
 def _slice(imp: Importer) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microlith.core.errors import InputError
+from microlith.core.errors import ModelError
 from microlith.graph.tflite.importer import Importer
 from microlith.graph.tflite.schema import ACTIVATIONS
 from microlith.quant.types import QArray
@@ -32,7 +32,7 @@ def _reals(imp: Importer, position: int, shape: tuple[int, ...]) -> Floats | Non
     if tensor.values is None or not imp.is_constant(index):
         raise imp.refuse(f"{tensor.name!r} is computed, expected constant weights")
     if tensor.shape != shape:
-        raise InputError(f"{tensor.name!r} has the shape {list(tensor.shape)}, expected {list(shape)}", node=imp.where)
+        raise ModelError(f"{tensor.name!r} has the shape {list(tensor.shape)}, expected {list(shape)}", node=imp.where)
     if tensor.qparams is not None:
         return QArray(tensor.values, tensor.qparams).dequantize()
     return np.asarray(tensor.values, np.float32)
@@ -41,7 +41,7 @@ def _reals(imp: Importer, position: int, shape: tuple[int, ...]) -> Floats | Non
 def _needed(imp: Importer, position: int, shape: tuple[int, ...]) -> Floats:
     found = _reals(imp, position, shape)
     if found is None:
-        raise InputError(f"input {position} is missing", node=imp.where)
+        raise ModelError(f"input {position} is missing", node=imp.where)
     return found
 
 
@@ -54,7 +54,7 @@ def _key(imp: Importer, position: int, shape: tuple[int, ...]) -> int:
             f"{tensor.name!r} is no variable tensor of the model itself, expected one that keeps the state"
         )
     if tensor.shape != shape or tensor.dtype != "float32":
-        raise InputError(
+        raise ModelError(
             f"the state {tensor.name!r} is {tensor.dtype} {list(tensor.shape)}, expected float32 {list(shape)}",
             node=imp.where,
         )
@@ -94,7 +94,7 @@ def _finish(imp: Importer, value: str, steps: int, batch: int, hidden: int, time
         value = imp.node("Transpose", [value], perm=(1, 0, 2))
     wanted = (*shape[:2], hidden) if time_major else (batch, steps, hidden)
     if imp.shape(imp.output()) != (shape if imp.operator.name in _PER_STEP else wanted):
-        raise InputError(f"the result has the shape {list(imp.shape(imp.output()))}, expected {wanted}", node=imp.where)
+        raise ModelError(f"the result has the shape {list(imp.shape(imp.output()))}, expected {wanted}", node=imp.where)
     imp.finish(value)
 
 
@@ -182,12 +182,12 @@ def _peepholes(imp: Importer, hidden: int) -> Floats | None:
     first, forget, output = (_reals(imp, position, (hidden,)) for position in _PEEPHOLES)
     if forget is None or output is None:
         if first is not forget or output is not forget:
-            raise InputError("some gates have peepholes and others none", node=imp.where)
+            raise ModelError("some gates have peepholes and others none", node=imp.where)
         return None
     if _is_coupled(imp):
         first = -forget
     if first is None:
-        raise InputError("the input gate has no peepholes, and the others have", node=imp.where)
+        raise ModelError("the input gate has no peepholes, and the others have", node=imp.where)
     return np.concatenate([first, output, forget])
 
 
@@ -201,7 +201,7 @@ def _svdf(imp: Importer) -> None:
     batch, size = imp.shape(index, 2)
     filters, memory = imp.shape(imp.input(2), 2)
     if rank < 1 or filters % rank:
-        raise InputError(f"{filters} filters of rank {rank}", node=imp.where)
+        raise ModelError(f"{filters} filters of rank {rank}", node=imp.where)
     units = filters // rank
     feature, ages = _needed(imp, 1, (filters, size)), _needed(imp, 2, (filters, memory))
     state = _key(imp, 4, (batch, memory * filters))

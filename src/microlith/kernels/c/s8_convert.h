@@ -29,9 +29,9 @@ ML_INLINE void f32_quantize_s8__portable(
 }
 
 /* The same along the middle axis of (outer, channels, inner), with a scale and a zero point for each channel. */
-#define ML_QUANTIZE_CHANNELS(name, type, low, high)                                                                    \
+#define ML_QUANTIZE_CHANNELS(name, type)                                                                               \
     ML_INLINE void name(type *ML_RESTRICT y, const float *ML_RESTRICT x, const float *ML_RESTRICT scale,               \
-        const int32_t *ML_RESTRICT zero, int32_t outer, int32_t channels, int32_t inner)                               \
+        const int32_t *ML_RESTRICT zero, int32_t outer, int32_t channels, int32_t inner, int32_t low, int32_t high)    \
     {                                                                                                                  \
         int32_t place = 0;                                                                                             \
         for (int32_t o = 0; o < outer; ++o) {                                                                          \
@@ -43,9 +43,10 @@ ML_INLINE void f32_quantize_s8__portable(
         }                                                                                                              \
     }
 
-ML_QUANTIZE_CHANNELS(f32_quantize_channels_s8__portable, int8_t, INT8_MIN, INT8_MAX)
-ML_QUANTIZE_CHANNELS(f32_quantize_channels_s16__portable, int16_t, INT16_MIN, INT16_MAX)
-ML_QUANTIZE_CHANNELS(f32_quantize_channels_u16__portable, uint16_t, 0, UINT16_MAX)
+ML_QUANTIZE_CHANNELS(f32_quantize_channels_s8__portable, int8_t)
+ML_QUANTIZE_CHANNELS(f32_quantize_channels_u8__portable, uint8_t)
+ML_QUANTIZE_CHANNELS(f32_quantize_channels_s16__portable, int16_t)
+ML_QUANTIZE_CHANNELS(f32_quantize_channels_u16__portable, uint16_t)
 
 /* y = (x - zero) * scale likewise; the difference of int32 wraps around. */
 #define ML_DEQUANTIZE_CHANNELS(name, type)                                                                             \
@@ -63,6 +64,7 @@ ML_QUANTIZE_CHANNELS(f32_quantize_channels_u16__portable, uint16_t, 0, UINT16_MA
     }
 
 ML_DEQUANTIZE_CHANNELS(s8_dequantize_channels_f32__portable, int8_t)
+ML_DEQUANTIZE_CHANNELS(u8_dequantize_channels_f32__portable, uint8_t)
 ML_DEQUANTIZE_CHANNELS(s16_dequantize_channels_f32__portable, int16_t)
 ML_DEQUANTIZE_CHANNELS(u16_dequantize_channels_f32__portable, uint16_t)
 ML_DEQUANTIZE_CHANNELS(s32_dequantize_channels_f32__portable, int32_t)
