@@ -12,7 +12,9 @@ from microlith.core.details import (
     CandidateRow,
     CheckRow,
     LayerRow,
+    MemoryPlanRow,
     PassRow,
+    RegionRow,
     RunDetails,
     VerdictRow,
 )
@@ -158,6 +160,16 @@ def details(figures: EvidenceSet, *, ram_limit: float = 32768) -> RunDetails:
         layer_remainder_instructions=1840,
         memory=memory(rows),
         arena_bound_bytes=27648,
+        memory_plan=MemoryPlanRow(
+            peak_layer="block1/depthwise, block1/project",
+            peak_bytes=27648,
+            arena_bytes=27664,
+            bound_bytes=27648,
+            order_peak_bytes=36864,
+            order_bound_bytes=36864,
+            in_place=9,
+            regions=(RegionRow(first=1, last=2, rows=2, ring_rows={"block1/depthwise": 3}),),
+        ),
         passes=(
             PassRow(name="InferShapes", changes=41, nodes_before=44, nodes_after=44),
             PassRow(name="FoldConstants", changes=3, nodes_before=44, nodes_after=41, note="3 shape computations"),

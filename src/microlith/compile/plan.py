@@ -56,15 +56,28 @@ class Planned:
         return flash_bytes(self.chosen)
 
     def peak_layer(self) -> tuple[str, int]:
-        """The nodes of the call during which the most bytes are alive, and how many those are."""
+        """The nodes during which the most bytes are alive, overlaps taken as complete, and how many those are."""
+        if not self.stretches:
+            return "", sum(self.program.spaces.values())
+        worst = max(self.stretches, key=lambda way: way.live_bytes)
         ordered = tuple(calls(self.program.entries[0].body))
-        buffers = self.program.buffers.values()
-        alive = [
-            sum(buffer.bytes for buffer in buffers if buffer.lifetime.first <= step <= buffer.lifetime.last)
-            for step in range(len(ordered))
-        ]
-        worst = alive.index(max(alive))
-        return ", ".join(ordered[worst].source_nodes), alive[worst]
+        nodes = dict.fromkeys(node for call in ordered[worst.begin : worst.end] for node in call.source_nodes)
+        return ", ".join(nodes), worst.live_bytes
+
+    def in_place(self) -> int:
+        """Results that lie over an input."""
+        offsets, buffers = self.program.offsets, self.program.buffers
+        scratch = {call.scratch for call in calls(self.program.entries[0].body)}
+        apart = {self.program.view(name).buffer for name in scratch if name is not None}
+        found = {
+            pair.output
+            for pair in self.overlaps
+            if pair.output not in apart
+            and buffers[pair.input].lifetime.last - buffers[pair.output].lifetime.first + 1 == pair.steps
+            and offsets[pair.output] < offsets[pair.input] + buffers[pair.input].bytes
+            and offsets[pair.input] < offsets[pair.output] + buffers[pair.output].bytes
+        }
+        return len(found)
 
 
 def plan(program: Program, device: Device, goal: Goal = Goal()) -> Planned:  # noqa: B008 - frozen

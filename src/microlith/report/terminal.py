@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from microlith.core.details import CheckRow, RunDetails
 from microlith.core.evidence import EvidenceSet
 from microlith.report import summary
-from microlith.report.format import DASH, allowance, clean, clean_lines, metric_name
+from microlith.report.format import DASH, allowance, clean, clean_lines, memory_lines, metric_name
 from microlith.report.load import Run
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def render_summary(details: RunDetails, evidence: EvidenceSet, *, narrow: bool =
     if details.layers:
         parts += [text(""), _layers(details, narrow)]
         parts += [text(remark, "dim") for remark in summary.layers(details).remarks]
+    if details.memory_plan is not None:
+        parts += [text(""), *(text(line, "dim") for line in memory_lines(details.memory_plan, rings=False))]
     if details.checks:
         parts += [text(""), render_checks(details.checks)]
     if details.notes:
