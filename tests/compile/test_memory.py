@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -210,14 +209,12 @@ def _ways(draw: st.DrawFn) -> list[list[Stretch]]:
 @settings(deadline=None, max_examples=200)
 @given(_ways(), st.integers(0, 9))
 def test_paths_are_the_best_ones(ways: list[list[Stretch]], more: int) -> None:
-    paths: list[list[Stretch]] = []
-    for chosen in itertools.chain.from_iterable(
-        itertools.product(*(itertools.chain.from_iterable(ways) for _ in range(length)))
-        for length in range(1, len(ways) + 1)
-    ):
-        ends = [0, *(way.end for way in chosen)]
-        if all(way.begin == end for way, end in zip(chosen, ends, strict=False)) and ends[-1] == len(ways):
-            paths.append(list(chosen))
+    def paths_from(begin: int) -> list[list[Stretch]]:
+        if begin == len(ways):
+            return [[]]
+        return [[way, *rest] for way in ways[begin] for rest in paths_from(way.end)]
+
+    paths = paths_from(0)
     lowest = lowest_peak(ways)
     assert lowest == min(max(way.live_bytes for way in path) for path in paths)
     found = cheapest_path(ways, lowest + more)

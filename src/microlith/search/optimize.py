@@ -221,14 +221,14 @@ class _Search:
         """An artifact with its hardware figures, without accuracy."""
         first = self.prepared.feeds(self.prepared.split.selection[:2], batch=1)
         samples = [as_inputs(model, feeds) for feeds in first]
-        package = self._package(model, samples)
+        package, chosen_for = self._package(model, samples)
         figures = figures_of(model, package, self.tools, samples, thorough=thorough)
         counts = figures.counts
         details = self._details(package.manifest.requantization).model_copy(
             update={
                 "layers": layer_rows(model, package, counts, {}),
                 "trades": trade_rows(package),
-                "opt": self.options.opt,
+                "opt": chosen_for,
                 "memory": memory_rows(package),
                 "memory_plan": plan_row(package),
                 "notes": self._notes() + figures.notes,
@@ -239,8 +239,8 @@ class _Search:
         )
         return Artifact(model, package, EvidenceSet(figures.evidence), details, Recipe((settings,)).to_yaml())
 
-    def _package(self, model: ir.Model, samples: Sequence[Mapping[str, NDArray[np.generic]]]) -> Package:
-        """The package within the budget's flash and RAM; where there is none, the one of the least of both."""
+    def _package(self, model: ir.Model, samples: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[Package, Opt]:
+        """The package within the budget's flash and RAM, or else of the least, and what kernels were chosen for."""
         tools, options = self.tools, self.options
 
         def build(goal: Goal, flash_bytes: int | None, ram_bytes: int | None) -> Package:
@@ -257,10 +257,10 @@ class _Search:
             )
 
         try:
-            return build(Goal(options.opt), self.budget.flash, self.budget.ram)
+            return build(Goal(options.opt), self.budget.flash, self.budget.ram), options.opt
         except BudgetUnmetError:
             least = Goal("size", ram_bytes=None if self.budget.ram is None else 1)
-            return build(least, None, None)
+            return build(least, None, None), "size"
 
     def _details(self, requantization: str) -> RunDetails:
         compiler, prepared, tools = self.tools.compiler, self.prepared, self.tools
