@@ -173,27 +173,20 @@ class QemuMachine:
     def _run(self, until: int) -> None:
         deadline = time.monotonic() + self._time_limit_s
         exits = self.program.address(_EXIT)
-        entries = self._layers or {}
-        leaves: tuple[int, int] | None = None
         if until != exits:
             self._link.set_breakpoint(until)
-        start = self._now()
-        pc = -1
-        if self._link.register(PC) & ~1 in entries:
-            pc = self._link.register(PC) & ~1
-        while pc not in (until, exits):
-            if pc in entries and leaves is None:
+        start, pc = self._now(), self._link.register(PC) & ~1
+        while True:
+            if pc in (self._layers or {}):
                 start = self._attribute(None, start)
-                self._layer, leaves = entries[pc], (self._link.register(LR) & ~1, self._link.register(SP))
-                self._entries[self._layer] += 1
-                self._link.set_breakpoint(leaves[0])
-            elif leaves is not None and (pc, self._link.register(SP)) == leaves:
+                pc = self._run_layer(pc, deadline)
                 start = self._attribute(self._layer, start)
-                self._link.clear_breakpoint(leaves[0])
-                self._layer = leaves = None
-            pc = self._step(deadline)
-        self._attribute(self._layer if leaves else None, start)
-        self._layer = None
+                self._layer = None
+            else:
+                pc = self._step(deadline)
+            if pc in (until, exits):
+                break
+        self._attribute(None, start)
         if until != exits:
             self._link.clear_breakpoint(until)
         if pc == exits:
@@ -201,6 +194,25 @@ class QemuMachine:
             self.output = self._text()
         if self._top > self._limit and self.read(self._limit, 4) != _PAINT * 4:
             raise RunError(f"the stack grew over all of the {self._top - self._limit} bytes that are left for it")
+
+    def _run_layer(self, entry: int, deadline: float) -> int:
+        """Run a layer, at whose entry the processor is, until it returns or the program exits.
+
+        Its own breakpoint would stop the processor again at once; and QEMU executes the pages that have breakpoints
+        slowly, so that those of all layers go meanwhile.
+        """
+        assert self._layers is not None
+        self._layer = self._layers[entry]
+        self._entries[self._layer] += 1
+        back = self._link.register(LR) & ~1
+        for address in self._layers:
+            self._link.clear_breakpoint(address)
+        self._link.set_breakpoint(back)
+        pc = self._step(deadline)
+        self._link.clear_breakpoint(back)
+        for address in self._layers:
+            self._link.set_breakpoint(address)
+        return pc
 
     def _step(self, deadline: float) -> int:
         """Run to the next breakpoint and return where that is."""

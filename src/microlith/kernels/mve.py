@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from microlith.kernels.arguments import literal, runtime, zero_point
 from microlith.kernels.base import Argument, CallContext, Lead, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
-from microlith.kernels.descriptor import plain
 from microlith.kernels.fast import FastConv2d, FastDepthwiseConv2d, FastFullyConnected, FastKernel, round_up
 from microlith.kernels.overlaps import grouped_lead, is_whole, runs
 from microlith.kernels.weighted import pack_weighted
@@ -22,7 +21,7 @@ VECTOR_BYTES = 16
 
 
 def blocks_of_rows(rows: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Rows (O, K), padded with zeros to whole fours, as (O / 4, 4 * K): whole vectors interleaved, then what is left."""
+    """Rows (O, K), padded with zeros to whole fours, as (O / 4, 4 * K): whole vectors in turn, then the rest."""
     outputs, depth = rows.shape
     filled = np.zeros((round_up(outputs, LANES), depth), rows.dtype)
     filled[:outputs] = rows
@@ -115,8 +114,12 @@ class MveDepthwiseConv2d(_Mve, FastDepthwiseConv2d):
         )
 
     def pack_weights(self, ctx: CallContext) -> Packed:
-        """The channels of each tap."""
-        return plain(np.moveaxis(ctx.consts["weights"][..., 0], 0, -1), "HWO", sliceable_axes=())
+        """Four channels of each tap."""
+        weights = ctx.consts["weights"].reshape(self.out_channels(ctx), -1)
+        filled = np.zeros((round_up(len(weights), LANES), weights.shape[1]), weights.dtype)
+        filled[: len(weights)] = weights
+        blocks = filled.reshape(-1, LANES, weights.shape[1]).swapaxes(1, 2)
+        return Packed(blocks.reshape(-1), "O4, HW", align=4, tiles=blocks[0].size, sliceable_axes=(0,))
 
     def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
         """A pixel is written while its window is read."""
