@@ -7,7 +7,7 @@ Everything starts from the graph as Microlith loads it from torch, at full size.
 border, parts of a Concat), "transposes" the Transpose nodes that the passes left. ONNX Runtime's count is of the model
 that it writes with all optimizations (its layout conversions included), onnxsim's of what it simplifies; that column is
 empty where onnxsim is not installed. Where a network cannot be compiled, the operators without a kernel stand in the
-last column.
+last column. `docs/zoo.md` keeps the table.
 """
 
 from __future__ import annotations

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.bench import layers
+from microlith.bench.layers import Bench
 from microlith.compile.c_text import identifier
+from microlith.compile.choose import Goal, Opt
 from microlith.compile.ecosystems import package_kinds
 from microlith.compile.fusions import fusion_rows
 from microlith.compile.manifest import Manifest
 from microlith.compile.pipeline import refuse_float_nodes
 from microlith.core import files
-from microlith.core.budget import Budget, Verdict
+from microlith.core.budget import Budget, Verdict, judge, parse_budget
 from microlith.core.details import CandidateRow, RunDetails, VerdictRow
 from microlith.core.errors import BudgetUnmetError, InputError, UnsupportedError
 from microlith.core.evidence import EvidenceSet
@@ -31,16 +35,18 @@ from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
 from microlith.graph.state import State, caller_inputs, set_states
 from microlith.graph.values import held_type
+from microlith.report import plots
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.search import artifact as built
 from microlith.search import optimize as searched
+from microlith.search import tune as tuning
 from microlith.search.artifact import Progress, Tools, no_progress, require_passed
 from microlith.search.check import Check, check
 from microlith.search.existing import Opened, infer, verify, with_board_log
 from microlith.search.optimize import Options
 from microlith.search.prepare import BATCH, Parts, as_inputs, graph_after, optimize_graph, prepare, with_preprocessing
-from microlith.search.verdicts import unmet
+from microlith.search.verdicts import budget_needs_toolchain, unmet, with_verdicts
 from microlith.techniques import technique
 from microlith.techniques.base import Context, Technique
 from microlith.techniques.ptq import PTQ, ptq_search_space
@@ -62,6 +68,7 @@ __all__ = [
     "PTQ",
     "apply",
     "artifact_samples",
+    "bench",
     "check",
     "compile",
     "device",
@@ -222,6 +229,9 @@ def compile(
     compiler: str | None = None,
     float_ops: Sequence[str] = (),
     state: States | None = None,
+    opt: Opt = "balanced",
+    flash: int | str | None = None,
+    tune: bool = False,
     seed: int = 0,
     packages: Sequence[str] = ("c",),
     command: str = "",
@@ -236,21 +246,33 @@ def compile(
         compiler: see :func:`microlith.device.toolchain.find_toolchain`; figures that need one are absent without.
         float_ops: names or op types that may stay in float in a quantized model.
         state: see :func:`with_state`; what the model itself says by default.
+        opt: ``size``, ``balanced`` or ``speed``; see :class:`microlith.compile.choose.Goal`.
+        flash: most bytes of the linked minimal application, as 262144 or ``"256K"``; the device's by default.
+        tune: count kernels and schedules on the emulated device before choosing; see :mod:`microlith.search.tune`.
         seed: of the inputs that are drawn for the self-test.
         packages: build systems to package the library for, beside plain C: ``arduino``, ``platformio``, ``zephyr``,
             ``esp-idf``.
         command: what the user ran, for the report.
         progress: called with what is being done, the steps done, and their number.
+
+    Raises:
+        BudgetUnmetError: no choice of kernels takes as little flash.
+        InputError: it shall be tuned for this machine, which is not emulated.
     """
+    budget = parse_budget(flash=flash)
     package_kinds(packages, target)  # said before any work is done
     progress("graph passes", 0, 1)
     optimized, rows = optimize_graph(model if state is None else with_state(model, state))
     refuse_float_nodes(optimized, float_ops)
     progress("graph passes", 1, 1)
-    tools = Tools.find(target, compiler, required=False)
+    tools = Tools.find(target, compiler, required=tune or budget_needs_toolchain(budget))
     symbol = identifier(optimized.graph.name or "model") if name is None else name
+    goal = Goal(opt) if not tune else Goal(opt, known=tuning.tune(optimized, tools, progress).known)
     progress("compile and count", 0, 1)
-    package = built.build_package(optimized, tools, symbol, (), seed, packages)
+    if tools.target is not None:
+        # The emulator is another process; what the report needs is loaded meanwhile.
+        Thread(target=plots.prepare, daemon=True).start()
+    package = built.build_package(optimized, tools, symbol, (), seed, packages, goal=goal, flash_bytes=budget.flash)
     figures = built.figures_of(optimized, package, tools)
     progress("compile and count", 1, 1)
     found = tools.compiler
@@ -265,13 +287,16 @@ def compile(
         flags="" if found is None else found.flags,
         layers=built.layer_rows(optimized, package, counts, {}),
         layer_remainder_instructions=None if counts is None else counts.remainder_instructions,
+        trades=built.trade_rows(package),
+        opt=opt,
         memory=built.memory_rows(package),
         arena_bound_bytes=sum(package.planned.bounds.values()),
         passes=rows,
         fusions=fusion_rows(optimized, package.planned.program),
         notes=figures.notes + ((tools.why_not,) if tools.why_not else ()),
     )
-    return Artifact(built.Artifact(optimized, package, EvidenceSet(figures.evidence), details))
+    evidence = EvidenceSet(figures.evidence)
+    return Artifact(with_verdicts(built.Artifact(optimized, package, evidence, details), judge(budget, evidence)))
 
 
 def optimize(
@@ -479,6 +504,16 @@ def _judged_again(row: VerdictRow, evidence: EvidenceSet) -> VerdictRow:
         return row
     found = {"value": item.value, "pessimistic": item.high, "unit": item.unit, "how": item.how}
     return row.model_copy(update=found | {"met": item.high <= row.limit})
+
+
+def bench(directory: str | Path) -> tuple[Bench, RunDetails]:
+    """What each layer of an artifact does with its time, and what else is known of it.
+
+    Raises:
+        InputError: the directory holds no artifact, or its layers were not counted.
+    """
+    details = load_run(Path(directory)).details
+    return layers.bench(details), details
 
 
 def write_report(directories: Sequence[Path], page: Path | None = None) -> tuple[tuple[Run, ...], Path]:

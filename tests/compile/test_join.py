@@ -17,6 +17,7 @@ import models
 from microlith.compile.fusions import fusion_rows
 from microlith.compile.layout import gathered, reshaped
 from microlith.compile.lower import lower
+from microlith.compile.plan import plan
 from microlith.device.load import device
 from microlith.graph.metadata import io_qparams
 from microlith.graph.reference import Reference
@@ -35,8 +36,8 @@ def values(*shape):
     return np.random.default_rng(int(np.prod(shape))).normal(0, 0.5, shape).astype(np.float32)
 
 
-def attention() -> onnx.ModelProto:
-    """Two heads over five tokens, queries, keys and values from one product, as PyTorch writes them."""
+def attention(tokens: int = 5) -> onnx.ModelProto:
+    """Two heads over some tokens, queries, keys and values from one product, as PyTorch writes them."""
     places = {f"s{i}": np.array([i]) for i in range(4)}
     nodes = [node("MatMul", ["x", "w"], "p"), node("Reshape", ["p", "apart"], "r")]
     nodes.append(node("Transpose", ["r"], "t", perm=[2, 0, 3, 1, 4]))
@@ -52,9 +53,9 @@ def attention() -> onnx.ModelProto:
         node("Reshape", ["ot", "together"], "m"),
         node("MatMul", ["m", "u"], "y"),
     ]
-    shapes = {"apart": np.array([1, 5, 3, 2, 16]), "together": np.array([1, 5, 32])}
+    shapes = {"apart": np.array([1, tokens, 3, 2, 16]), "together": np.array([1, tokens, 32])}
     weights = {"w": values(8, 96), "u": values(32, 8), **places, **shapes}
-    return models.make_model(nodes, {"x": [1, 5, 8]}, {"y": [1, 5, 8]}, weights)
+    return models.make_model(nodes, {"x": [1, tokens, 8]}, {"y": [1, tokens, 8]}, weights)
 
 
 def tokens() -> onnx.ModelProto:
@@ -152,6 +153,21 @@ def test_fusions_say_what_is_written_in_place():
     graph = compiled.prepared(rows())
     found = {row.kind: row.count for row in fusion_rows(graph, lower(graph, "model"))}
     assert found == {"concat without copy": 1}
+
+
+def test_a_tall_layer_elsewhere_does_not_excuse_memory(monkeypatch):
+    """Behind the attention stands a layer that needs more, unless it is computed in place, as it then is."""
+    proto = attention(tokens=40)
+    proto.graph.node[-1].output[0] = "z"
+    proto.graph.node.extend([node("MatMul", ["z", "wide"], "tall"), node("Tanh", ["tall"], "y")])
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(values(8, 160), "wide"))
+    proto.graph.output[0].type.tensor_type.shape.dim[2].dim_value = 160
+    graph, host = compiled.prepared(proto), device("host")
+    joined = plan(lower(graph, "model"), host)
+    monkeypatch.setattr("microlith.compile.lower.join_copies", lambda program: program)
+    plain = plan(lower(graph, "model"), host)
+    assert len(list(calls(joined.program.entries[0].body))) < len(list(calls(plain.program.entries[0].body)))
+    assert joined.bounds["arena"] <= plain.bounds["arena"]
 
 
 SHAPES = ([2, 3, 4], [6, 4], [2, 12], [24], [2, 3, 2, 2], [1, 2, 3, 4], [6, 1, 4], [3, 2, 4], [4, 6], [2, 3, 1, 4, 1])

@@ -14,6 +14,7 @@ from microlith.program.attrs import (
     Convert,
     ConvertChannels,
     FullyConnected,
+    ImageMean,
     Lut,
     MatMul,
     Pool2d,
@@ -319,6 +320,27 @@ def average_pool2d(
     )
     label = f"average_pool2d {x_shape} {window} include_pad {include_pad} {mode} {same}"
     return Case(label, kernel("s8_average_pool2d__portable"), ctx, (values,), expected)
+
+
+def image_mean(rng: Rng, channels: int, size: tuple[int, int], layout: str) -> Case:
+    """Means over rows and columns as LiteRT's kernel for images rounds them."""
+    x = random_qparams(rng, 2.0**-6)
+    y = random_qparams(rng, 2.0**-7)  # factors are powers of two where the count is one: ties are frequent
+    values = random_values(rng, (1, *size, channels))
+    expected = saturate(integer_pool.image_mean(QArray(values, x), y), y)
+    up = channels // factors.IMAGE_MEAN_GROUP * factors.IMAGE_MEAN_GROUP
+    count, image = size[0] * size[1], ImageMean(factors.image_mean_offset(x, y), channels, up)
+    given = values if layout == "nhwc" else np.ascontiguousarray(np.moveaxis(values, -1, 1))
+    outer, inner = (1, channels) if layout == "nhwc" else (channels, 1)
+    attrs = ReduceMean(outer, count, inner, image)
+    ctx = context(
+        "reduce_mean",
+        attrs,
+        [view("x", given.shape, "s8", x)],
+        view("y", expected.shape, "s8", y),
+        requant=factors.image_mean_requant(x, y, count),
+    )
+    return Case(f"image_mean {size} {channels} {layout}", kernel("s8_reduce_mean__portable"), ctx, (given,), expected)
 
 
 def reduce_mean(rng: Rng, outer: int, count: int, inner: int, mode: Requantization) -> Case:

@@ -31,12 +31,14 @@ class McuProgram:
     reads: bytearray = field(default_factory=bytearray)
     places: list[int] = field(default_factory=list)
     written: int = 0
+    instances: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def text(self, directory: Path) -> str:
         """The program without start-up code."""
         library = Library(directory)
         for case in self.cases:
             library.add(case.kernel, case.ctx)
+        self.instances = library.instances
         calls = [self._call(index, case, library) for index, case in enumerate(self.cases)]
         includes = "".join(f'#include "{name}"\n' for name in library.headers)
         buffers = f"static ML_ALIGN(8) uint8_t x[{len(self.reads)}];\nstatic ML_ALIGN(8) uint8_t y[{self.written}];\n"

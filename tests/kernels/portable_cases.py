@@ -96,6 +96,8 @@ def _s8_others(rng: np.random.Generator) -> Iterator[Case]:
         yield s8.lut(rng, shape, per_channel=True)
         yield s8.flip_sign(rng, shape, to_signed=True)
         yield s8.flip_sign(rng, shape, to_signed=False)
+    for channels, layout in ((3, "nhwc"), (40, "nhwc"), (21, "nchw"), (16, "nhwc")):
+        yield s8.image_mean(rng, channels, (4, 8), layout)
     yield s8.quantize(rng, 300)
     yield s8.dequantize(rng, 100)
     for dtype in ("int4", "uint4", "int8", "int16", "uint16"):

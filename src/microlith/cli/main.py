@@ -25,7 +25,7 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     except MicrolithError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing is half-written, and optimize goes on from what it has scored", 130)
+        _fail("interrupted; nothing is half-written, and what was scored or counted is kept", 130)
     except BrokenPipeError:
         # The reader of a pipe has seen enough; nothing more can be written to it, not even by the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -34,6 +34,11 @@ Compiler = Annotated[
     str | None,
     typer.Option("--compiler", help="C compiler: zig (the default), or the name or path of a gcc or clang."),
 ]
+OptLevel = Annotated[
+    Literal["size", "balanced", "speed"],
+    typer.Option("--opt", help="What kernels are chosen for; speed takes more flash, as for Winograd convolution."),
+]
+Flash = Annotated[str | None, typer.Option("--flash", help="Most bytes of flash, as 256K.")]
 Name = Annotated[
     str | None, typer.Option("--name", help="Prefix of every C symbol; made from the file name by default.")
 ]
@@ -134,11 +139,14 @@ def command_line(command: str, model: Path, **given: object) -> str:
     Args:
         command: its name.
         model: file.
-        given: options by name; those that are None or empty are left out. Paths are cut to their last part.
+        given: options by name; None, False and what is empty are left out, True has no value. Paths are cut
+            to their last part.
     """
     words = ["microlith", command, model.name]
     for name, value in given.items():
         for item in value if isinstance(value, list) else [value]:
-            if item is not None:
+            if item is True:
+                words += [f"--{name.replace('_', '-')}"]
+            elif item is not None and item is not False:
                 words += [f"--{name.replace('_', '-')}", item.name if isinstance(item, Path) else str(item)]
     return shlex.join(words)

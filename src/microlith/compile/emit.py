@@ -172,11 +172,13 @@ class Emitted:
         files: text by path within the package.
         layers: layer functions in order.
         kernels: that the source calls.
+        instances: C symbols by the key of what each instance holds.
     """
 
     files: Mapping[str, str]
     layers: tuple[Layer, ...]
     kernels: tuple[Kernel, ...]
+    instances: Mapping[tuple[object, ...], str]
 
 
 def emit(program: Program, device: Device) -> Emitted:
@@ -200,6 +202,7 @@ def emit(program: Program, device: Device) -> Emitted:
         },
         tuple(emitter.layers),
         tuple(emitter.kernels.values()),
+        emitter.instances,
     )
 
 

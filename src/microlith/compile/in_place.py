@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from microlith.compile.candidates import Known, choices
 from microlith.compile.context import call_context
 from microlith.compile.order import dependencies
-from microlith.compile.select import select
 from microlith.device.profile import Device
 from microlith.program.attrs import Copy
 from microlith.program.types import Call, OpCall, Program, View, calls, contiguous
@@ -82,15 +82,15 @@ def _is_apart(program: Program, source: View) -> bool:
 
 
 def _may_update(program: Program, call: OpCall, state: str, device: Device) -> bool:
-    """Whether a call may write its result where it reads the state."""
-    selection = select(program, call, device)
-    leads = selection.kernel.overlap(call_context(program, selection.call))
+    """Whether a call may write its result where it reads the state, by whatever kernel that fits it."""
     written = program.view(call.writes[0])
-    for name, lead in zip(call.reads, leads, strict=True):
-        view = program.view(name)
-        fits = view.offset == 0 and view.bytes == written.bytes
-        if view.buffer == state and not (fits and lead is not None and lead.permits(0)):
-            return False
+    for candidate in choices(program, call, device, Known()).candidates:
+        leads = candidate.kernel.overlap(call_context(program, candidate.call))
+        for name, lead in zip(call.reads, leads, strict=True):
+            view = program.view(name)
+            fits = view.offset == 0 and view.bytes == written.bytes
+            if view.buffer == state and not (fits and lead is not None and lead.permits(0)):
+                return False
     return True
 
 

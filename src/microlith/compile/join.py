@@ -4,7 +4,7 @@
 * A strided copy goes away where all that read it take strides: products of matrices, sums and products of tensors, and
   copies themselves. A product of matrices also writes by strides.
 
-A copy stays where more bytes would be alive at once without it, where a part does not begin at a multiple of the
+A copy stays where more bytes would be alive at once than around it, where a part does not begin at a multiple of the
 arena's alignment, and where kernels that take whole tensors only stand on both sides, such as convolutions.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from microlith.compile.builder import ALIGN
-from microlith.compile.order import peak_bytes
+from microlith.compile.order import live_bytes
 from microlith.program.attrs import Binary, Copy, MatMul
 from microlith.program.types import ITEM_BYTES, Buffer, Call, OpCall, Program, View, calls, contiguous
 
@@ -29,9 +29,9 @@ class _State:
     buffers: Mapping[str, Buffer]
     outputs: frozenset[str]
 
-    def peak(self) -> int:
-        """Most bytes that are alive at once."""
-        return peak_bytes(self.calls, self.views, self.buffers, sorted(self.outputs))
+    def live(self) -> tuple[int, ...]:
+        """Bytes that are alive in each step."""
+        return live_bytes(self.calls, self.views, self.buffers, sorted(self.outputs))
 
     def writers(self, buffer: str) -> list[OpCall]:
         """The calls that write a buffer."""
@@ -78,9 +78,22 @@ def _without_copy(state: _State, position: int, pinned: set[str], states: set[st
         _into_writer(state, position, pinned),
         _into_place(state, position, pinned),
     ):
-        if found is not None and found.peak() <= state.peak():
+        if found is not None and not _costs_memory(state, found, position):
             return found
     return None
+
+
+def _costs_memory(state: _State, found: _State, position: int) -> bool:
+    """Whether without the copy more bytes are alive at once than were around it.
+
+    What another part of the network needs does not excuse it: there, more may be done in place than is known here.
+    """
+    before, after = state.live(), found.live()
+    kept = [index for index in range(len(before)) if index != position]
+    changed = [index for index, live in zip(kept, after, strict=True) if live > before[index]]
+    around = range(min((position, *changed)), max((position, *changed)) + 1)
+    most = max(before[index] for index in around)
+    return any(live > most for index, live in zip(kept, after, strict=True) if index in around)
 
 
 # ---- a copy that all its readers can do without

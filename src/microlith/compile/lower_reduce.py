@@ -10,11 +10,13 @@ from microlith.compile.layout import Layout, identity
 from microlith.compile.lowering import Lowering, shape_of
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Unit
-from microlith.program.attrs import ReduceMean
+from microlith.ops.reduce import is_of_image
+from microlith.program.attrs import ImageMean, ReduceMean
 from microlith.program.neural_attrs import Reduce
 from microlith.program.types import View
-from microlith.quant.factors import mean_requant
+from microlith.quant.factors import IMAGE_MEAN_GROUP, image_mean_offset, image_mean_requant, mean_requant
 from microlith.quant.requantize import Requant
+from microlith.quant.types import QParams
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,27 @@ def lower_reduce_mean(low: Lowering, unit: Unit) -> None:
     """ReduceMean."""
     found = reduced_operand(low, unit, low.attrs(unit).reduced(len(shape_of(low.operand(unit, 0).value))))
     attrs = ReduceMean(found.outer, found.count, found.inner)
+    source = low.operand(unit, 0).qparams
+    if unit.kind == "integer" and source is not None and is_of_image(low.attrs(unit), source, low.mode):
+        _lower_image_mean(low, unit, found, source)
+        return
     add_up(low, unit, found.x, attrs, found.layout, found.count)
+
+
+def _lower_image_mean(low: Lowering, unit: Unit, found: Reduced, x: QParams) -> None:
+    """The one that LiteRT's kernel for images computes."""
+    y = low.quantized_output(unit).qparams
+    channels = shape_of(low.operand(unit, 0).value)[low.attrs(unit).channel]
+    image = ImageMean(image_mean_offset(x, y), channels, channels // IMAGE_MEAN_GROUP * IMAGE_MEAN_GROUP)
+    low.builder.call(
+        "reduce_mean",
+        ReduceMean(found.outer, found.count, found.inner, image),
+        [found.x],
+        low.result(unit, found.layout),
+        low.names(unit),
+        epilogue=low.epilogue(unit),
+        requant=image_mean_requant(x, y, found.count),
+    )
 
 
 def lower_reduce_sum(low: Lowering, unit: Unit) -> None:

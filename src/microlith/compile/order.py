@@ -22,11 +22,19 @@ def order_calls(
     return tuple(calls[index] for index in best)
 
 
-def peak_bytes(
+_IN_PLACE = frozenset(("add", "flip_sign", "lut", "mul", "sub", "unary"))
+"""Ops that may write over an operand of the size of the result."""
+
+
+def live_bytes(
     calls: Sequence[OpCall], views: Mapping[str, View], buffers: Mapping[str, Buffer], outputs: Sequence[str]
-) -> int:
-    """Most bytes that are alive in any step of the given order."""
-    return _Schedule(calls, views, buffers, outputs).peak(range(len(calls)))
+) -> tuple[int, ...]:
+    """Bytes that are alive in each step of the given order, results in place of operands where an op can do that."""
+    schedule = _Schedule(calls, views, buffers, outputs)
+    return tuple(
+        live - (schedule.handed_over(index) if call.op in _IN_PLACE else 0)
+        for index, (call, live) in enumerate(zip(calls, schedule.live(range(len(calls))), strict=True))
+    )
 
 
 def dependencies(calls: Sequence[OpCall], views: Mapping[str, View]) -> list[set[int]]:
@@ -70,14 +78,24 @@ class _Schedule:
 
     def peak(self, order: Sequence[int]) -> int:
         """Most live bytes in any step."""
+        return max(self.live(order), default=0)
+
+    def live(self, order: Sequence[int]) -> list[int]:
+        """Live bytes in each step."""
         remaining = {name: set(users) for name, users in self.users.items()}
         live: set[str] = set()
-        worst = 0
+        found = []
         for index in order:
             live |= self.writes[index] | self.reads[index]
-            worst = max(worst, sum(self.bytes[name] for name in live))
+            found.append(sum(self.bytes[name] for name in live))
             live -= self._freed(index, remaining)
-        return worst
+        return found
+
+    def handed_over(self, index: int) -> int:
+        """Bytes of a result that may stand over an operand which is needed for the last time in this step."""
+        made = [name for name in self.writes[index] if min(self.users[name]) == index]
+        last = [name for name in self.reads[index] - self.kept if max(self.users[name]) == index]
+        return max((self.bytes[a] for a in made for b in last if self.bytes[a] == self.bytes[b]), default=0)
 
     def greedy(self) -> list[int]:
         """Of the calls that are ready, always the one that leaves the fewest live bytes; ties by position."""

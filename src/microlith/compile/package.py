@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from microlith.compile.candidates import Part
 from microlith.compile.ecosystems import ecosystem_files
 from microlith.compile.emit import ABI, Emitted, emit
 from microlith.compile.emit_header import header
@@ -37,11 +38,14 @@ class Package:
         files: content by path within the artifact.
         manifest: what ``manifest.json`` holds.
         planned: the Program and how it was planned.
+        instances: C symbols of the kernels' instances, by what :class:`~microlith.compile.candidates.Candidate` calls
+            their part.
     """
 
     files: Mapping[str, bytes]
     manifest: Manifest
     planned: Planned
+    instances: Mapping[Part, str]
 
 
 def package(
@@ -85,7 +89,7 @@ def package(
     files = {path: text.encode() for path, text in sorted(texts.items())} | {"model.onnx": model_bytes}
     manifest = _manifest(planned.program, emitted, device, artifact_hash, compiler, packages, files)
     files["manifest.json"] = (manifest.model_dump_json(indent=1) + "\n").encode()
-    return Package(files, manifest, planned)
+    return Package(files, manifest, planned, {("code", *key): name for key, name in emitted.instances.items()})
 
 
 def _board_files(device: Device) -> dict[str, str]:

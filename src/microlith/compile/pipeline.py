@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.compile.c_text import check_identifier
+from microlith.compile.choose import Goal
 from microlith.compile.ecosystems import package_kinds
 from microlith.compile.emit_selftest import GOLDEN_STEPS, Vector
 from microlith.compile.lower import lower
@@ -46,6 +47,7 @@ def compile_graph(
     compiler: Compiler | None = None,
     samples: Sequence[Feeds] = (),
     seed: int = 0,
+    goal: Goal = Goal(),  # noqa: B008 - frozen
     packages: Sequence[str] = ("c",),
 ) -> Package:
     """Lower, plan, emit and package a graph; it must have been through the graph passes.
@@ -57,6 +59,7 @@ def compile_graph(
         compiler: what the figures will be obtained with, for the manifest.
         samples: inputs for the golden vectors (batch 1); random ones where none are given.
         seed: of the random inputs.
+        goal: what kernels are chosen by.
         packages: build systems to package the library for, beside plain C.
 
     Raises:
@@ -66,7 +69,7 @@ def compile_graph(
     """
     check_identifier(name)
     kinds = package_kinds(packages, device)
-    planned = plan(lower(model, name), device)
+    planned = plan(lower(model, name), device, goal)
     count = GOLDEN_STEPS if planned.program.states else GOLDEN_VECTORS if _is_small(model) else 1
     chosen = list(samples[:count])
     if len(chosen) < count and (planned.program.states or not chosen):

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 from microlith.compile.arena import Overlap, plan_arena
 from microlith.compile.builder import ALIGN, SPACE
+from microlith.compile.candidates import Candidate, Choices, Known, choices
 from microlith.compile.check_plan import check_plan, check_states
+from microlith.compile.choose import Goal, Trade, choose, flash_bytes, trades
 from microlith.compile.context import call_context
 from microlith.compile.in_place import write_states_in_place
 from microlith.compile.order import order_calls
-from microlith.compile.select import Packer, select, with_storage
+from microlith.compile.select import Packer, selection, with_storage
 from microlith.core.errors import UnsupportedError
 from microlith.core.units import format_bytes
 from microlith.device.profile import Device
@@ -30,12 +32,21 @@ class Planned:
         overlaps: permitted ones, used or not.
         bounds: least bytes that any placement in this order could reach, by space.
         why: by position of the call, the reason for its kernel.
+        chosen: by position of the call, what runs it, with what that was reckoned to cost.
+        trades: cycles for flash, paid and on offer.
     """
 
     program: Program
     overlaps: tuple[Overlap, ...]
     bounds: Mapping[str, int]
     why: tuple[str, ...]
+    chosen: tuple[Candidate, ...]
+    trades: tuple[Trade, ...]
+
+    @property
+    def parts_bytes(self) -> int:
+        """Flash of the kernels' code and constants, as it was reckoned."""
+        return flash_bytes(self.chosen)
 
     def peak_layer(self) -> tuple[str, int]:
         """The nodes of the call during which the most bytes are alive, and how many those are."""
@@ -49,17 +60,26 @@ class Planned:
         return ", ".join(ordered[worst].source_nodes), alive[worst]
 
 
-def plan(program: Program, device: Device) -> Planned:
-    """Plan a Program of one entry whose body holds calls only."""
+def plan(program: Program, device: Device, goal: Goal = Goal()) -> Planned:  # noqa: B008 - frozen
+    """Plan a Program of one entry whose body holds calls only.
+
+    Args:
+        program: lowered.
+        device: what for.
+        goal: what kernels are chosen by.
+
+    Raises:
+        UnsupportedError: no kernel can run a call.
+    """
     lowered = program
-    program = write_states_in_place(program, device)
+    program, layers = ordered_choices(program, device, goal.known)
     (entry,) = program.entries
-    ordered = order_calls(tuple(calls(entry.body)), program.views, program.buffers, entry.outputs)
-    selections = [select(program, call, device) for call in ordered]
+    chosen = choose(layers, goal, lambda made: _peak(program, made))
+    selections = [selection(layer, item) for layer, item in zip(layers, chosen, strict=True)]
     packer = Packer()
-    packed = [packer.pack(program, selection) for selection in selections]
+    packed = [packer.pack(program, item) for item in selections]
     program = with_storage(program, packer)
-    program, packed = _with_scratch(program, packed)
+    program, packed = with_scratch(program, packed)
     program = replace(program, entries=(replace(entry, body=tuple(Call(call) for call in packed)),))
     program = replace(program, buffers=with_lifetimes(program, packed, entry.inputs, entry.outputs))
     overlaps = permitted_overlaps(program, packed)
@@ -68,7 +88,36 @@ def plan(program: Program, device: Device) -> Planned:
     program = replace(program, offsets=arena.offsets, spaces=arena.spaces)
     check_plan(program, overlaps)
     check_states(lowered, program)
-    return Planned(program, overlaps, arena.bounds, tuple(selection.why for selection in selections))
+    why = tuple(item.why for item in selections)
+    return Planned(program, overlaps, arena.bounds, why, chosen, trades(layers, chosen))
+
+
+def _peak(program: Program, chosen: Sequence[Candidate]) -> tuple[int, int]:
+    """Most bytes alive with these candidates, nothing in place, and the position of the call in which they are."""
+    (entry,) = program.entries
+    lifetimes = with_lifetimes(program, [item.call for item in chosen], entry.inputs, entry.outputs)
+    alive = [
+        sum(buffer.bytes for buffer in lifetimes.values() if buffer.lifetime.first <= step <= buffer.lifetime.last)
+        + item.scratch_bytes
+        for step, item in enumerate(chosen)
+    ]
+    return max(alive), alive.index(max(alive))
+
+
+def ordered_choices(
+    program: Program,
+    device: Device,
+    known: Known = Known(),  # noqa: B008 - frozen
+) -> tuple[Program, list[Choices]]:
+    """The program with states in place, and what could run each call, in the order of the plan.
+
+    Raises:
+        UnsupportedError: no kernel can run a call.
+    """
+    program = write_states_in_place(program, device)
+    (entry,) = program.entries
+    ordered = order_calls(tuple(calls(entry.body)), program.views, program.buffers, entry.outputs)
+    return program, [choices(program, call, device, known) for call in ordered]
 
 
 def _check_sizes(spaces: Mapping[str, int]) -> None:
@@ -80,7 +129,8 @@ def _check_sizes(spaces: Mapping[str, int]) -> None:
             )
 
 
-def _with_scratch(program: Program, packed: Sequence[OpCall]) -> tuple[Program, list[OpCall]]:
+def with_scratch(program: Program, packed: Sequence[OpCall]) -> tuple[Program, list[OpCall]]:
+    """The program and its calls with a buffer and a view for what each kernel needs while it runs."""
     buffers, views, done = dict(program.buffers), dict(program.views), []
     for index, call in enumerate(packed):
         needed = kernel(call.kernel).scratch_bytes(call_context(program, call))

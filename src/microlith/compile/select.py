@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
+from microlith.compile.candidates import Candidate, Choices
 from microlith.compile.context import call_context
-from microlith.core.errors import UnsupportedError
-from microlith.device.profile import Device
-from microlith.kernels import candidates
-from microlith.kernels.base import Cost, Kernel, Packed
+from microlith.kernels.base import Kernel, Packed
 from microlith.program.types import ConstRef, OpCall, Program, Storage
 
 
@@ -22,51 +19,25 @@ class Selection:
     why: str
 
 
-Opt = Literal["size", "balanced", "speed"]
-
-# Stored constants of a balanced choice: the least that any kernel needs for the call times this, and a few bytes more.
-_BALANCED_BYTES = 1.25
-_BALANCED_SLACK = 256
-
-
-def select(program: Program, call: OpCall, device: Device, opt: Opt = "balanced") -> Selection:
-    """The fitting kernel of least a-priori cycles, where ``opt`` lets it have its constants.
-
-    Args:
-        program: holds the call's views and consts.
-        call: to be served.
-        device: that it runs on.
-        opt: ``size`` takes the kernel of the fewest stored constants, ``balanced`` the fastest of those with up to a
-            quarter more, ``speed`` the fastest.
-
-    Raises:
-        UnsupportedError: none fits; the message lists why.
-    """
-    context = call_context(program, call)
-    considered = candidates(context, device)
-    fitting = [found for found, fit in considered if fit]
-    if not fitting:
-        reasons = "; ".join(f"{found.name}: {fit.reason}" for found, fit in considered)
-        raise UnsupportedError(
-            f"no kernel can run {call.op} on {device.name}: {reasons or 'none is written'}",
-            node=", ".join(call.source_nodes),
-        )
-    costs = {found.name: found.cost(context, device) for found in fitting}
-    least = min(cost.const_bytes for cost in costs.values())
-    most = {"size": least, "balanced": least * _BALANCED_BYTES + _BALANCED_SLACK, "speed": float("inf")}[opt]
-    allowed = [found for found in fitting if costs[found.name].const_bytes <= most]
-    best = min(allowed, key=lambda found: costs[found.name].cycles)
-    others = [f"{found.name} {_cycles(costs[found.name])}" for found in fitting if found is not best]
-    refused = [f"{found.name}: {fit.reason}" for found, fit in considered if not fit]
-    why = f"estimated {_cycles(costs[best.name], ' cycles')}" if others else "the only one that fits"
+def selection(layer: Choices, chosen: Candidate) -> Selection:
+    """A choice with its reason: cycles against the best of every other kernel, and who was refused."""
+    best: dict[str, Candidate] = {}
+    for item in sorted(layer.candidates, key=lambda item: item.cycles):
+        best.setdefault(item.kernel.name, item)
+    others = [f"{item.name} {_cycles(item)}" for name, item in best.items() if name != chosen.kernel.name]
+    how = "measured" if chosen.measured else "estimated"
+    why = f"{how} {_cycles(chosen, ' cycles')}" if len(layer.candidates) > 1 else "the only one that fits"
     why += f" against {', '.join(others)}" if others else ""
+    # What is written for other types was never meant for this call.
+    types = chosen.kernel.name.partition("_")[0]
+    refused = [f"{name}: {reason}" for name, reason in layer.refused.items() if name.partition("_")[0] == types]
     why += f"; refused {'; '.join(refused)}" if refused else ""
-    return Selection(replace(call, kernel=best.name, schedule=best.schedules(context)[0]), best, why)
+    return Selection(chosen.call, chosen.kernel, why)
 
 
-def _cycles(cost: Cost, unit: str = "") -> str:
-    error = "" if cost.error_percent is None else f" (error up to {cost.error_percent:.1f}%)"
-    return f"{cost.cycles:,.0f}{unit}{error}"
+def _cycles(item: Candidate, unit: str = "") -> str:
+    error = "" if item.error_percent is None else f" (error up to {item.error_percent:.1f}%)"
+    return f"{item.cycles:,.0f}{unit}{error}"
 
 
 class Packer:

@@ -26,6 +26,13 @@ class LayerRow(_Row):
         instructions: counted in the emulator; None where it did not run.
         cycles: modelled from the instructions; None where the core's table gives none.
         sqnr_db: signal to quantization noise of its output against the float model; None where not computed.
+        schedule: of the kernel; empty where it has one only.
+        expected_cycles: what the choice of the kernel reckoned with.
+        expected_by: ``estimate`` by the cost model, or ``tuning``.
+        bound: least cycles, or instructions where the core has no table, that the instruction set allows; see
+            :mod:`microlith.compile.bound`.
+        read_bytes: of activations.
+        written_bytes: likewise.
     """
 
     index: int
@@ -39,6 +46,34 @@ class LayerRow(_Row):
     instructions: int | None = None
     cycles: int | None = None
     sqnr_db: float | None = None
+    schedule: str = ""
+    expected_cycles: float | None = None
+    expected_by: str = ""
+    bound: float | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+
+
+class TradeRow(_Row):
+    """Cycles for bytes: what a faster way to run one layer costs.
+
+    Attributes:
+        layer: its index.
+        kernel: the faster way, with its schedule.
+        against: the smaller way.
+        cycles: saved.
+        flash_bytes: more.
+        scratch_bytes: more, of RAM while the layer runs.
+        taken: whether it is what was compiled; an offer otherwise.
+    """
+
+    layer: int
+    kernel: str
+    against: str
+    cycles: float
+    flash_bytes: int
+    scratch_bytes: int
+    taken: bool
 
 
 class BufferRow(_Row):
@@ -156,6 +191,8 @@ class RunDetails(_Row):
         verdicts: budget lines; empty without a budget.
         layers: in order.
         layer_remainder_instructions: executed outside every layer.
+        trades: cycles for bytes, paid and on offer.
+        opt: what kernels were chosen for: ``size``, ``balanced`` or ``speed``.
         memory: the memory plan.
         arena_bound_bytes: least arena that any placement of these buffers in this order could reach.
         passes: in order.
@@ -177,6 +214,8 @@ class RunDetails(_Row):
     verdicts: tuple[VerdictRow, ...] = ()
     layers: tuple[LayerRow, ...] = ()
     layer_remainder_instructions: int | None = None
+    trades: tuple[TradeRow, ...] = ()
+    opt: str = ""
     memory: tuple[BufferRow, ...] = ()
     arena_bound_bytes: int | None = None
     passes: tuple[PassRow, ...] = ()

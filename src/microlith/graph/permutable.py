@@ -21,6 +21,7 @@ from microlith.graph.values import (
     known_shape,
     static_shape,
 )
+from microlith.ops.reduce import is_image_mean
 
 Permutation = tuple[int, ...]
 
@@ -77,6 +78,8 @@ def is_permutable(node: ir.Node, rank: int) -> bool:
         return constant_ints(input_at(node, 1)) is not None and _axes_are_known(node, 3)
     if node.op_type == "Slice":
         return constant_ints(input_at(node, 1)) is not None and _axes_are_known(node, 3)
+    if is_image_mean(node):
+        return False  # its channels are the axis beside the batch, which comes first
     return node.op_type in REDUCTIONS and bool(integer(node, "keepdims", 1)) and bool(constant_ints(input_at(node, 1)))
 
 

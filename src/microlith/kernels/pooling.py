@@ -158,13 +158,17 @@ class S8ReduceMean(_ReduceMean):
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``s8_reduce_mean.h``."""
+        image = mean_attrs(ctx).image
+        x_zero, y_zero = zero_point(ctx.reads[0]), zero_point(ctx.writes[0])
         return (
             written("y", "int8_t"),
             read("x", "int8_t"),
             *requant_arguments(ctx),
             *self.sizes(ctx),
-            runtime("x_zero", zero_point(ctx.reads[0])),
-            runtime("y_zero", zero_point(ctx.writes[0])),
+            literal("channels", 1 if image is None else image.channels),
+            literal("up", 0 if image is None else image.up),
+            runtime("x_zero", x_zero if image is None else 0),
+            runtime("y_zero", y_zero if image is None else y_zero + image.offset),
             *bounds(ctx),
         )
 

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Output, Rule, Shape
 from microlith.quant import integer_pool
 from microlith.quant.integer_move import requantize
 from microlith.quant.requantize import saturate
-from microlith.quant.types import QArray
+from microlith.quant.types import QArray, QParams, Requantization
 
 Axes = tuple[int, ...]
+
+IMAGE_MEAN_KEY = "microlith.image_mean"
+"""In the metadata of a ReduceMean: under ``fixed`` it rounds as LiteRT's kernel for means over an image does."""
+
+
+def is_image_mean(node: ir.Node) -> bool:
+    """Whether :data:`IMAGE_MEAN_KEY` was said of a node."""
+    return IMAGE_MEAN_KEY in node.metadata_props
+
+
+def _channel(node: ir.Node, attrs: ReduceAttrs) -> int | None:
+    """The axis beside the batch that an image mean keeps."""
+    if not is_image_mean(node):
+        return None
+    reduced = attrs.reduced(len(nodes.input_shape(node, 0)))
+    kept = {0, 1, 2, 3} - set(reduced)
+    if len(reduced) != 2 or len(kept) != 2 or 0 not in kept or not attrs.keepdims:
+        raise ModelError(
+            f"its metadata speak of a mean over rows and columns, and its axes are {list(reduced)}",
+            node=nodes.where(node),
+        )
+    return max(kept)
 
 
 @dataclass(frozen=True)
@@ -26,10 +49,12 @@ class ReduceAttrs:
     Attributes:
         axes: as written, negative ones from the back; None for all.
         keepdims: whether reduced axes stay with size 1.
+        channel: of a mean that LiteRT computes by its kernel for images, the axis of the channels; None for others.
     """
 
     axes: Axes | None
     keepdims: bool
+    channel: int | None = None
 
     def reduced(self, rank: int) -> Axes:
         """Axes counted from the front, ascending."""
@@ -101,8 +126,22 @@ FLOAT_ONLY = frozenset({"ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMe
 """Reductions whose meaning on integers, a root or quotient cut to an integer, is not offered."""
 
 
+def is_of_image(attrs: ReduceAttrs, x: QParams, mode: Requantization) -> bool:
+    """Whether a mean has the integers of LiteRT's kernel for images; it serves int8 only."""
+    return attrs.channel is not None and mode == "fixed" and x.dtype == "int8"
+
+
 def _add_up(attrs: ReduceAttrs, x: QArray, output: Output, *, mean: bool) -> Array:
     axes = attrs.reduced(x.values.ndim)
+    if is_of_image(attrs, x.qparams, output.requantization):
+        assert attrs.channel is not None, "asked for"
+        image = QArray(np.moveaxis(x.values, attrs.channel, -1), x.qparams)
+        return saturate(
+            np.moveaxis(integer_pool.image_mean(image, output.qparams), -1, attrs.channel),
+            output.qparams,
+            output.low,
+            output.high,
+        )
     form = integer_pool.reduce_mean if mean else integer_pool.reduce_sum
     scaled: NDArray[np.int64] = form(x, axes, attrs.keepdims, output.qparams, output.requantization)
     return saturate(scaled, output.qparams, output.low, output.high)
@@ -133,7 +172,8 @@ def _reduction(op_type: str) -> Op[ReduceAttrs]:
         value = node.inputs[0] if node.inputs else None
         if op_type in FLOAT_ONLY and value is not None and value.dtype not in (None, ir.DataType.FLOAT):
             raise nodes.unsupported(node, f"{op_type} of {value.dtype} has no meaning here, expected float32")
-        return parse(node)
+        attrs = parse(node)
+        return replace(attrs, channel=_channel(node, attrs)) if op_type == "ReduceMean" else attrs
 
     def reference(attrs: ReduceAttrs, inputs: Sequence[Array | None]) -> Array:
         x = inputs[0]

@@ -174,12 +174,28 @@ class Pool2d:
 
 
 @dataclass(frozen=True)
+class ImageMean:
+    """How a mean over rows and columns rounds that LiteRT computes by a kernel of its own.
+
+    Attributes:
+        offset: added to the scaled sum of the integers as stored, beside the zero point of the result.
+        channels: results after which channels begin again.
+        up: channels, the first ones, of which the second rounding takes ties towards plus infinity.
+    """
+
+    offset: int
+    channels: int
+    up: int
+
+
+@dataclass(frozen=True)
 class ReduceMean:
-    """``reduce_mean``: over the middle axis of (outer, count, inner)."""
+    """``reduce_mean``: over the middle axis of (outer, count, inner); ``image`` under ``fixed`` only."""
 
     outer: int
     count: int
     inner: int
+    image: ImageMean | None = None
 
 
 @dataclass(frozen=True)

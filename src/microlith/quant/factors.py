@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from microlith.core.errors import UnsupportedError
 from microlith.quant.requantize import FixedRequant, FloatRequant, Requant, requant, scale_factor
 from microlith.quant.types import QParams, Requantization
 
@@ -58,6 +59,34 @@ def mean_requant(x: QParams, y: QParams, count: int, mode: Requantization) -> Re
         multiplier = (int(whole.multiplier) << bits) // count
         return FixedRequant(np.array([multiplier], np.int32), np.array([int(whole.shift) - bits], np.int8))
     return requant(_mean_factor(x, y, np.array([count])), mode)
+
+
+IMAGE_MEAN_GROUP = 16
+"""Channels that LiteRT's mean over rows and columns takes at a time, where ties of the second rounding go up."""
+_OFFSET_BOUND = 2.0**30
+
+
+def image_mean_requant(x: QParams, y: QParams, count: int) -> FixedRequant:
+    """``sx / (count * sy)`` as LiteRT's mean over rows and columns forms it, in float32; shape (1,)."""
+    factor = x.scale / (np.float32(count) * y.scale)
+    made = requant(np.array([factor], np.float64), "fixed")
+    assert isinstance(made, FixedRequant), "asked for"
+    return made
+
+
+def image_mean_offset(x: QParams, y: QParams) -> int:
+    """``-zx * sx / sy`` in float32, ties away from zero: added to the scaled sum of the stored integers.
+
+    Raises:
+        UnsupportedError: it is not below 2**30.
+    """
+    shift = np.float32(np.float32(x.zero_point) * x.scale / y.scale)
+    if not abs(shift) < _OFFSET_BOUND:
+        raise UnsupportedError(
+            f"the zero point of the input is {shift:.3g} quanta of the result, expected less than 2**30",
+            hint="Quantize the model again: a scale is far from the range of what it stands for.",
+        )
+    return -int(shift + np.float32(0.5) if shift > 0 else shift - np.float32(0.5))
 
 
 def average_pool_requant(x: QParams, y: QParams, window: int, mode: Requantization) -> Requant:

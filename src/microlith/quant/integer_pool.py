@@ -6,7 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microlith.quant.accumulator import check_accumulator, magnitude
-from microlith.quant.factors import average_pool_requant, mean_is_division, mean_requant, part
+from microlith.quant.factors import (
+    IMAGE_MEAN_GROUP,
+    average_pool_requant,
+    image_mean_offset,
+    image_mean_requant,
+    mean_is_division,
+    mean_requant,
+    part,
+)
 from microlith.quant.integer_move import requantize
 from microlith.quant.requantize import scale_accumulator
 from microlith.quant.types import QArray, QParams, Requantization
@@ -54,6 +62,25 @@ def reduce_mean(
     requant = part(mean_requant(x.qparams, y, count, mode), 0)
     check_accumulator(count * magnitude(x.qparams), requant)
     return scale_accumulator(x.centered().sum(axis=axes, keepdims=keepdims, dtype=np.int64), requant, "away")
+
+
+def image_mean(x: QArray, y: QParams) -> NDArray[np.int64]:
+    """Scaled means over the rows and columns of an int8 image, neither offset by ``y`` nor saturated.
+
+    So LiteRT computes means that keep these dimensions: the sum of the integers as they are stored is scaled, and the
+    zero point of the input is taken off afterwards. Of channels that fill a group the second rounding takes ties up.
+
+    Args:
+        x: (N, H, W, C).
+        y: meaning of the result, which is (N, 1, 1, C).
+    """
+    count, channels = x.values.shape[1] * x.values.shape[2], x.values.shape[3]
+    requant = part(image_mean_requant(x.qparams, y, count), 0)
+    check_accumulator(count * magnitude(x.qparams), requant)
+    sums = x.values.sum(axis=(1, 2), keepdims=True, dtype=np.int64)
+    grouped = channels // IMAGE_MEAN_GROUP * IMAGE_MEAN_GROUP
+    parts = scale_accumulator(sums[..., :grouped], requant), scale_accumulator(sums[..., grouped:], requant, "away")
+    return np.concatenate(parts, axis=-1) + image_mean_offset(x.qparams, y)
 
 
 def reduce_sum(x: QArray, axes: tuple[int, ...], keepdims: bool, y: QParams, mode: Requantization) -> NDArray[np.int64]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.compile.bound import bound
+from microlith.compile.choose import Goal
 from microlith.compile.manifest import Compiler, Manifest
 from microlith.compile.package import Package
 from microlith.compile.pipeline import compile_graph, float_nodes, random_feeds
-from microlith.core.details import BufferRow, CheckRow, LayerRow, RunDetails
+from microlith.core.details import BufferRow, CheckRow, LayerRow, RunDetails, TradeRow
 from microlith.core.errors import ToolchainError, UnsupportedError, VerificationError
 from microlith.core.evidence import Evidence, EvidenceSet
 from microlith.device.emulator import Counts, Emulator
@@ -21,7 +23,8 @@ from microlith.device.load import device as find_device
 from microlith.device.profile import Device
 from microlith.device.toolchain import Toolchain, find_toolchain
 from microlith.graph.macs import node_macs
-from microlith.program.types import calls
+from microlith.program.types import OpCall, calls
+from microlith.search.fit import fitting_package, unlinked_goal
 from microlith.verify.agreement import compare, to_bytes
 from microlith.verify.figures import Figures, emulated_figures, host_figures, planned_figures
 from microlith.verify.outside import layers_against_outside, whole_against_outside
@@ -31,6 +34,7 @@ Feeds = Mapping[str, NDArray[np.generic]]
 Progress = Callable[[str, int, int | None], None]
 
 _MOST_NAMES = 8
+_MOVES = ("copy", "flip_sign")
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:
@@ -113,11 +117,43 @@ def build_package(
     samples: Sequence[Feeds] = (),
     seed: int = 0,
     packages: Sequence[str] = ("c",),
+    *,
+    goal: Goal = Goal(),  # noqa: B008 - frozen
+    flash_bytes: int | None = None,
 ) -> Package:
-    """Compile a graph for the tools' device."""
-    return compile_graph(
-        model, tools.device, name=name, compiler=tools.compiler, samples=samples, seed=seed, packages=packages
-    )
+    """Compile a graph for the tools' device.
+
+    Args:
+        model: through the graph passes.
+        tools: toolchains; one for the device is needed where flash is limited.
+        name: prefix of every C symbol.
+        samples: inputs for the golden vectors.
+        seed: of random inputs.
+        packages: build systems to package the library for, beside plain C.
+        goal: what kernels are chosen by.
+        flash_bytes: most bytes of the linked minimal application.
+
+    Raises:
+        BudgetUnmetError: no choice of kernels takes as little flash.
+    """
+
+    def build(wanted: Goal) -> Package:
+        return compile_graph(
+            model,
+            tools.device,
+            name=name,
+            compiler=tools.compiler,
+            samples=samples,
+            seed=seed,
+            packages=packages,
+            goal=wanted,
+        )
+
+    if flash_bytes is None or tools.device.is_host:
+        return build(unlinked_goal(goal, tools.device.capacity("flash")))
+    assert tools.target is not None, "whoever limits flash looks for a toolchain"
+    package, _ = fitting_package(build, tools.target, goal, flash_bytes)
+    return package
 
 
 def figures_of(
@@ -275,12 +311,15 @@ def layer_rows(
 ) -> tuple[LayerRow, ...]:
     """The per-layer table."""
     program = package.planned.program
-    macs = node_macs(model)
+    macs = call_macs(tuple(calls(program.entries[0].body)), node_macs(model))
     rows = []
     for index, op in enumerate(calls(program.entries[0].body)):
         view = program.view(op.writes[0])
         counted = None if counts is None else counts.layers[index]
+        chosen = package.planned.chosen[index]
         stored = {reference.id for reference in op.consts.values()}
+        const_bytes = sum(program.storage[name].bytes for name in stored)
+        products = macs[index]
         rows.append(
             LayerRow(
                 index=index,
@@ -289,14 +328,35 @@ def layer_rows(
                 kernel=op.kernel,
                 why=package.planned.why[index],
                 output_shape=view.shape,
-                macs=sum(macs.get(node, 0) for node in op.source_nodes),
-                weight_bytes=sum(program.storage[name].bytes for name in stored),
+                macs=products,
+                weight_bytes=const_bytes,
                 instructions=None if counted is None else counted.instructions,
                 cycles=None if counted is None else counted.cycles,
                 sqnr_db=sqnr.get(view.source),
+                schedule="" if op.schedule == "default" else op.schedule,
+                expected_cycles=chosen.cycles,
+                expected_by="tuning" if chosen.measured else "estimate",
+                bound=bound(program, op, package.manifest.device, products, const_bytes),
+                read_bytes=sum(program.view(name).bytes for name in op.reads),
+                written_bytes=sum(program.view(name).bytes for name in op.writes),
             )
         )
     return tuple(rows)
+
+
+def call_macs(ops: Sequence[OpCall], macs: Mapping[str, int]) -> list[int]:
+    """The products of each call: a node that several calls compute has its own in the one that multiplies."""
+    found = [0] * len(ops)
+    for node, count in macs.items():
+        users = [index for index, op in enumerate(ops) if node in op.source_nodes]
+        if users:
+            found[max(users, key=lambda index: ("weights" in ops[index].consts, ops[index].op not in _MOVES))] += count
+    return found
+
+
+def trade_rows(package: Package) -> tuple[TradeRow, ...]:
+    """Cycles for bytes, paid and on offer."""
+    return tuple(TradeRow(**asdict(trade)) for trade in package.planned.trades)
 
 
 def memory_rows(package: Package) -> tuple[BufferRow, ...]:

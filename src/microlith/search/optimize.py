@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.compile.choose import Goal, Opt
 from microlith.compile.ecosystems import package_kinds
 from microlith.compile.fusions import fusion_rows
+from microlith.compile.package import Package
 from microlith.core.budget import Budget, Verdict, judge
 from microlith.core.details import CandidateRow, CheckRow, LayerRow, RunDetails
-from microlith.core.errors import InputError
+from microlith.core.errors import BudgetUnmetError, InputError
 from microlith.core.evidence import Evidence, EvidenceSet
 from microlith.core.random import generator
 from microlith.data.metrics import Comparison, compare
@@ -34,6 +36,7 @@ from microlith.search.artifact import (
     no_progress,
     outside_checks,
     require_passed,
+    trade_rows,
 )
 from microlith.search.choice import Score, candidate_row, ranked
 from microlith.search.prepare import BATCH, Prepared, as_inputs, evaluate
@@ -66,6 +69,7 @@ class Options:
         emulated_samples: likewise on the emulated device.
         resume: whether scores of an earlier, interrupted search are used.
         command: what the user ran, for the report.
+        opt: ``size``, ``balanced`` or ``speed``; see :class:`microlith.compile.choose.Goal`.
         packages: build systems to package the library for, beside plain C.
     """
 
@@ -76,6 +80,7 @@ class Options:
     emulated_samples: int = EMULATED_SAMPLES
     resume: bool = True
     command: str = ""
+    opt: Opt = "balanced"
     packages: tuple[str, ...] = ("c",)
 
 
@@ -215,13 +220,14 @@ class _Search:
         """An artifact with its hardware figures, without accuracy."""
         first = self.prepared.feeds(self.prepared.split.selection[:2], batch=1)
         samples = [as_inputs(model, feeds) for feeds in first]
-        options = self.options
-        package = build_package(model, self.tools, options.name, samples, options.seed, options.packages)
+        package, chosen_for = self._package(model, samples)
         figures = figures_of(model, package, self.tools, samples, thorough=thorough)
         counts = figures.counts
         details = self._details(package.manifest.requantization).model_copy(
             update={
                 "layers": layer_rows(model, package, counts, {}),
+                "trades": trade_rows(package),
+                "opt": chosen_for,
                 "memory": memory_rows(package),
                 "notes": self._notes() + figures.notes,
                 "layer_remainder_instructions": None if counts is None else counts.remainder_instructions,
@@ -230,6 +236,20 @@ class _Search:
             }
         )
         return Artifact(model, package, EvidenceSet(figures.evidence), details, Recipe((settings,)).to_yaml())
+
+    def _package(self, model: ir.Model, samples: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[Package, Opt]:
+        """The package within the budget's flash, or else the one of the least, and what kernels were chosen for."""
+        tools, options = self.tools, self.options
+
+        def build(goal: Goal, flash_bytes: int | None) -> Package:
+            return build_package(
+                model, tools, options.name, samples, options.seed, options.packages, goal=goal, flash_bytes=flash_bytes
+            )
+
+        try:
+            return build(Goal(options.opt), self.budget.flash), options.opt
+        except BudgetUnmetError:
+            return build(Goal("size"), None), "size"
 
     def _details(self, requantization: str) -> RunDetails:
         compiler, prepared, tools = self.tools.compiler, self.prepared, self.tools

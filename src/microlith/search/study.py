@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
-from platformdirs import user_cache_path
 
 import microlith
-from microlith.core.errors import InputError
-from microlith.core.files import write_text
+from microlith.core.kept import Kept
 from microlith.graph.save import model_bytes
 from microlith.search.prepare import Prepared
 
@@ -32,36 +28,16 @@ class Study:
     """
 
     def __init__(self, key: str, directory: Path | None = None) -> None:
-        root = user_cache_path("microlith") / "studies" if directory is None else directory
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"the cache directory {root} cannot be made: {error.strerror}",
-                hint="Set XDG_CACHE_HOME to a place that can be written.",
-            ) from error
-        self._path = root / f"{key}.json"
-        self._lock = FileLock(str(self._path.with_suffix(".lock")))
+        self._kept = Kept("studies", key, _FIGURES, directory)
 
     def get(self, settings: str) -> tuple[float, float, float] | None:
         """Metric, its standard error and the noise of settings that were tried before."""
-        found = self._load().get(settings)
-        return None if found is None else (float(found[0]), float(found[1]), float(found[2]))
+        found = self._kept.load().get(settings)
+        return None if found is None else (found[0], found[1], found[2])
 
     def put(self, settings: str, score: tuple[float, float, float]) -> None:
         """Keep a score."""
-        with self._lock:
-            write_text(self._path, json.dumps({**self._load(), settings: list(score)}))
-
-    def _load(self) -> dict[str, list[float]]:
-        if not self._path.is_file():
-            return {}
-        try:
-            content = json.loads(self._path.read_text())
-        except ValueError:
-            # Written by rename, so this is damage from outside; the scores can be computed again.
-            return {}
-        return {str(name): list(score) for name, score in content.items() if len(score) == _FIGURES}
+        self._kept.add({settings: score})
 
 
 def study_key(prepared: Prepared, requantization: str) -> str:

@@ -75,6 +75,12 @@ class Workbench:
         keep = (*RUNNER_SYMBOLS, "mlrun_reset") if self.manifest.states else RUNNER_SYMBOLS
         return self._application("main.c", [*self._library, self._root / "selftest" / "runner.c"], keep)
 
+    def runner(self, main: str) -> Path:
+        """The library and the runner functions with another main than the self-test's, a file of ``selftest``."""
+        return self._application(
+            main, [*self._library, self._root / "selftest" / "runner.c"], ("mlrun_arena", *RUNNER_SYMBOLS)
+        )
+
     def minimal(self) -> Path:
         """The minimal application that flash and RAM are counted on."""
         return self._application("minimal.c", self._library, ())

@@ -18,6 +18,7 @@ from microlith.graph.values import (
     ints,
     known_shape,
 )
+from microlith.ops.reduce import is_image_mean
 
 
 class EliminateIdentity:
@@ -136,7 +137,7 @@ def _never_negative(node: ir.Node) -> bool:
 
 
 def _reduces_nothing(node: ir.Node) -> bool:
-    return _same_shape(node) and bool(constant_ints(input_at(node, 1)))
+    return _same_shape(node) and bool(constant_ints(input_at(node, 1))) and not is_image_mean(node)
 
 
 def _unit_window(node: ir.Node) -> bool:

@@ -2,7 +2,8 @@
 
 ``ReduceMean(x, all axes after N and C) = GlobalAveragePool(x)``, followed by a Flatten where the axes are dropped.
 Tensors of three axes are left alone: what is (N, C, L) in a convolutional network is (N, tokens, features) in others.
-Between DequantizeLinear and QuantizeLinear a ReduceMean stays: it is one operation on integers already.
+Between DequantizeLinear and QuantizeLinear a ReduceMean stays: it is one operation on integers already. So does one
+that rounds as LiteRT's mean over an image does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from microlith.graph.values import (
     static_shape,
     unique_name,
 )
+from microlith.ops.reduce import is_image_mean
 
 
 class RewriteMeanAsPool:
@@ -35,7 +37,9 @@ class RewriteMeanAsPool:
         """Changes: means replaced."""
         changes = 0
         for node in list(model.graph):
-            if node.op_type == "ReduceMean" and made_by(node.inputs[0], "DequantizeLinear") is None:
+            if node.op_type != "ReduceMean" or is_image_mean(node):
+                continue
+            if made_by(node.inputs[0], "DequantizeLinear") is None:
                 changes += _rewrite(node)
         return PassResult(changes)
 

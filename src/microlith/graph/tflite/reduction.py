@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from microlith.core.errors import ModelError
-from microlith.graph.tflite.importer import NCHW_AXIS, Importer
+from microlith.graph.tflite.importer import IMAGE_RANK, NCHW_AXIS, Importer
 from microlith.graph.tflite.types import ONNX_TYPES
+from microlith.ops.reduce import IMAGE_MEAN_KEY
 from microlith.quant.types import QArray
 
 Handler = Callable[[Importer], None]
@@ -22,6 +23,13 @@ def _axes(imp: Importer, rank: int) -> list[int]:
     if axes[:1] == [-1]:
         raise ModelError(f"axes {list(imp.integers(1))} of a tensor of {rank} dimensions", node=imp.where)
     return axes
+
+
+def _is_image_mean(imp: Importer, index: int, keep: bool) -> bool:
+    """Whether LiteRT computes a mean by its kernel for rows and columns, which rounds otherwise than the other one."""
+    x = imp.tensor(index)
+    image = len(imp.shape(index)) == IMAGE_RANK and _axes(imp, IMAGE_RANK) == [1, 2]
+    return keep and image and x.dtype == "int8" and x.qparams is not None
 
 
 def _reduce(imp: Importer, op_type: str) -> None:
@@ -35,6 +43,8 @@ def _reduce(imp: Importer, op_type: str) -> None:
     if image:
         axes = sorted(NCHW_AXIS[axis] for axis in axes)
     y = imp.node(op_type, [x, imp.ints(axes, "axes")], keepdims=int(keep))
+    if op_type == "ReduceMean" and _is_image_mean(imp, index, keep):
+        imp.nodes[-1].metadata_props.add(key=IMAGE_MEAN_KEY, value="1")
     imp.finish(y, "nchw" if layout == "nchw" else "own")
 
 

@@ -1,0 +1,71 @@
+"""Bytes of code of every kernel, as zig's clang compiles it: writes ``src/microlith/kernels/code_bytes.json``.
+
+``PYTHONPATH=tests python -m kernels.code_bytes``; of the instances of one kernel the largest counts.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from kernel_batch import RUNNER_SYMBOLS, Batch, Case, conv, depthwise, fully_connected, link, prepare, with_modes
+from kernels.mcu_program import McuProgram, write_program
+from kernels.test_portable_mcu import GROUPS
+from microlith.device.elf import symbols
+from microlith.device.load import device as load_device
+from microlith.device.profile import Device
+from microlith.device.toolchain import find_toolchain
+from microlith.kernels.dsp import DSP
+from microlith.kernels.dsp_winograd import DSP_WINOGRAD
+
+TABLE = Path(__file__).parents[2] / "src/microlith/kernels/code_bytes.json"
+DEVICES = ("stm32l4r5", "rp2040")
+LAYERS: dict[str, Case] = {
+    "conv2d": conv(6, 8, 8, 6, 3, pad=1),
+    "depthwise_conv2d": depthwise(6, 8, 8, pad=1),
+    "fully_connected": fully_connected(1, 40, 8),
+}
+
+
+def main() -> None:
+    """Measure and write."""
+    found = {load_device(name).core: dict(sorted(_measured(load_device(name)))) for name in DEVICES}
+    TABLE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _measured(device: Device) -> Iterator[tuple[str, int]]:
+    for cases in GROUPS.values():
+        with tempfile.TemporaryDirectory() as directory:
+            program = McuProgram(cases())
+            sources = write_program(program, device, Path(directory))
+            elf = Path(directory) / "program.elf"
+            find_toolchain(device).link_elf(
+                sources, [Path(directory)], Path(directory) / "linker.ld", elf, keep=RUNNER_SYMBOLS
+            )
+            yield from _largest(elf, {name: key[0] for key, name in program.instances.items()})
+    if "dsp" in device.isas:
+        rng = np.random.default_rng(0)
+        with tempfile.TemporaryDirectory() as directory:
+            kernels = (*DSP, *DSP_WINOGRAD)
+            batch = Batch(
+                [prepare(case, kernel, device, rng) for kernel in kernels for case in with_modes(LAYERS[kernel.op])]
+            )
+            elf = link(batch, find_toolchain(device), Path(directory))
+            yield from _largest(elf, {name: key[0] for key, name in batch.instances.items()})
+
+
+def _largest(elf: Path, kernels: dict[str, object]) -> Iterator[tuple[str, int]]:
+    found: dict[str, int] = {}
+    table = symbols(elf)
+    for symbol, kernel in kernels.items():
+        if symbol in table:  # a call that the compiler could work out has no instance
+            found[str(kernel)] = max(found.get(str(kernel), 0), table[symbol].bytes)
+    yield from found.items()
+
+
+if __name__ == "__main__":
+    main()
