@@ -15,6 +15,8 @@ from microlith.kernels.elementwise import ELEMENTWISE
 from microlith.kernels.headers import header_text, headers_needed
 from microlith.kernels.indexing import INDEXING
 from microlith.kernels.movement import MOVEMENT
+from microlith.kernels.mve import MVE
+from microlith.kernels.mve_elementwise import MVE_ELEMENTWISE
 from microlith.kernels.normalization import NORMALIZATIONS
 from microlith.kernels.plain import PLAIN
 from microlith.kernels.pooling import POOLING
@@ -42,7 +44,7 @@ PORTABLE: tuple[Kernel, ...] = (
 )
 
 # Kernels that need an instruction set beyond C99; each has a portable twin above.
-FAST: tuple[Kernel, ...] = (*DSP, *DSP_ELEMENTWISE, *DSP_WINOGRAD, *AVX2)
+FAST: tuple[Kernel, ...] = (*DSP, *DSP_ELEMENTWISE, *DSP_WINOGRAD, *MVE, *MVE_ELEMENTWISE, *AVX2)
 
 ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
 
