@@ -111,7 +111,8 @@ def _check(found: Device, where: str) -> None:
     names = [region.name for region in found.regions]
     if len(set(names)) != len(names):
         raise InputError(f"the device profile {where} has two regions of one name")
-    wrong = {"cortex-m0plus": {"dsp", "avx2"}, "cortex-m3": {"dsp", "avx2"}}.get(found.core, {"avx2"}) & set(found.isas)
+    lacks = {"cortex-m0plus": {"dsp", "avx2"}, "cortex-m3": {"dsp", "avx2", "thumb1"}}
+    wrong = lacks.get(found.core, {"avx2", "thumb1"}) & set(found.isas)
     if wrong:
         raise InputError(f"the device profile {where}: a {found.core} has no {' and no '.join(sorted(wrong))}")
     needs_fpu = found.core == "cortex-m4f"
