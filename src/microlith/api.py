@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.bench import layers
+from microlith.bench.layers import Bench
 from microlith.compile.c_text import identifier
 from microlith.compile.choose import Goal, Opt
 from microlith.compile.ecosystems import package_kinds
@@ -32,6 +35,7 @@ from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
 from microlith.graph.state import State, caller_inputs, set_states
 from microlith.graph.values import held_type
+from microlith.report import plots
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.search import artifact as built
@@ -64,6 +68,7 @@ __all__ = [
     "PTQ",
     "apply",
     "artifact_samples",
+    "bench",
     "check",
     "compile",
     "device",
@@ -264,6 +269,9 @@ def compile(
     symbol = identifier(optimized.graph.name or "model") if name is None else name
     goal = Goal(opt) if not tune else Goal(opt, known=tuning.tune(optimized, tools, progress).known)
     progress("compile and count", 0, 1)
+    if tools.target is not None:
+        # The emulator is another process; what the report needs is loaded meanwhile.
+        Thread(target=plots.prepare, daemon=True).start()
     package = built.build_package(optimized, tools, symbol, (), seed, packages, goal=goal, flash_bytes=budget.flash)
     figures = built.figures_of(optimized, package, tools)
     progress("compile and count", 1, 1)
@@ -496,6 +504,16 @@ def _judged_again(row: VerdictRow, evidence: EvidenceSet) -> VerdictRow:
         return row
     found = {"value": item.value, "pessimistic": item.high, "unit": item.unit, "how": item.how}
     return row.model_copy(update=found | {"met": item.high <= row.limit})
+
+
+def bench(directory: str | Path) -> tuple[Bench, RunDetails]:
+    """What each layer of an artifact does with its time, and what else is known of it.
+
+    Raises:
+        InputError: the directory holds no artifact, or its layers were not counted.
+    """
+    details = load_run(Path(directory)).details
+    return layers.bench(details), details
 
 
 def write_report(directories: Sequence[Path], page: Path | None = None) -> tuple[tuple[Run, ...], Path]:

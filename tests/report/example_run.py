@@ -14,6 +14,7 @@ from microlith.core.details import (
     LayerRow,
     PassRow,
     RunDetails,
+    TradeRow,
     VerdictRow,
 )
 from microlith.core.evidence import Evidence, EvidenceSet
@@ -85,6 +86,11 @@ def _layer(
         instructions=instructions,
         cycles=round(instructions * 1.21),
         sqnr_db=float(36 - 0.9 * index + rng.normal(0, 1.4)),
+        expected_cycles=1.25 * instructions,
+        expected_by="estimate",
+        bound=0.5 * macs + 4.5 * outputs if macs else None,
+        read_bytes=outputs,
+        written_bytes=outputs,
     )
 
 
@@ -156,6 +162,11 @@ def details(figures: EvidenceSet, *, ram_limit: float = 32768) -> RunDetails:
         ),
         layers=rows,
         layer_remainder_instructions=1840,
+        trades=(
+            _trade("s8_conv2d__dsp_winograd_2x2", 12_400.0, 5_888, taken=True),
+            _trade("s8_conv2d__dsp_int16", 1_200.0, 864, taken=False),
+        ),
+        opt="balanced",
         memory=memory(rows),
         arena_bound_bytes=27648,
         passes=(
@@ -203,6 +214,18 @@ def details(figures: EvidenceSet, *, ram_limit: float = 32768) -> RunDetails:
             "Cycles are modelled with zero wait states; on a board with flash wait states expect some 1.25 to "
             "1.4 times as many.",
         ),
+    )
+
+
+def _trade(kernel: str, cycles: float, flash_bytes: int, *, taken: bool) -> TradeRow:
+    return TradeRow(
+        layer=2,
+        kernel=kernel,
+        against="s8_conv2d__dsp_2x2",
+        cycles=cycles,
+        flash_bytes=flash_bytes,
+        scratch_bytes=1_312,
+        taken=taken,
     )
 
 

@@ -13,7 +13,7 @@ from microlith.cli.progress import progress
 from microlith.cli.scratch import scratch
 from microlith.core.errors import InputError
 
-ORDER = ("check", "compile", "optimize", "apply", "infer", "verify", "report", "devices", "demo")
+ORDER = ("check", "compile", "optimize", "apply", "infer", "verify", "bench", "report", "devices", "demo")
 
 
 class InOrder(TyperGroup):
@@ -478,6 +478,31 @@ def report(
 
     runs, page = api.write_report(out, html)
     print_report(runs, page, json=json)
+
+
+@app.command(
+    short_help="Each layer's time, and the least that it could take.",
+    epilog=examples(
+        "bench out",
+        "bench out --why",
+        "bench out --json",
+    ),
+)
+def bench(
+    out: opt.Out,
+    why: Annotated[bool, typer.Option("--why", help="Show why each kernel was chosen.")] = False,
+    json: opt.Json = False,
+) -> None:
+    """Show what each layer does with its time: cycles and instructions a MAC, bytes moved, and the bound.
+
+    The bound is the least that products, requantized results and memory traffic take on the instruction set: half a
+    cycle a product with the DSP extension (SMLAD does two), 4 cycles a result in fixed and 6 in float requantization,
+    and four bytes a cycle for activations and constants, each once. Nothing for addresses, loops, unpacking.
+    """
+    from microlith import api
+    from microlith.cli.show import print_bench
+
+    print_bench(*api.bench(out), why=why, json=json)
 
 
 @app.command(

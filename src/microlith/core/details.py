@@ -27,7 +27,10 @@ class LayerRow(_Row):
         cycles: modelled from the instructions; None where the core's table gives none.
         sqnr_db: signal to quantization noise of its output against the float model; None where not computed.
         schedule: of the kernel; empty where it has one only.
-        estimated_cycles: what the choice reckoned with; None where it was emulated before.
+        expected_cycles: what the choice of the kernel reckoned with.
+        expected_by: ``estimate`` by the cost model, or ``tuning``.
+        bound: least cycles, or instructions where the core has no table, that the instruction set allows; see
+            :mod:`microlith.compile.bound`.
         read_bytes: of activations.
         written_bytes: likewise.
     """
@@ -44,7 +47,9 @@ class LayerRow(_Row):
     cycles: int | None = None
     sqnr_db: float | None = None
     schedule: str = ""
-    estimated_cycles: float | None = None
+    expected_cycles: float | None = None
+    expected_by: str = ""
+    bound: float | None = None
     read_bytes: int | None = None
     written_bytes: int | None = None
 

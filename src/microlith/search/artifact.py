@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.compile.bound import bound
 from microlith.compile.choose import Goal
 from microlith.compile.manifest import Compiler, Manifest
 from microlith.compile.package import Package
@@ -22,7 +23,7 @@ from microlith.device.load import device as find_device
 from microlith.device.profile import Device
 from microlith.device.toolchain import Toolchain, find_toolchain
 from microlith.graph.macs import node_macs
-from microlith.program.types import calls
+from microlith.program.types import OpCall, calls
 from microlith.search.fit import fitting_package, unlinked_goal
 from microlith.verify.agreement import compare, to_bytes
 from microlith.verify.figures import Figures, emulated_figures, host_figures, planned_figures
@@ -33,6 +34,7 @@ Feeds = Mapping[str, NDArray[np.generic]]
 Progress = Callable[[str, int, int | None], None]
 
 _MOST_NAMES = 8
+_MOVES = ("copy", "flip_sign")
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:
@@ -309,13 +311,15 @@ def layer_rows(
 ) -> tuple[LayerRow, ...]:
     """The per-layer table."""
     program = package.planned.program
-    macs = node_macs(model)
+    macs = call_macs(tuple(calls(program.entries[0].body)), node_macs(model))
     rows = []
     for index, op in enumerate(calls(program.entries[0].body)):
         view = program.view(op.writes[0])
         counted = None if counts is None else counts.layers[index]
         chosen = package.planned.chosen[index]
         stored = {reference.id for reference in op.consts.values()}
+        const_bytes = sum(program.storage[name].bytes for name in stored)
+        products = macs[index]
         rows.append(
             LayerRow(
                 index=index,
@@ -324,18 +328,30 @@ def layer_rows(
                 kernel=op.kernel,
                 why=package.planned.why[index],
                 output_shape=view.shape,
-                macs=sum(macs.get(node, 0) for node in op.source_nodes),
-                weight_bytes=sum(program.storage[name].bytes for name in stored),
+                macs=products,
+                weight_bytes=const_bytes,
                 instructions=None if counted is None else counted.instructions,
                 cycles=None if counted is None else counted.cycles,
                 sqnr_db=sqnr.get(view.source),
                 schedule="" if op.schedule == "default" else op.schedule,
-                estimated_cycles=None if chosen.measured else chosen.cycles,
+                expected_cycles=chosen.cycles,
+                expected_by="tuning" if chosen.measured else "estimate",
+                bound=bound(program, op, package.manifest.device, products, const_bytes),
                 read_bytes=sum(program.view(name).bytes for name in op.reads),
                 written_bytes=sum(program.view(name).bytes for name in op.writes),
             )
         )
     return tuple(rows)
+
+
+def call_macs(ops: Sequence[OpCall], macs: Mapping[str, int]) -> list[int]:
+    """The products of each call: a node that several calls compute has its own in the one that multiplies."""
+    found = [0] * len(ops)
+    for node, count in macs.items():
+        users = [index for index, op in enumerate(ops) if node in op.source_nodes]
+        if users:
+            found[max(users, key=lambda index: ("weights" in ops[index].consts, ops[index].op not in _MOVES))] += count
+    return found
 
 
 def trade_rows(package: Package) -> tuple[TradeRow, ...]:

@@ -220,14 +220,14 @@ class _Search:
         """An artifact with its hardware figures, without accuracy."""
         first = self.prepared.feeds(self.prepared.split.selection[:2], batch=1)
         samples = [as_inputs(model, feeds) for feeds in first]
-        package = self._package(model, samples)
+        package, chosen_for = self._package(model, samples)
         figures = figures_of(model, package, self.tools, samples, thorough=thorough)
         counts = figures.counts
         details = self._details(package.manifest.requantization).model_copy(
             update={
                 "layers": layer_rows(model, package, counts, {}),
                 "trades": trade_rows(package),
-                "opt": self.options.opt,
+                "opt": chosen_for,
                 "memory": memory_rows(package),
                 "notes": self._notes() + figures.notes,
                 "layer_remainder_instructions": None if counts is None else counts.remainder_instructions,
@@ -237,8 +237,8 @@ class _Search:
         )
         return Artifact(model, package, EvidenceSet(figures.evidence), details, Recipe((settings,)).to_yaml())
 
-    def _package(self, model: ir.Model, samples: Sequence[Mapping[str, NDArray[np.generic]]]) -> Package:
-        """The package within the budget's flash; where there is none, the one of the least flash."""
+    def _package(self, model: ir.Model, samples: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[Package, Opt]:
+        """The package within the budget's flash, or else the one of the least, and what kernels were chosen for."""
         tools, options = self.tools, self.options
 
         def build(goal: Goal, flash_bytes: int | None) -> Package:
@@ -247,9 +247,9 @@ class _Search:
             )
 
         try:
-            return build(Goal(options.opt), self.budget.flash)
+            return build(Goal(options.opt), self.budget.flash), options.opt
         except BudgetUnmetError:
-            return build(Goal("size"), None)
+            return build(Goal("size"), None), "size"
 
     def _details(self, requantization: str) -> RunDetails:
         compiler, prepared, tools = self.tools.compiler, self.prepared, self.tools
