@@ -67,8 +67,8 @@ ML_INLINE ml_thumb1_scale ml_thumb1_scale_of(ml_requant how, int32_t channel, ml
     return one;
 }
 
-/* acc * (high_half * 2^16 + low_half) / 2^28, plus offset, shifted right: 17 instructions. The accumulator is split into
- * 12 bits and the rest, so that each of the four products fits. */
+/* acc * (high_half * 2^16 + low_half) / 2^28, plus offset, shifted right: 17 instructions. The accumulator is split
+ * into 12 bits and the rest, so that each of the four products fits. */
 ML_INLINE int32_t ml_thumb1_multiply(int32_t acc, const ml_thumb1_scale *one)
 {
     int32_t t;

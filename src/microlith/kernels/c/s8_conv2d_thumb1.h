@@ -3,9 +3,9 @@
  * s8 convolution, one group, any window, for Armv6-M: one output channel by 4 output pixels at a time, two products a
  * multiplication.
  *
- * The receptive fields of pixels p, q, r and s are gathered as words p + q * 2^16 and r + s * 2^16 (`columns`), and stay
- * there for all output channels. Weights are O,KH,KW,I, each channel padded with zeros to a multiple of 4. Each two
- * products are added as they are, then both halves go to 32-bit sums: of neighbouring weights, the first of which has
+ * The receptive fields of pixels p, q, r and s are gathered as words p + q * 2^16 and r + s * 2^16 (`columns`), and
+ * stay there for all output channels. Weights are O,KH,KW,I, each channel padded with zeros to a multiple of 4. Each
+ * two products are added as they are, then both halves go to 32-bit sums: of neighbouring weights, the first of which has
  * an even place, no two may both be -128, so that the sum of two products is an int16. The bias has had x_zero times
  * the sum of each channel's weights taken off, and padding reads as x_zero.
  */
@@ -14,8 +14,8 @@
 
 #include "ml_thumb1.h"
 
-/* Append `count` (at least 1) values from each of four places to the columns; returns the rest of them. r7 is saved, for
- * a compiler may keep its frame there. */
+/* Append `count` (at least 1) values from each of four places to the columns; returns the rest of them. r7 is saved,
+ * for a compiler may keep its frame there. */
 static ML_NOINLINE uint32_t *ml_conv_thumb1_pack(
     uint32_t *columns, const int8_t *const from[ML_THUMB1_PIXELS], int32_t count)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT-0 */
 /*
- * s8 depthwise convolution with one filter a channel, any window, for Armv6-M: one channel of 4 output pixels at a time.
+ * s8 depthwise convolution with one filter a channel, any window, for Armv6-M: one channel of 4 output pixels at a
+ * time.
  *
  * The addresses of the taps of four pixels are listed once (`taps`), and serve all channels; taps in the padding lie in
  * a row of x_zero. Weights are KH,KW,C. The bias has had x_zero times the sum of each channel's weights taken off.
