@@ -5,9 +5,9 @@
  *
  * The receptive fields of pixels p, q, r and s are gathered as words p + q * 2^16 and r + s * 2^16 (`columns`), and
  * stay there for all output channels. Weights are O,KH,KW,I, each channel padded with zeros to a multiple of 4. Each
- * two products are added as they are, then both halves go to 32-bit sums: of neighbouring weights, the first of which
- * has an even place, no two may both be -128, so that the sum of two products is an int16. The bias has had x_zero times
- * the sum of each channel's weights taken off, and padding reads as x_zero.
+ * two products are added as they are, then both halves go to 32-bit sums: of neighbouring weights, the first of
+ * which has an even place, no two may both be -128, so that the sum of two products is an int16. The bias has had
+ * x_zero times the sum of each channel's weights taken off, and padding reads as x_zero.
  */
 #ifndef ML_S8_CONV2D_THUMB1_H
 #define ML_S8_CONV2D_THUMB1_H
