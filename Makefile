@@ -34,6 +34,7 @@ conformance: .venv/.installed-dev
 
 docs: .venv/.installed-dev
 	$(BIN)/python tests/docs/operators_page.py
+	$(BIN)/python tests/docs/passes_page.py
 
 fuzz: .venv/.installed-dev
 	PYTHONPATH=tests OPENBLAS_NUM_THREADS=1 $(BIN)/python -m fuzz --count $(N) --seed $(or $(SEED),0)

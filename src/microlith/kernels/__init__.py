@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from microlith.device.profile import Device
+from microlith.kernels.attention import ATTENTION
 from microlith.kernels.avx2 import AVX2
 from microlith.kernels.base import CallContext, Fit, Kernel
 from microlith.kernels.conversion import CONVERSIONS
@@ -36,6 +37,7 @@ PORTABLE: tuple[Kernel, ...] = (
     *SOFTMAX,
     *NORMALIZATIONS,
     *RECURRENT,
+    *ATTENTION,
     *MOVEMENT,
     *INDEXING,
     *CONVERSIONS,
