@@ -17,7 +17,7 @@ from microlith.device.profile import Device, Isa
 
 PROFILES = ("nrf52840", "stm32f446", "stm32l4r5", "stm32f746", "stm32u575", "rp2040", "mps3-an547")
 # What a core may have beside the portable instructions; those that are not named here have the DSP extension.
-_ISAS: dict[str, set[Isa]] = {"cortex-m0plus": set(), "cortex-m3": set(), "cortex-m55": {"dsp", "mve"}}
+_ISAS: dict[str, set[Isa]] = {"cortex-m0plus": {"thumb1"}, "cortex-m3": set(), "cortex-m55": {"dsp", "mve"}}
 CPUINFO = Path("/proc/cpuinfo")
 
 

@@ -24,6 +24,7 @@ from microlith.kernels.products import PRODUCTS
 from microlith.kernels.recurrent import RECURRENT
 from microlith.kernels.reductions import REDUCTIONS
 from microlith.kernels.softmax import SOFTMAX
+from microlith.kernels.thumb1 import THUMB1
 from microlith.kernels.volumes import VOLUMES
 
 PORTABLE: tuple[Kernel, ...] = (
@@ -44,7 +45,7 @@ PORTABLE: tuple[Kernel, ...] = (
 )
 
 # Kernels that need an instruction set beyond C99; each has a portable twin above.
-FAST: tuple[Kernel, ...] = (*DSP, *DSP_ELEMENTWISE, *DSP_WINOGRAD, *MVE, *MVE_ELEMENTWISE, *AVX2)
+FAST: tuple[Kernel, ...] = (*DSP, *DSP_ELEMENTWISE, *DSP_WINOGRAD, *THUMB1, *MVE, *MVE_ELEMENTWISE, *AVX2)
 
 ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
 
