@@ -120,6 +120,7 @@ def check(
         "compile kws.onnx --device nrf52840 -o out",
         "compile kws_int8.onnx --device stm32u575 --name kws -o out",
         "compile kws_int8.onnx --device stm32u575 --opt speed --flash 300K -o out",
+        "compile kws_int8.onnx --device stm32u575 --ram 12K -o out",
         "compile cell.onnx --device rp2040 --state h_in=h_out -o out",
         "compile kws.onnx --device nrf52840 --package arduino --package zephyr -o out",
     ),
@@ -132,6 +133,7 @@ def compile(
     compiler: opt.Compiler = None,
     level: opt.OptLevel = "balanced",
     flash: opt.Flash = None,
+    ram: opt.Ram = None,
     tune: Annotated[
         bool, typer.Option("--tune", help="Count kernels and schedules on the emulated device before choosing.")
     ] = False,
@@ -161,6 +163,7 @@ def compile(
             float_ops=tuple(float_ops or ()),
             opt=level,
             flash=flash,
+            ram=ram,
             tune=tune,
             seed=seed,
             packages=tuple(package or ()),
@@ -170,6 +173,7 @@ def compile(
                 device=target.name,
                 opt=None if level == "balanced" else level,
                 flash=flash,
+                ram=ram,
                 tune=tune,
                 float_ops=float_ops,
                 package=package,
@@ -197,7 +201,7 @@ def optimize(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Directory to write.")] = None,
     max_drop: Annotated[str | None, typer.Option(help="Largest accuracy drop in percentage points, as 1pp.")] = None,
     flash: opt.Flash = None,
-    ram: Annotated[str | None, typer.Option(help="Most bytes of RAM, as 64K.")] = None,
+    ram: opt.Ram = None,
     latency: Annotated[str | None, typer.Option(help="Longest inference, as 50ms.")] = None,
     energy: Annotated[str | None, typer.Option(help="Most energy an inference, as 3mJ.")] = None,
     metric: Annotated[

@@ -87,6 +87,46 @@ class BufferRow(_Row):
     last: int
 
 
+class RegionRow(_Row):
+    """Calls that run together, a few rows at a time.
+
+    Attributes:
+        first: position of the first call.
+        last: position of the last.
+        rows: output rows of the last call in each turn.
+        ring_rows: rows that are held between the calls, by tensor.
+    """
+
+    first: int
+    last: int
+    rows: int
+    ring_rows: dict[str, int]
+
+
+class MemoryPlanRow(_Row):
+    """How the memory plan came about.
+
+    Attributes:
+        peak_layer: the call, or the calls that run together, during which the most bytes are alive.
+        peak_bytes: alive then, every permitted overlap taken as complete.
+        arena_bytes: of the plan.
+        bound_bytes: least arena that any placement of these buffers in this order could reach.
+        order_peak_bytes: most bytes alive in this order, were every call run by itself.
+        order_bound_bytes: what that is in no order less than; the same where the order is proven to be best.
+        in_place: results that lie over an input.
+        regions: calls that run together.
+    """
+
+    peak_layer: str
+    peak_bytes: int
+    arena_bytes: int
+    bound_bytes: int
+    order_peak_bytes: int
+    order_bound_bytes: int
+    in_place: int
+    regions: tuple[RegionRow, ...] = ()
+
+
 class PassRow(_Row):
     """What one graph pass did.
 
@@ -194,6 +234,7 @@ class RunDetails(_Row):
         trades: cycles for bytes, paid and on offer.
         opt: what kernels were chosen for: ``size``, ``balanced`` or ``speed``.
         memory: the memory plan.
+        memory_plan: how it came about; None where nothing was planned.
         arena_bound_bytes: least arena that any placement of these buffers in this order could reach.
         passes: in order.
         fusions: what lowering joined.
@@ -218,6 +259,7 @@ class RunDetails(_Row):
     opt: str = ""
     memory: tuple[BufferRow, ...] = ()
     arena_bound_bytes: int | None = None
+    memory_plan: MemoryPlanRow | None = None
     passes: tuple[PassRow, ...] = ()
     fusions: tuple[FusionRow, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()

@@ -9,7 +9,7 @@ from microlith.bench.layers import Bench
 from microlith.core.details import CheckRow, RunDetails, TradeRow
 from microlith.core.evidence import EvidenceSet
 from microlith.report import summary
-from microlith.report.format import DASH, allowance, clean, clean_lines, metric_name
+from microlith.report.format import DASH, allowance, clean, clean_lines, memory_lines, metric_name
 from microlith.report.load import Run
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def render_summary(details: RunDetails, evidence: EvidenceSet, *, narrow: bool =
         parts += [text(remark, "dim") for remark in summary.layers(details).remarks]
         if expectation := summary.expectation(details):
             parts.append(text(expectation, "dim"))
+    if details.memory_plan is not None:
+        parts += [text(""), *(text(line, "dim") for line in memory_lines(details.memory_plan, rings=False))]
     if details.checks:
         parts += [text(""), render_checks(details.checks)]
     if details.notes:

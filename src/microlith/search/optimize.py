@@ -35,6 +35,7 @@ from microlith.search.artifact import (
     memory_rows,
     no_progress,
     outside_checks,
+    plan_row,
     require_passed,
     trade_rows,
 )
@@ -229,6 +230,7 @@ class _Search:
                 "trades": trade_rows(package),
                 "opt": chosen_for,
                 "memory": memory_rows(package),
+                "memory_plan": plan_row(package),
                 "notes": self._notes() + figures.notes,
                 "layer_remainder_instructions": None if counts is None else counts.remainder_instructions,
                 "arena_bound_bytes": sum(package.planned.bounds.values()),
@@ -238,18 +240,27 @@ class _Search:
         return Artifact(model, package, EvidenceSet(figures.evidence), details, Recipe((settings,)).to_yaml())
 
     def _package(self, model: ir.Model, samples: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[Package, Opt]:
-        """The package within the budget's flash, or else the one of the least, and what kernels were chosen for."""
+        """The package within the budget's flash and RAM, or else of the least, and what kernels were chosen for."""
         tools, options = self.tools, self.options
 
-        def build(goal: Goal, flash_bytes: int | None) -> Package:
+        def build(goal: Goal, flash_bytes: int | None, ram_bytes: int | None) -> Package:
             return build_package(
-                model, tools, options.name, samples, options.seed, options.packages, goal=goal, flash_bytes=flash_bytes
+                model,
+                tools,
+                options.name,
+                samples,
+                options.seed,
+                options.packages,
+                goal=goal,
+                flash_bytes=flash_bytes,
+                ram_bytes=ram_bytes,
             )
 
         try:
-            return build(Goal(options.opt), self.budget.flash), options.opt
+            return build(Goal(options.opt), self.budget.flash, self.budget.ram), options.opt
         except BudgetUnmetError:
-            return build(Goal("size"), None), "size"
+            least = Goal("size", ram_bytes=None if self.budget.ram is None else 1)
+            return build(least, None, None), "size"
 
     def _details(self, requantization: str) -> RunDetails:
         compiler, prepared, tools = self.tools.compiler, self.prepared, self.tools
