@@ -56,12 +56,12 @@ class F32Fft(BaseKernel):
     def work(self, ctx: CallContext, size: int) -> float:
         """Cost with tiles of that size, against a product of the direct kernel."""
         _, height, width, filters = ctx.writes[0].shape
-        kernel, depth = conv_attrs(ctx).window.kernel, ctx.consts["weights"].shape[3]
+        kernel, depth = conv_attrs(ctx).window.kernel, int(ctx.consts["weights"].shape[3])
         tiles = ceil_div(height, size - kernel[0] + 1) * ceil_div(width, size - kernel[1] + 1)
         transforms = depth * self.groups(ctx) + filters
         places = ceil_div(tiles, 2) * size * size
         stages = 2 * (size.bit_length() - 1)
-        return places * (transforms * (_STAGE * stages + _VALUE) + _PRODUCT * filters * depth)
+        return float(places * (transforms * (_STAGE * stages + _VALUE) + _PRODUCT * filters * depth))
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """See ``f32_conv2d_fft.h``."""
