@@ -2,9 +2,10 @@
 /*
  * float convolution by large windows as products of spectra (overlap-save).
  *
- * Two tiles of one channel are transformed together, one as the real and one as the imaginary part: windows are real, so
- * the parts do not mix. Transforms run over rows, then over rows of the transpose; forward ones leave their frequencies
- * in the order of reversed bits and inverse ones take them so. Source: Cooley, Tukey 1965; Gentleman, Sande 1966.
+ * Two tiles of one channel are transformed together, one as the real and one as the imaginary part: windows are real,
+ * so the parts do not mix. Transforms run over rows, then over rows of the transpose; forward ones leave their
+ * frequencies in the order of reversed bits and inverse ones take them so. Source: Cooley, Tukey 1965; Gentleman, Sande
+ * 1966.
  */
 #ifndef ML_F32_CONV2D_FFT_H
 #define ML_F32_CONV2D_FFT_H
@@ -97,7 +98,8 @@ ML_INLINE void ml_fft_load(float *plane, const float *x, int32_t height, int32_t
 }
 
 /* sum += x * h, planes of real parts followed by planes of imaginary parts. */
-ML_INLINE void ml_fft_accumulate(float *ML_RESTRICT sum, const float *ML_RESTRICT x, const float *ML_RESTRICT h, int32_t size)
+ML_INLINE void ml_fft_accumulate(
+    float *ML_RESTRICT sum, const float *ML_RESTRICT x, const float *ML_RESTRICT h, int32_t size)
 {
     for (int32_t i = 0; i < size; ++i) {
         sum[i] += x[i] * h[i] - x[size + i] * h[size + i];
