@@ -50,6 +50,8 @@ CONV = (
     conv(9, 5, 8, 4, 3, pad=1, rows=(5, 9), x_ring=6, y_ring=4),
     conv(11, 5, 3, 3, 3, stride=2, pad=1, rows=(3, 5), x_ring=5, y_ring=3),
     conv(9, 5, 4, 3, 1, rows=(7, 9), x_ring=2, y_ring=2),
+    conv(5, 7, 8, 4, 1, stride=(2, 3), mode="fixed"),
+    conv(4, 5, 4, 3, 1, stride=2, pad=(0, 0, 2, 2)),
     conv(4, 5, 2, 2, 1, mode="fixed", gain=200),
 )
 
@@ -83,6 +85,7 @@ FULLY_CONNECTED = (
     fully_connected(2, 7, 3),
     fully_connected(1, 256, 2),
     fully_connected(1, 130, 8, extreme=True),
+    fully_connected(2, 1019, 5, extreme=True, mode="fixed"),
     fully_connected(3, 2, 5, mode="fixed", gain=200),
 )
 

@@ -231,9 +231,10 @@ class DspFullyConnected(_Dsp, FastFullyConnected):
     """``s8_fully_connected__dsp_1x4``."""
 
     def pack_weights(self, ctx: CallContext) -> Packed:
-        """Pairs of four outputs interleaved."""
+        """Pairs of four outputs interleaved; 128 is added to the first and third, which the kernel reads unsigned."""
         blocks = interleave_pairs(ctx.consts["weights"], FULLY_CONNECTED_LANES)
-        return packed_blocks(blocks, "O4, pairs")
+        blocks[..., ::2] ^= -128
+        return packed_blocks(blocks, "O4, pairs, first and third unsigned")
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """One row of x, 16 bits an element."""
