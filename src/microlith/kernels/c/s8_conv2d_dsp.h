@@ -431,13 +431,22 @@ ML_INLINE void s8_conv2d__dsp_2x4(int8_t *y, const int8_t *x, const int8_t *weig
         width * channels, dilation_h * width * channels, x_ring == 0 || x_ring == height ? height : 0,
         (kernel_h - 1) * dilation_h, (kernel_w - 1) * dilation_w, dilation_h,
         dilation_w == 1 ? kernel_w : dilation_w, taps_per_run == kernel_w, taps_per_run, run_bytes, x_zero};
+    /* Whether the receptive field of every pixel is one pixel of the input, of whole quads. */
+    const int32_t pointwise = kernel_h * kernel_w == 1 && (channels & 3) == 0 && pad_top == 0 && pad_left == 0
+        && (out_width - 1) * stride_w < width && (row_end - 1) * stride_h < height;
     ml_conv_dsp_fill(bytes, run_bytes, x_zero);
     int8_t *to[ML_CONV_DSP_PIXELS];
     int32_t count = 0;
     for (int32_t oy = row_begin; oy < row_end; ++oy) {
         int8_t *row = y + ml_ring_row(oy, y_ring) * out_width * out_channels;
+        const int8_t *from = pointwise ? x + ml_ring_row(oy * stride_h, x_ring) * conv.row_bytes : x;
         for (int32_t ox = 0; ox < out_width; ++ox) {
-            ml_conv_dsp_gather(&conv, columns + count, oy * stride_h - pad_top, ox * stride_w - pad_left);
+            if (pointwise) {
+                (void)ml_conv_dsp_widen(columns + count, from, quads);
+                from += stride_w * channels;
+            } else {
+                ml_conv_dsp_gather(&conv, columns + count, oy * stride_h - pad_top, ox * stride_w - pad_left);
+            }
             to[count++] = row + ox * out_channels;
             if (oy + 1 == row_end && ox + 1 == out_width) {
                 for (; count < ML_CONV_DSP_PIXELS; ++count) {
