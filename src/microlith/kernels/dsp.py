@@ -40,14 +40,14 @@ def interleave_quads(rows: NDArray[np.generic], lanes: int) -> NDArray[np.generi
     return padded.reshape(-1, lanes, padded.shape[1] // QUAD, QUAD).transpose(0, 2, 1, 3)
 
 
-def interleave_pairs(rows: NDArray[np.generic], lanes: int) -> NDArray[np.generic]:
-    """Rows (O, K), padded with zeros, as (O / lanes, K / 4, 4 * lanes), so that a word widens to pairs of two rows.
+def interleave_pairs(rows: NDArray[np.generic], lanes: int) -> NDArray[np.int8]:
+    """Rows (O, K) of int8, padded with zeros, as (O / lanes, K / 4, 4 * lanes), so that a word widens to pairs of two rows.
 
     Each two rows v, w give the words v0 w0 v2 w2 and v1 w1 v3 w3 of each quad; the first words of all come first.
     """
     quads = interleave_quads(rows, lanes)
     halves = quads[..., [0, 2, 1, 3]].reshape(*quads.shape[:2], lanes // 2, 2, 2, 2)
-    return halves.transpose(0, 1, 4, 2, 5, 3).reshape(*quads.shape[:2], 4 * lanes)
+    return halves.transpose(0, 1, 4, 2, 5, 3).reshape(*quads.shape[:2], 4 * lanes).astype(np.int8)
 
 
 def packed_blocks(blocks: NDArray[np.generic], packing: str) -> Packed:
@@ -233,7 +233,7 @@ class DspFullyConnected(_Dsp, FastFullyConnected):
     def pack_weights(self, ctx: CallContext) -> Packed:
         """Pairs of four outputs interleaved; 128 is added to the first and third, which the kernel reads unsigned."""
         blocks = interleave_pairs(ctx.consts["weights"], FULLY_CONNECTED_LANES)
-        blocks[..., ::2] ^= -128
+        blocks[..., ::2] ^= np.int8(-128)
         return packed_blocks(blocks, "O4, pairs, first and third unsigned")
 
     def scratch_bytes(self, ctx: CallContext) -> int:
