@@ -45,6 +45,7 @@ class Case:
         x_ring: rows of the input buffer where it is a ring.
         y_ring: rows of the output buffer where it is a ring.
         extreme: whether inputs and weights take the ends of their range only.
+        symmetric: whether weights are at least -127.
         gain: by which results are larger than those that fill their type's range.
         schedule: of the kernel; empty for the one that it prefers.
     """
@@ -61,6 +62,7 @@ class Case:
     x_ring: int | None = None
     y_ring: int | None = None
     extreme: bool = False
+    symmetric: bool = False
     gain: float = 1.0
     schedule: str = ""
 
@@ -155,7 +157,7 @@ def _values(case: Case, rng: np.random.Generator) -> tuple[QArray, QArray, QArra
     bias = rng.integers(-5000, 5000, case.out_channels).astype(np.int32)
     return (
         QArray(draw(case.x_shape).astype(np.int8), x_params),
-        QArray(draw(w_shape).astype(np.int8), w_params),
+        QArray(np.maximum(draw(w_shape), -127 if case.symmetric else -128).astype(np.int8), w_params),
         QArray(bias, b_params),
         y_params,
     )

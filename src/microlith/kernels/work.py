@@ -137,7 +137,8 @@ def _conv_dsp_path(kernel: Kernel, ctx: CallContext) -> str:
     """The loop for an even number of channels is another path, the rest of them differ in their requantization."""
     path = _path(kernel, ctx, "full_range", "per_channel")
     even = ctx.writes[0].shape[3] % 2 == 0
-    return f"{path}, even" if even and path in _EVEN_PATHS else path
+    path = f"{path}, even" if even and path in _EVEN_PATHS else path
+    return path if _literals(kernel, ctx)["joined"] == "0" else f"{path}, joined"
 
 
 _EVEN_PATHS = ("float, full range, per channel", "short fixed, full range, per channel")
