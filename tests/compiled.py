@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from microlith.device.toolchain import find_toolchain
 from microlith.graph.passes import DEFAULT_PASSES
 from microlith.graph.pipeline import run_passes
 from microlith.graph.reference import Reference
+from microlith.graph.state import caller_outputs
 from microlith.program.types import NUMPY
 from microlith.quant.schemes import Scheme
 from microlith.quant.types import Requantization
@@ -41,6 +43,10 @@ def quantized(
     return quantize(graph, observe(graph, feeds), scheme or Scheme(), mode)
 
 
+Build = Callable[[Sequence[Path], Sequence[Path], Path], None]
+"""Builds a shared library from sources and folders of headers."""
+
+
 @dataclass(frozen=True)
 class Member:
     """One model of a library: its graph and its package."""
@@ -52,22 +58,27 @@ class Member:
 class Library:
     """Models compiled for one host profile, linked into one shared library under their own names."""
 
-    def __init__(self, directory: Path, graphs: Mapping[str, ir.Model], device: Device) -> None:
+    def __init__(
+        self, directory: Path, graphs: Mapping[str, ir.Model | Member], device: Device, build: Build | None = None
+    ) -> None:
         self.members: dict[str, Member] = {}
         self._arenas: dict[str, Array] = {}
         sources: list[Path] = []
         includes: list[Path] = []
         for name, graph in graphs.items():
-            package = compile_graph(graph, device, name=name)
+            member = graph if isinstance(graph, Member) else Member(graph, compile_graph(graph, device, name=name))
             root = directory / name
-            for path, content in package.files.items():
+            for path, content in member.package.files.items():
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 (root / path).write_bytes(content)
             sources += [root / "src" / f"{name}.c", root / "src" / f"{name}_weights.c"]
             includes += [root / "include", root / "src"]
-            self.members[name] = Member(graph, package)
+            self.members[name] = member
         out = directory / "library.so"
-        find_toolchain(device).compile_shared(sources, includes, out, sanitize=True)
+        if build is None:
+            find_toolchain(device).compile_shared(sources, includes, out, sanitize=True)
+        else:
+            build(sources, includes, out)
         self._library = ctypes.CDLL(str(out))
 
     def run(self, name: str, feeds: Mapping[str, Array]) -> list[Array]:
@@ -94,7 +105,15 @@ class Guarded:
         self._bytes = np.full(size + 64, 0xA5, np.uint8)
         self._start = 16 - self._bytes.ctypes.data % 16 + 16
         self._end = self._start + size
-        self.address = ctypes.c_void_p(self._bytes.ctypes.data + self._start)
+        begin = self._bytes.ctypes.data
+        self.address = ctypes.c_void_p(begin + self._start)
+        poison, unpoison = (
+            getattr(ctypes.CDLL(None), f"__asan_{what}_memory_region", None) for what in ("poison", "unpoison")
+        )
+        if poison is not None:  # under the address sanitizer, reading outside ends the process too
+            for place, count in ((begin, self._start), (begin + self._end, self._bytes.size - self._end)):
+                poison(ctypes.c_void_p(place), ctypes.c_size_t(count))
+            weakref.finalize(self._bytes, unpoison, ctypes.c_void_p(begin), ctypes.c_size_t(self._bytes.size))
 
     def check(self) -> None:
         """Fail where something was written outside."""
@@ -138,6 +157,6 @@ class Instance:
 
 
 def reference(graph: ir.Model, feeds: Mapping[str, Array]) -> list[Array]:
-    """Outputs of the NumPy reference, in the graph's order."""
+    """Outputs of the NumPy reference that are no states, in the graph's order."""
     found = Reference(graph).run(feeds)
-    return [found[str(value.name)] for value in graph.graph.outputs]
+    return [found[str(value.name)] for value in caller_outputs(graph)]

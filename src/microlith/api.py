@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.bench import layers
+from microlith.bench.layers import Bench
 from microlith.compile.c_text import identifier
 from microlith.compile.choose import Goal, Opt
 from microlith.compile.ecosystems import package_kinds
@@ -32,6 +35,7 @@ from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
 from microlith.graph.state import State, caller_inputs, set_states
 from microlith.graph.values import held_type
+from microlith.report import plots
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.search import artifact as built
@@ -64,6 +68,7 @@ __all__ = [
     "PTQ",
     "apply",
     "artifact_samples",
+    "bench",
     "check",
     "compile",
     "device",
@@ -226,6 +231,7 @@ def compile(
     state: States | None = None,
     opt: Opt = "balanced",
     flash: int | str | None = None,
+    ram: int | str | None = None,
     tune: bool = False,
     seed: int = 0,
     packages: Sequence[str] = ("c",),
@@ -243,6 +249,8 @@ def compile(
         state: see :func:`with_state`; what the model itself says by default.
         opt: ``size``, ``balanced`` or ``speed``; see :class:`microlith.compile.choose.Goal`.
         flash: most bytes of the linked minimal application, as 262144 or ``"256K"``; the device's by default.
+        ram: most bytes of RAM that it uses, its stack among them: met by the cheapest combination of kernels, results
+            in place and streamed rows. By default, whatever costs at most 2% of the cycles is done for less RAM.
         tune: count kernels and schedules on the emulated device before choosing; see :mod:`microlith.search.tune`.
         seed: of the inputs that are drawn for the self-test.
         packages: build systems to package the library for, beside plain C: ``arduino``, ``platformio``, ``zephyr``,
@@ -251,10 +259,10 @@ def compile(
         progress: called with what is being done, the steps done, and their number.
 
     Raises:
-        BudgetUnmetError: no choice of kernels takes as little flash.
+        BudgetUnmetError: nothing takes as little flash or RAM; the message gives the least that was reached.
         InputError: it shall be tuned for this machine, which is not emulated.
     """
-    budget = parse_budget(flash=flash)
+    budget = parse_budget(flash=flash, ram=ram)
     package_kinds(packages, target)  # said before any work is done
     progress("graph passes", 0, 1)
     optimized, rows = optimize_graph(model if state is None else with_state(model, state))
@@ -264,7 +272,12 @@ def compile(
     symbol = identifier(optimized.graph.name or "model") if name is None else name
     goal = Goal(opt) if not tune else Goal(opt, known=tuning.tune(optimized, tools, progress).known)
     progress("compile and count", 0, 1)
-    package = built.build_package(optimized, tools, symbol, (), seed, packages, goal=goal, flash_bytes=budget.flash)
+    if tools.target is not None:
+        # The emulator is another process; what the report needs is loaded meanwhile.
+        Thread(target=plots.prepare, daemon=True).start()
+    package = built.build_package(
+        optimized, tools, symbol, (), seed, packages, goal=goal, flash_bytes=budget.flash, ram_bytes=budget.ram
+    )
     figures = built.figures_of(optimized, package, tools)
     progress("compile and count", 1, 1)
     found = tools.compiler
@@ -282,6 +295,7 @@ def compile(
         trades=built.trade_rows(package),
         opt=opt,
         memory=built.memory_rows(package),
+        memory_plan=built.plan_row(package),
         arena_bound_bytes=sum(package.planned.bounds.values()),
         passes=rows,
         fusions=fusion_rows(optimized, package.planned.program),
@@ -428,9 +442,9 @@ def dry_run(
     found = check(prepared.model, target)
     form = found.forms[-1]
     infeasible = []
-    if form.arena_bytes is not None and budget.ram is not None and form.arena_bytes > budget.ram:
+    if form.least_arena_bytes is not None and budget.ram is not None and form.least_arena_bytes > budget.ram:
         infeasible.append(
-            f"ram: activations alone take {format_bytes(form.arena_bytes)} in {form.peak_layer}, and "
+            f"ram: activations alone take {format_bytes(form.least_arena_bytes)} in {form.least_peak_layer}, and "
             f"{format_bytes(budget.ram)} are allowed"
         )
     if form.weights_bytes is not None and budget.flash is not None and form.weights_bytes > budget.flash:
@@ -498,6 +512,16 @@ def _judged_again(row: VerdictRow, evidence: EvidenceSet) -> VerdictRow:
     return row.model_copy(update=found | {"met": item.high <= row.limit})
 
 
+def bench(directory: str | Path) -> tuple[Bench, RunDetails]:
+    """What each layer of an artifact does with its time, and what else is known of it.
+
+    Raises:
+        InputError: the directory holds no artifact, or its layers were not counted.
+    """
+    details = load_run(Path(directory)).details
+    return layers.bench(details), details
+
+
 def write_report(directories: Sequence[Path], page: Path | None = None) -> tuple[tuple[Run, ...], Path]:
     """Write the report of one artifact, or the comparison of several, from what they hold.
 
@@ -536,13 +560,13 @@ def require_fit(found: Check, target: Device) -> None:
     if any(form.fits for form in usable):
         return
     form = usable[-1]
-    assert form.weights_bytes is not None and form.arena_bytes is not None, "what can be compiled has figures"
+    assert form.weights_bytes is not None and form.least_arena_bytes is not None, "what can be compiled has figures"
     parts = []
     if found.flash_bytes is not None and form.weights_bytes >= found.flash_bytes:
         parts.append(f"weights take {format_bytes(form.weights_bytes)} of {format_bytes(found.flash_bytes)} flash")
-    if found.ram_bytes is not None and form.arena_bytes >= found.ram_bytes:
+    if found.ram_bytes is not None and form.least_arena_bytes >= found.ram_bytes:
         parts.append(
-            f"activations take {format_bytes(form.arena_bytes)} of {format_bytes(found.ram_bytes)} RAM, "
-            f"in {form.peak_layer}"
+            f"activations take {format_bytes(form.least_arena_bytes)} of {format_bytes(found.ram_bytes)} RAM, "
+            f"in {form.least_peak_layer}"
         )
     raise BudgetUnmetError(f"the model does not fit {target.name} ({form.arithmetic}): {'; '.join(parts)}")

@@ -79,6 +79,21 @@ def test_the_summary_in_the_terminal(cli: Cli, copy: Path) -> None:
     assert "<svg" in (copy / "report.html").read_text()
 
 
+def test_bench_of_an_artifact(cli: Cli, artifact: Path) -> None:
+    details = load_run(artifact).details
+    document = json.loads(cli("bench", artifact, "--json").out)
+    assert document["unit"] == "cycles"
+    assert [row["cycles"] for row in document["rows"]] == [row.cycles for row in details.layers]
+    assert document["total"] == sum(row.cycles or 0 for row in details.layers) > document["bound"] > 0
+    assert all(0 < row["fraction"] <= 1 for row in document["rows"] if row["bound"])
+    done = cli("bench", artifact, "--why")
+    assert done.code == 0
+    assert "Cost model: " in done.out
+    assert "Why these kernels" in done.out
+    refused = cli("bench", "nowhere")
+    assert (refused.code, "does not exist" in refused.err) == (2, True)
+
+
 def test_the_summary_in_80_columns(cli: Cli, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = cli("report", "out").out
     monkeypatch.setenv("COLUMNS", "80")

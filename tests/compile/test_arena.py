@@ -27,7 +27,7 @@ def _buffers(draw: st.DrawFn) -> list[Buffer]:
     return items
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(_buffers(), st.data())
 def test_plans_are_sound_and_not_below_the_bound(buffers: list[Buffer], data: st.DataObject) -> None:
     pairs = [

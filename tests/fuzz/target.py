@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx_ir as ir
@@ -44,15 +45,33 @@ def accepted(path: Path, out: Path) -> dict[str, Package]:
     """
     model = load(path)
     check(model, host())
-    found = {"given": _package(_optimized(model))}
-    if not any(node.op_type == "QuantizeLinear" for node in model.graph):
+    found = {}
+    for form, graph in forms(model):
         try:
-            found["int8"] = _package(_quantized(model))
+            found[form] = compile_graph(graph, host(), name=identifier(graph.graph.name or "model"))
         except ModelError as error:
+            if form == "given":
+                raise
             refusal(error)
     for form, package in found.items():
         files.write_tree(out / form, package.files)
     return found
+
+
+def forms(model: ir.Model) -> Iterator[tuple[str, ir.Model]]:
+    """The graphs that are compiled: ``given`` and, of a float model that can be quantized, ``int8``.
+
+    Raises:
+        ModelError: the model is refused.
+    """
+    yield "given", _optimized(model)
+    if not any(node.op_type == "QuantizeLinear" for node in model.graph):
+        try:
+            quantized = _quantized(model)
+        except ModelError as error:
+            refusal(error)
+        else:
+            yield "int8", quantized
 
 
 def refusal(error: ModelError) -> str:
@@ -77,7 +96,3 @@ def _quantized(model: ir.Model) -> ir.Model:
     optimized, _ = optimize_graph(model)
     ranges = dict.fromkeys(values_to_observe(optimized), (-1.0, 1.0))
     return place_qdq(optimized, ranges, Scheme(), "float")
-
-
-def _package(graph: ir.Model) -> Package:
-    return compile_graph(graph, host(), name=identifier(graph.graph.name or "model"))

@@ -12,8 +12,11 @@ from microlith.core.details import (
     CandidateRow,
     CheckRow,
     LayerRow,
+    MemoryPlanRow,
     PassRow,
+    RegionRow,
     RunDetails,
+    TradeRow,
     VerdictRow,
 )
 from microlith.core.evidence import Evidence, EvidenceSet
@@ -85,6 +88,11 @@ def _layer(
         instructions=instructions,
         cycles=round(instructions * 1.21),
         sqnr_db=float(36 - 0.9 * index + rng.normal(0, 1.4)),
+        expected_cycles=1.25 * instructions,
+        expected_by="estimate",
+        bound=0.5 * macs + 4.5 * outputs if macs else None,
+        read_bytes=outputs,
+        written_bytes=outputs,
     )
 
 
@@ -156,8 +164,23 @@ def details(figures: EvidenceSet, *, ram_limit: float = 32768) -> RunDetails:
         ),
         layers=rows,
         layer_remainder_instructions=1840,
+        trades=(
+            _trade("s8_conv2d__dsp_winograd_2x2", 12_400.0, 5_888, taken=True),
+            _trade("s8_conv2d__dsp_int16", 1_200.0, 864, taken=False),
+        ),
+        opt="balanced",
         memory=memory(rows),
         arena_bound_bytes=27648,
+        memory_plan=MemoryPlanRow(
+            peak_layer="block1/depthwise, block1/project",
+            peak_bytes=27648,
+            arena_bytes=27664,
+            bound_bytes=27648,
+            order_peak_bytes=36864,
+            order_bound_bytes=36864,
+            in_place=9,
+            regions=(RegionRow(first=1, last=2, rows=2, ring_rows={"block1/depthwise": 3}),),
+        ),
         passes=(
             PassRow(name="InferShapes", changes=41, nodes_before=44, nodes_after=44),
             PassRow(name="FoldConstants", changes=3, nodes_before=44, nodes_after=41, note="3 shape computations"),
@@ -203,6 +226,18 @@ def details(figures: EvidenceSet, *, ram_limit: float = 32768) -> RunDetails:
             "Cycles are modelled with zero wait states; on a board with flash wait states expect some 1.25 to "
             "1.4 times as many.",
         ),
+    )
+
+
+def _trade(kernel: str, cycles: float, flash_bytes: int, *, taken: bool) -> TradeRow:
+    return TradeRow(
+        layer=2,
+        kernel=kernel,
+        against="s8_conv2d__dsp_2x2",
+        cycles=cycles,
+        flash_bytes=flash_bytes,
+        scratch_bytes=1_312,
+        taken=taken,
     )
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from microlith.core.evidence import Evidence
 from microlith.report import format as fmt
+from report import example_run
 
 
 @pytest.mark.parametrize(
@@ -83,3 +84,18 @@ def test_clean_lines_keeps_breaks() -> None:
 
 def test_decibels() -> None:
     assert [fmt.decibels(value) for value in (31.26, None, float("inf"))] == ["31.3 dB", "\N{EN DASH}", "exact"]
+
+
+def test_memory_lines_tell_order_placement_and_regions() -> None:
+    plan = example_run.details(example_run.evidence()).memory_plan
+    assert plan is not None
+    lines = fmt.memory_lines(plan)
+    assert lines == [
+        "Peak: 27,648 B (27.0 K) alive in block1/depthwise, block1/project.",
+        "Order of the calls: proven to have the lowest peak of calls by themselves, 36,864 B (36.0 K).",
+        "Placement: a gap of 16 B over the bound of 27,648 B (27.0 K); 9 results over their inputs.",
+        "Layers 1 to 2 run together, 2 rows at a time; rows held: block1/depthwise 3.",
+    ]
+    unproven = plan.model_copy(update={"order_bound_bytes": 30000})
+    assert "at most 6,864 B from the best" in fmt.memory_lines(unproven)[1]
+    assert fmt.memory_lines(plan, rings=False)[3] == "Layers 1 to 2 run together, 2 rows at a time."

@@ -79,7 +79,8 @@ def test_self_contained(name: str, request: pytest.FixtureRequest) -> None:
 
 def test_every_section_is_present(full: str) -> None:
     page = Page(full)
-    sections = ["verdict", "notes", "accuracy", "figures", "candidates", "layers", "memory", "sqnr", "checks", "passes"]
+    sections = ["verdict", "notes", "accuracy", "figures", "candidates"]
+    sections += ["layers", "bench", "memory", "sqnr", "checks", "passes"]
     assert [name for name in page.ids if name in {*sections, "device"}] == [*sections, "device"]
     assert len(page.ids) == len(set(page.ids))
     assert page.tags.count("svg") == 4
@@ -121,7 +122,7 @@ def test_all_evidence_is_listed_with_how(full: str) -> None:
 
 
 def test_layers_have_shares_that_sum_to_one(full: str) -> None:
-    section = full[full.index('id="layers"') : full.index('id="memory"')]
+    section = full[full.index('id="layers"') : full.index('id="bench"')]
     shares = [float(share) for share in re.findall(r'class="percent">([0-9.]+)%', section)]
     assert len(shares) == len(layers())
     assert sum(shares) == pytest.approx(100, abs=0.05 * len(shares))
@@ -129,6 +130,16 @@ def test_layers_have_shares_that_sum_to_one(full: str) -> None:
         assert row.name in section
         assert f"{row.instructions:,}" in section
     assert "1,840" in section
+
+
+def test_layers_stand_beside_their_bound_and_the_price_of_faster_ways(full: str) -> None:
+    text = Page(full).text
+    assert re.search(
+        r"cycles in all layers; products, results and memory traffic alone take at least [\d,]+ \(\d+%\)", text
+    )
+    assert "Cost model: " in text
+    first = text.index("s8_conv2d__dsp_winograd_2x2 s8_conv2d__dsp_2x2 12,400 5,888 B 1,312 B taken")
+    assert first < text.index("s8_conv2d__dsp_int16 s8_conv2d__dsp_2x2 1,200 864 B 1,312 B on offer")
 
 
 def test_plots_are_sound_and_described(full: str) -> None:

@@ -3,9 +3,10 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
+from microlith.bench.layers import bench
 from microlith.core.evidence import Evidence, EvidenceSet
 from microlith.report.load import Run
-from microlith.report.terminal import render_comparison, render_summary
+from microlith.report.terminal import render_bench, render_comparison, render_reasons, render_summary
 from report.example_run import bare, details, evidence, layers, runs
 
 EVIL = "[red]conv[/red] [/] \x1b[31m\u202e [link=file:x]y[/link]"
@@ -72,6 +73,18 @@ def test_narrow_terminals_lose_nothing() -> None:
     text = _print(render_summary(details(evidence()), evidence()), width=60)
     assert max(map(len, text.splitlines())) <= 60
     assert "…" not in text
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_bench_of_every_layer(narrow: bool) -> None:
+    run = details(evidence())
+    text = _print(render_bench(bench(run), run, narrow=narrow), 80 if narrow else 160)
+    for row in run.layers:
+        assert f"{row.cycles:,}" in text
+    assert ("s8_softmax__portable" in text) is not narrow
+    assert "traffic alone" in text
+    assert text.index("taken") < text.index("on offer")
+    assert "fewest modelled cycles" in _print(render_reasons(run))
 
 
 def test_comparison() -> None:

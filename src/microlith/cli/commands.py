@@ -13,7 +13,7 @@ from microlith.cli.progress import progress
 from microlith.cli.scratch import scratch
 from microlith.core.errors import InputError
 
-ORDER = ("check", "compile", "optimize", "apply", "infer", "verify", "report", "devices", "demo")
+ORDER = ("check", "compile", "optimize", "apply", "infer", "verify", "bench", "report", "devices", "demo")
 
 
 class InOrder(TyperGroup):
@@ -120,6 +120,7 @@ def check(
         "compile kws.onnx --device nrf52840 -o out",
         "compile kws_int8.onnx --device stm32u575 --name kws -o out",
         "compile kws_int8.onnx --device stm32u575 --opt speed --flash 300K -o out",
+        "compile kws_int8.onnx --device stm32u575 --ram 12K -o out",
         "compile cell.onnx --device rp2040 --state h_in=h_out -o out",
         "compile kws.onnx --device nrf52840 --package arduino --package zephyr -o out",
     ),
@@ -132,6 +133,7 @@ def compile(
     compiler: opt.Compiler = None,
     level: opt.OptLevel = "balanced",
     flash: opt.Flash = None,
+    ram: opt.Ram = None,
     tune: Annotated[
         bool, typer.Option("--tune", help="Count kernels and schedules on the emulated device before choosing.")
     ] = False,
@@ -161,6 +163,7 @@ def compile(
             float_ops=tuple(float_ops or ()),
             opt=level,
             flash=flash,
+            ram=ram,
             tune=tune,
             seed=seed,
             packages=tuple(package or ()),
@@ -170,6 +173,7 @@ def compile(
                 device=target.name,
                 opt=None if level == "balanced" else level,
                 flash=flash,
+                ram=ram,
                 tune=tune,
                 float_ops=float_ops,
                 package=package,
@@ -197,7 +201,7 @@ def optimize(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Directory to write.")] = None,
     max_drop: Annotated[str | None, typer.Option(help="Largest accuracy drop in percentage points, as 1pp.")] = None,
     flash: opt.Flash = None,
-    ram: Annotated[str | None, typer.Option(help="Most bytes of RAM, as 64K.")] = None,
+    ram: opt.Ram = None,
     latency: Annotated[str | None, typer.Option(help="Longest inference, as 50ms.")] = None,
     energy: Annotated[str | None, typer.Option(help="Most energy an inference, as 3mJ.")] = None,
     metric: Annotated[
@@ -478,6 +482,31 @@ def report(
 
     runs, page = api.write_report(out, html)
     print_report(runs, page, json=json)
+
+
+@app.command(
+    short_help="Each layer's time, and the least that it could take.",
+    epilog=examples(
+        "bench out",
+        "bench out --why",
+        "bench out --json",
+    ),
+)
+def bench(
+    out: opt.Out,
+    why: Annotated[bool, typer.Option("--why", help="Show why each kernel was chosen.")] = False,
+    json: opt.Json = False,
+) -> None:
+    """Show what each layer does with its time: cycles and instructions a MAC, bytes moved, and the bound.
+
+    The bound is the least that products, requantized results and memory traffic take on the instruction set: half a
+    cycle a product with the DSP extension (SMLAD does two), 4 cycles a result in fixed and 6 in float requantization,
+    and four bytes a cycle for activations and constants, each once. Nothing for addresses, loops, unpacking.
+    """
+    from microlith import api
+    from microlith.cli.show import print_bench
+
+    print_bench(*api.bench(out), why=why, json=json)
 
 
 @app.command(

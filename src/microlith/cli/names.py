@@ -38,7 +38,11 @@ def shorten_in(message: str) -> str:
 def short_details(details: RunDetails, width: int = WIDTH) -> RunDetails:
     """What is known of a run, with short names of layers."""
     layers = tuple(row.model_copy(update={"name": short(row.name, width)}) for row in details.layers)
-    return details.model_copy(update={"layers": layers})
+    plan = details.memory_plan
+    if plan is not None:
+        # A region has many nodes: the first names it.
+        plan = plan.model_copy(update={"peak_layer": short(plan.peak_layer, width)})
+    return details.model_copy(update={"layers": layers, "memory_plan": plan})
 
 
 def _cut(text: str, width: int) -> str:

@@ -39,6 +39,7 @@ OptLevel = Annotated[
     typer.Option("--opt", help="What kernels are chosen for; speed takes more flash, as for Winograd convolution."),
 ]
 Flash = Annotated[str | None, typer.Option("--flash", help="Most bytes of flash, as 256K.")]
+Ram = Annotated[str | None, typer.Option("--ram", help="Most bytes of RAM, as 64K.")]
 Name = Annotated[
     str | None, typer.Option("--name", help="Prefix of every C symbol; made from the file name by default.")
 ]

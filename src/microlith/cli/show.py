@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from microlith.api import Artifact, DryRun, Result
+    from microlith.bench.layers import Bench
     from microlith.search.check import Check, Form
     from microlith.search.existing import OutputArray
 
@@ -309,6 +310,22 @@ def print_report(runs: Sequence[Run], html: Path, *, json: bool = False) -> None
     else:
         say(terminal.render_comparison(runs))
     say("", f"Wrote {html}", wrap=False)
+
+
+def print_bench(found: Bench, details: RunDetails, *, why: bool = False, json: bool = False) -> None:
+    """Each layer's time beside the least that it could take."""
+    if json:
+        document = dataclasses.asdict(found)
+        for row, made in zip(document["rows"], found.rows, strict=True):
+            row["moved_bytes"] = made.moved_bytes
+        trades = [row.model_dump() for row in details.trades]
+        say_json({"model": details.model, "device": details.device, **document, "trades": trades})
+        return
+    narrow = console().width < WIDE
+    details = short_details(details, NARROW)
+    say(terminal.render_bench(found, details, narrow=narrow))
+    if why:
+        say("", terminal.render_reasons(details))
 
 
 def print_devices(devices: Iterable[Device], *, json: bool = False) -> None:

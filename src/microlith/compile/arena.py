@@ -7,7 +7,7 @@ extended by overlaps. :mod:`microlith.compile.check_plan` checks the result and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +19,24 @@ from microlith.program.types import Buffer
 class Overlap:
     """Permission for ``output`` to share bytes with ``input`` in the step that reads one and writes the other.
 
-    It holds where ``offset(input) - offset(output)`` is at least ``min_delta`` and a multiple of ``multiple``.
+    It holds where ``offset(input) - offset(output)`` is at least ``min_delta`` and a multiple of ``multiple``, and both
+    are needed together in just so many ``steps``: those of one call, or of a region.
     """
 
     output: str
     input: str
     min_delta: int
     multiple: int = 1
+    steps: int = 1
+
+    def permits(self, distance: int) -> bool:
+        """Whether the output may start that many bytes before the input."""
+        return distance >= self.min_delta and distance % self.multiple == 0
+
+    def common(self, output_bytes: int, input_bytes: int) -> int:
+        """Most bytes that two buffers of these sizes can share."""
+        span = max(output_bytes, input_bytes + max(0, self.min_delta))
+        return max(0, output_bytes + input_bytes - span)
 
 
 @dataclass(frozen=True)
@@ -95,18 +106,20 @@ class _Problem:
         }
 
     def _hands_over(self, pair: Overlap) -> bool:
-        return self.items[pair.input].lifetime.last == self.items[pair.output].lifetime.first
+        together = self.items[pair.input].lifetime.last - self.items[pair.output].lifetime.first + 1
+        return together == pair.steps
 
     def solve(self, rng: np.random.Generator) -> dict[str, int]:
         """The best placement over the greedy orders, and over random ones where those leave a gap."""
         bound = self.bound()
         best: dict[str, int] | None = None
         for order in self._orders(rng):
-            placed = self._place(order)
-            if best is None or self.used(placed) < self.used(best):
-                best = placed
-            if self.used(best) <= bound:
-                break
+            for place in (self._place_upwards, *(() if self.pins else (self._place_around,))):
+                placed = place(order)
+                if best is None or self.used(placed) < self.used(best):
+                    best = placed
+                if self.used(best) <= bound:
+                    return best
         assert best is not None
         return best
 
@@ -117,12 +130,15 @@ class _Problem:
         """Most bytes needed at once in any step, every permitted overlap taken as complete."""
         alive, shared = self._by_step(self.items), Counter[int]()
         covered = Counter[str]()
+        inputs: dict[int, set[str]] = {}
         for (out, into), pair in self.leads.items():
-            both = self.items[out].bytes + self.items[into].bytes
-            span = max(self.items[out].bytes, self.items[into].bytes + max(0, pair.min_delta))
-            covered[out] += max(0, both - span)
-        for out, size in covered.items():
-            shared[self.items[out].lifetime.first] += min(size, self.items[out].bytes)
+            covered[out] += pair.common(self.items[out].bytes, self.items[into].bytes)
+            for step in range(self.items[out].lifetime.first, self.items[into].lifetime.last + 1):
+                inputs.setdefault(step, set()).add(into)
+        for step, names in inputs.items():
+            outputs = {out for out, into in self.leads if into in names} & alive[step]
+            most = sum(min(covered[out], self.items[out].bytes) for out in outputs)
+            shared[step] = min(most, sum(self.items[into].bytes for into in names))
         return max(
             (sum(self.items[name].bytes for name in names) - shared[step] for step, names in alive.items()), default=0
         )
@@ -151,17 +167,74 @@ class _Problem:
             keys = {item.id: -item.bytes * factor for item, factor in zip(by_size, noise, strict=True)}
             yield sorted(by_size, key=lambda item: (keys[item.id], item.id))
 
-    def _place(self, order: Sequence[Buffer]) -> dict[str, int]:
+    def _place_upwards(self, order: Sequence[Buffer]) -> dict[str, int]:
+        """Each buffer at the lowest offset that is left."""
+        return self._place(order, self._lowest)
+
+    def _place_around(self, order: Sequence[Buffer]) -> dict[str, int]:
+        """Each buffer where it widens what is used the least, above what is placed or below it.
+
+        A result that runs ahead of its input needs room below it, which nothing leaves that is placed upwards.
+        """
+        span = [0, 0]
+
+        def nearest(item: Buffer, near: Mapping[str, int]) -> int:
+            found = self._nearest(item, near, (span[0], span[1]))
+            span[:] = [min(span[0], found), max(span[1], found + item.bytes)]
+            return found
+
+        placed = self._place(order, nearest)
+        align = max((item.align for item in order), default=1)
+        lowest = -(_aligned(-min(placed.values(), default=0), align))
+        return {name: offset - lowest for name, offset in placed.items()}
+
+    def _place(self, order: Sequence[Buffer], choose: Callable[[Buffer, Mapping[str, int]], int]) -> dict[str, int]:
         placed = dict(self.pins)
         alive = self._by_step(placed)
         for item in order:
             if item.id not in placed:
                 steps = self._steps(item)
                 near = set[str]().union(*(alive.get(step, ()) for step in steps))
-                placed[item.id] = self._lowest(item, {name: placed[name] for name in near})
+                placed[item.id] = choose(item, {name: placed[name] for name in near})
                 for step in steps:
                     alive.setdefault(step, set()).add(item.id)
         return placed
+
+    def _nearest(self, item: Buffer, near: Mapping[str, int], span: tuple[int, int]) -> int:
+        """An aligned offset beside or over one of those near that widens the span the least.
+
+        Of these, one where the most is shared with those near, which leaves the most to others; then the lowest.
+        """
+        others = sorted(near.items())
+        candidates = {0}
+        for other, offset in others:
+            candidates |= {
+                _aligned(offset + self.items[other].bytes, item.align),
+                -_aligned(item.bytes - offset, item.align),
+            }
+            for pair, sign in ((self.leads.get((item.id, other)), -1), (self.leads.get((other, item.id)), 1)):
+                if pair is not None:
+                    # As near as may be, start by start, and end by end.
+                    ends = self.items[pair.output].bytes - self.items[pair.input].bytes
+                    for least in {max(pair.min_delta, wanted) for wanted in (pair.min_delta, 0, ends)}:
+                        first = _aligned(least, pair.multiple)
+                        candidates |= _first_aligned(offset + sign * first, sign * pair.multiple, item.align)
+        fitting = [
+            at for at in candidates if all(self._fits(item, at, self.items[other], offset) for other, offset in others)
+        ]
+
+        def rank(at: int) -> tuple[int, int, int]:
+            end = at + item.bytes
+            shared = sum(max(0, min(end, offset + self.items[o].bytes) - max(at, offset)) for o, offset in others)
+            return max(span[1], end) - min(span[0], at), -shared, at
+
+        return min(fitting, key=rank)
+
+    def _fits(self, item: Buffer, at: int, other: Buffer, offset: int) -> bool:
+        if at + item.bytes <= offset or at >= offset + other.bytes:
+            return True
+        over, under = self.leads.get((item.id, other.id)), self.leads.get((other.id, item.id))
+        return (over is not None and over.permits(offset - at)) or (under is not None and under.permits(at - offset))
 
     def _lowest(self, item: Buffer, near: Mapping[str, int]) -> int:
         """The lowest aligned offset at which ``item`` is in the way of none of those that are needed when it is."""
@@ -192,6 +265,11 @@ class _Problem:
         permitted = range(first, min(last, above) + 1, pair.multiple)
         # Offsets repeat modulo the alignment after as many steps as it has bytes.
         return next((place for place in permitted[: item.align] if place % item.align == 0), above)
+
+
+def _first_aligned(first: int, step: int, align: int) -> set[int]:
+    """The first aligned offset in steps; offsets repeat modulo the alignment after as many steps as it has bytes."""
+    return set([at for at in range(first, first + align * step, step) if at % align == 0][:1])
 
 
 def _aligned(offset: int, align: int) -> int:

@@ -69,7 +69,7 @@ class Choices:
     Attributes:
         call: without a kernel.
         candidates: that fit.
-        refused: name of each kernel that does not, with the reason.
+        refused: name of each kernel for the device's instructions that does not, with the reason.
     """
 
     call: OpCall
@@ -85,7 +85,7 @@ def choices(program: Program, call: OpCall, device: Device, known: Known) -> Cho
     """
     context = call_context(program, call)
     considered = candidates(context, device)
-    refused = {found.name: fit.reason for found, fit in considered if not fit}
+    refused = {found.name: fit.reason for found, fit in considered if not fit and found.isa in device.isas}
     fitting = [found for found, fit in considered if fit]
     if not fitting:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())

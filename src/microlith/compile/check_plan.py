@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from microlith.compile.arena import Overlap
-from microlith.program.types import STATE_SPACE, Buffer, Call, Program
+from microlith.program.types import STATE_SPACE, Buffer, Program, calls
 
 Permitted = Mapping[tuple[str, str], Sequence[Overlap]]
 """Overlaps by output and input."""
@@ -50,8 +50,10 @@ def _check_step(program: Program, live: Sequence[Buffer], step: int, permitted: 
 
 def _may_share(program: Program, output: Buffer, source: Buffer, step: int, permitted: Permitted) -> bool:
     above = program.offsets[source.id] - program.offsets[output.id]
-    return output.lifetime.first == step == source.lifetime.last and any(
-        pair.min_delta <= above and above % pair.multiple == 0 for pair in permitted.get((output.id, source.id), ())
+    together = source.lifetime.last - output.lifetime.first + 1
+    return output.lifetime.first <= step <= source.lifetime.last and any(
+        pair.min_delta <= above and above % pair.multiple == 0 and together == pair.steps
+        for pair in permitted.get((output.id, source.id), ())
     )
 
 
@@ -88,7 +90,7 @@ def check_states(lowered: Program, planned: Program) -> None:
 def _traced(program: Program) -> tuple[dict[Key, list[frozenset[object]]], dict[str, frozenset[object]]]:
     """For each call, which calls wrote what it reads; and for each state, by its view, who wrote what is left in it."""
     (entry,) = program.entries
-    ops = [step.op for step in entry.body if isinstance(step, Call)]
+    ops = list(calls(entry.body))
     writers = Counter(program.view(name).buffer for op in ops for name in op.writes)
     content: dict[str, frozenset[object]] = {
         program.view(name).buffer: frozenset({name})

@@ -1,25 +1,84 @@
-"""Operator order: a schedule of the calls with a low peak of live bytes.
+"""Operator order: a schedule of the calls with the lowest peak of live bytes, proven where the search ends.
 
 Dependencies run through buffers. Views of one buffer are written by several calls where a Concat or Pad assembles its
 result; those calls keep their order.
+
+The search goes over sets of calls that are done, and takes the set first that was reached with the lowest peak (a
+shortest path whose length is its greatest step). What it takes is thus a lower bound on every order that is left, so
+that a search that is cut short still tells how far from the least its best order can be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from microlith.compile.arena import Overlap
 from microlith.program.types import STATE_SPACE, Buffer, OpCall, View
+
+WORK = 500_000
+"""Sets of done calls times the number of calls that the search looks at before it gives up: an order of 100 calls is
+proven where at most 5,000 sets of them come in question."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a call needs beside its operands and results.
+
+    Attributes:
+        scratch_bytes: while it runs.
+        overlaps: where its result may lie over its inputs.
+        scratch_shared: bytes of the scratch that may lie in an input that dies, by its buffer.
+    """
+
+    scratch_bytes: int = 0
+    overlaps: tuple[Overlap, ...] = ()
+    scratch_shared: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """An order of calls.
+
+    Attributes:
+        order: positions in the given order.
+        peak_bytes: most live bytes at any call, permitted overlaps taken as complete.
+        bound_bytes: what no order can go below; equal to the peak where the order is proven to be best.
+    """
+
+    order: tuple[int, ...]
+    peak_bytes: int
+    bound_bytes: int
 
 
 def order_calls(
-    calls: Sequence[OpCall], views: Mapping[str, View], buffers: Mapping[str, Buffer], outputs: Sequence[str]
-) -> tuple[OpCall, ...]:
-    """The given order, or a greedy one that frees the most and allocates the least first, whichever peaks lower."""
+    calls: Sequence[OpCall],
+    views: Mapping[str, View],
+    buffers: Mapping[str, Buffer],
+    outputs: Collection[str],
+    *,
+    inputs: Collection[str] = (),
+    needs: Sequence[Need] = (),
+) -> Ordered:
+    """The order of the lowest peak: the given one where none is better.
+
+    Args:
+        calls: in an order that computes.
+        views: by id.
+        buffers: by id.
+        outputs: ids of views that are needed at the end.
+        inputs: ids of views that are there before the first call.
+        needs: of each call; nothing where not given.
+    """
+    problem = _Schedule(calls, views, buffers, outputs, inputs, needs or [Need()] * len(calls))
     given = list(range(len(calls)))
-    problem = _Schedule(calls, views, buffers, outputs)
-    greedy = problem.greedy()
-    best = greedy if problem.peak(greedy) < problem.peak(given) else given
-    return tuple(calls[index] for index in best)
+    best = min((given, problem.greedy()), key=problem.peak)
+    peak = problem.peak(best)
+    found, bound = problem.search(peak)
+    if found is not None:
+        best, peak = found, problem.peak(found)
+    return Ordered(tuple(best), peak, min(peak, bound))
 
 
 _IN_PLACE = frozenset(("add", "flip_sign", "lut", "mul", "sub", "unary"))
@@ -30,11 +89,16 @@ def live_bytes(
     calls: Sequence[OpCall], views: Mapping[str, View], buffers: Mapping[str, Buffer], outputs: Sequence[str]
 ) -> tuple[int, ...]:
     """Bytes that are alive in each step of the given order, results in place of operands where an op can do that."""
-    schedule = _Schedule(calls, views, buffers, outputs)
-    return tuple(
-        live - (schedule.handed_over(index) if call.op in _IN_PLACE else 0)
-        for index, (call, live) in enumerate(zip(calls, schedule.live(range(len(calls))), strict=True))
-    )
+    needs = [Need(overlaps=_over_equals(call, views, buffers)) for call in calls]
+    return tuple(_Schedule(calls, views, buffers, outputs, (), needs).live(range(len(calls))))
+
+
+def _over_equals(call: OpCall, views: Mapping[str, View], buffers: Mapping[str, Buffer]) -> tuple[Overlap, ...]:
+    """Permissions for the results of a call that may stand over an operand of their size."""
+    if call.op not in _IN_PLACE:
+        return ()
+    made, read = ({views[name].buffer for name in names} for names in (call.writes, call.reads))
+    return tuple(Overlap(out, into, 0) for out in made for into in read if buffers[out].bytes == buffers[into].bytes)
 
 
 def dependencies(calls: Sequence[OpCall], views: Mapping[str, View]) -> list[set[int]]:
@@ -57,72 +121,114 @@ def dependencies(calls: Sequence[OpCall], views: Mapping[str, View]) -> list[set
     return before
 
 
+def _mask(indices: Collection[int]) -> int:
+    return sum(1 << index for index in indices)
+
+
 class _Schedule:
+    """Calls by position, sets of them as the bits of an integer."""
+
     def __init__(
         self,
         calls: Sequence[OpCall],
         views: Mapping[str, View],
         buffers: Mapping[str, Buffer],
-        outputs: Sequence[str],
+        outputs: Collection[str],
+        inputs: Collection[str],
+        needs: Sequence[Need],
     ) -> None:
         # What is kept from run to run takes its bytes in any order.
         self.bytes = {name: 0 if item.space == STATE_SPACE else item.bytes for name, item in buffers.items()}
-        self.reads = [{views[name].buffer for name in call.reads} for call in calls]
-        self.writes = [{views[name].buffer for name in call.writes} for call in calls]
+        self.touched = [sorted({views[name].buffer for name in (*call.reads, *call.writes)}) for call in calls]
         self.kept = {views[name].buffer for name in outputs}
-        self.users: dict[str, set[int]] = {}
-        self.before = dependencies(calls, views)
-        for index in range(len(calls)):
-            for name in self.reads[index] | self.writes[index]:
-                self.users.setdefault(name, set()).add(index)
+        self.given = {views[name].buffer for name in inputs}
+        self.needs = needs
+        self.before = [_mask(earlier) for earlier in dependencies(calls, views)]
+        self.users: dict[str, int] = dict.fromkeys(self.given, 0)
+        for index, names in enumerate(self.touched):
+            for name in names:
+                self.users[name] = self.users.get(name, 0) | 1 << index
+
+    def start(self) -> int:
+        """Live bytes before the first call."""
+        return sum(self.bytes[name] for name in self.given)
+
+    def step(self, done: int, live: int, index: int) -> tuple[int, int]:
+        """Bytes needed while a call runs, and bytes live after it."""
+        after = done | 1 << index
+        new = {name for name in self.touched[index] if not self.users[name] & done and name not in self.given}
+        freed = {name for name in self.touched[index] if not self.users[name] & ~after and name not in self.kept}
+        need = self.needs[index]
+        during = live + sum(self.bytes[name] for name in new)
+        shared: dict[str, int] = {}
+        for pair in need.overlaps:
+            if pair.output in new and pair.input in freed and self.bytes[pair.output] and self.bytes[pair.input]:
+                common = pair.common(self.bytes[pair.output], self.bytes[pair.input])
+                shared[pair.output] = min(shared.get(pair.output, 0) + common, self.bytes[pair.output])
+        common = sum(shared.values()) + sum(size for name, size in need.scratch_shared.items() if name in freed)
+        most = sum(self.bytes[name] for name in freed - new)
+        return during - min(common, most) + need.scratch_bytes, during - sum(self.bytes[name] for name in freed)
 
     def peak(self, order: Sequence[int]) -> int:
         """Most live bytes in any step."""
-        return max(self.live(order), default=0)
+        return max([self.start(), *self.live(order)])
 
     def live(self, order: Sequence[int]) -> list[int]:
         """Live bytes in each step."""
-        remaining = {name: set(users) for name, users in self.users.items()}
-        live: set[str] = set()
+        done, live = 0, self.start()
         found = []
         for index in order:
-            live |= self.writes[index] | self.reads[index]
-            found.append(sum(self.bytes[name] for name in live))
-            live -= self._freed(index, remaining)
+            during, live = self.step(done, live, index)
+            found.append(during)
+            done |= 1 << index
         return found
 
-    def handed_over(self, index: int) -> int:
-        """Bytes of a result that may stand over an operand which is needed for the last time in this step."""
-        made = [name for name in self.writes[index] if min(self.users[name]) == index]
-        last = [name for name in self.reads[index] - self.kept if max(self.users[name]) == index]
-        return max((self.bytes[a] for a in made for b in last if self.bytes[a] == self.bytes[b]), default=0)
+    def ready(self, done: int) -> list[int]:
+        """Calls that can run next."""
+        return [index for index, before in enumerate(self.before) if not done >> index & 1 and not before & ~done]
 
     def greedy(self) -> list[int]:
         """Of the calls that are ready, always the one that leaves the fewest live bytes; ties by position."""
-        remaining = {name: set(users) for name, users in self.users.items()}
-        todo, done, order = set(range(len(self.before))), set[int](), list[int]()
-        live: set[str] = set()
-        while todo:
-            ready = [index for index in sorted(todo) if self.before[index] <= done]
-            chosen = min(ready, key=lambda index: (self._growth(index, live, remaining), index))
-            live |= self.writes[chosen] | self.reads[chosen]
-            live -= self._freed(chosen, remaining)
-            todo.remove(chosen)
-            done.add(chosen)
+        order: list[int] = []
+        done, live = 0, self.start()
+        while len(order) < len(self.before):
+            steps = [(self.step(done, live, index)[1], index) for index in self.ready(done)]
+            live, chosen = min(steps)
+            done |= 1 << chosen
             order.append(chosen)
         return order
 
-    def _growth(self, index: int, live: set[str], remaining: Mapping[str, set[int]]) -> int:
-        new = sum(self.bytes[name] for name in self.writes[index] - live)
-        freed = sum(
-            self.bytes[name] for name in self.reads[index] if remaining[name] == {index} and name not in self.kept
-        )
-        return new - freed
+    def search(self, limit: int) -> tuple[list[int] | None, int]:
+        """The best order with a peak below ``limit``, and a lower bound on the peak of every order.
 
-    def _freed(self, index: int, remaining: Mapping[str, set[int]]) -> set[str]:
-        freed = set()
-        for name in self.reads[index] | self.writes[index]:
-            remaining[name].discard(index)
-            if not remaining[name] and name not in self.kept:
-                freed.add(name)
-        return freed
+        Without an order, the bound is ``limit`` where none is better, or what the search had proven when it gave up.
+        """
+        everything = (1 << len(self.before)) - 1
+        came: dict[int, tuple[int, int]] = {}
+        start = self.start()
+        best = {0: start}
+        queue = [(start, 0, 0, start)]
+        looked = 0
+        while queue:
+            peak, negative_count, done, live = heapq.heappop(queue)
+            if peak > best[done]:
+                continue
+            if done == everything:
+                return self._path(came, everything), peak
+            looked += len(self.before)
+            if looked > WORK:
+                return None, peak
+            for index in self.ready(done):
+                during, left = self.step(done, live, index)
+                after, worst = done | 1 << index, max(peak, during)
+                if worst < limit and worst < best.get(after, limit):
+                    best[after], came[after] = worst, (done, index)
+                    heapq.heappush(queue, (worst, negative_count - 1, after, left))
+        return None, limit
+
+    def _path(self, came: Mapping[int, tuple[int, int]], done: int) -> list[int]:
+        order: list[int] = []
+        while done:
+            done, index = came[done]
+            order.append(index)
+        return order[::-1]

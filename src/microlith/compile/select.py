@@ -28,7 +28,9 @@ def selection(layer: Choices, chosen: Candidate) -> Selection:
     how = "measured" if chosen.measured else "estimated"
     why = f"{how} {_cycles(chosen, ' cycles')}" if len(layer.candidates) > 1 else "the only one that fits"
     why += f" against {', '.join(others)}" if others else ""
-    refused = [f"{name}: {reason}" for name, reason in layer.refused.items()]
+    # What is written for other types was never meant for this call.
+    types = chosen.kernel.name.partition("_")[0]
+    refused = [f"{name}: {reason}" for name, reason in layer.refused.items() if name.partition("_")[0] == types]
     why += f"; refused {'; '.join(refused)}" if refused else ""
     return Selection(chosen.call, chosen.kernel, why)
 

@@ -27,7 +27,10 @@ class LayerRow(_Row):
         cycles: modelled from the instructions; None where the core's table gives none.
         sqnr_db: signal to quantization noise of its output against the float model; None where not computed.
         schedule: of the kernel; empty where it has one only.
-        estimated_cycles: what the choice reckoned with; None where it was emulated before.
+        expected_cycles: what the choice of the kernel reckoned with.
+        expected_by: ``estimate`` by the cost model, or ``tuning``.
+        bound: least cycles, or instructions where the core has no table, that the instruction set allows; see
+            :mod:`microlith.compile.bound`.
         read_bytes: of activations.
         written_bytes: likewise.
     """
@@ -44,7 +47,9 @@ class LayerRow(_Row):
     cycles: int | None = None
     sqnr_db: float | None = None
     schedule: str = ""
-    estimated_cycles: float | None = None
+    expected_cycles: float | None = None
+    expected_by: str = ""
+    bound: float | None = None
     read_bytes: int | None = None
     written_bytes: int | None = None
 
@@ -80,6 +85,46 @@ class BufferRow(_Row):
     bytes: int
     first: int
     last: int
+
+
+class RegionRow(_Row):
+    """Calls that run together, a few rows at a time.
+
+    Attributes:
+        first: position of the first call.
+        last: position of the last.
+        rows: output rows of the last call in each turn.
+        ring_rows: rows that are held between the calls, by tensor.
+    """
+
+    first: int
+    last: int
+    rows: int
+    ring_rows: dict[str, int]
+
+
+class MemoryPlanRow(_Row):
+    """How the memory plan came about.
+
+    Attributes:
+        peak_layer: the call, or the calls that run together, during which the most bytes are alive.
+        peak_bytes: alive then, every permitted overlap taken as complete.
+        arena_bytes: of the plan.
+        bound_bytes: least arena that any placement of these buffers in this order could reach.
+        order_peak_bytes: most bytes alive in this order, were every call run by itself.
+        order_bound_bytes: what that is in no order less than; the same where the order is proven to be best.
+        in_place: results that lie over an input.
+        regions: calls that run together.
+    """
+
+    peak_layer: str
+    peak_bytes: int
+    arena_bytes: int
+    bound_bytes: int
+    order_peak_bytes: int
+    order_bound_bytes: int
+    in_place: int
+    regions: tuple[RegionRow, ...] = ()
 
 
 class PassRow(_Row):
@@ -189,6 +234,7 @@ class RunDetails(_Row):
         trades: cycles for bytes, paid and on offer.
         opt: what kernels were chosen for: ``size``, ``balanced`` or ``speed``.
         memory: the memory plan.
+        memory_plan: how it came about; None where nothing was planned.
         arena_bound_bytes: least arena that any placement of these buffers in this order could reach.
         passes: in order.
         fusions: what lowering joined.
@@ -213,6 +259,7 @@ class RunDetails(_Row):
     opt: str = ""
     memory: tuple[BufferRow, ...] = ()
     arena_bound_bytes: int | None = None
+    memory_plan: MemoryPlanRow | None = None
     passes: tuple[PassRow, ...] = ()
     fusions: tuple[FusionRow, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()

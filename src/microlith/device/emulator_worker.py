@@ -84,9 +84,13 @@ class Session:
 
     def _check_alignment(self, instructions: dict[int, bytes], inputs: list[bytes]) -> None:
         """Run again from power-on, watching the instructions that must not access memory misaligned."""
-        watched = _start(self._machine(self._program.layers()))
-        watched.check_alignment(instructions)
-        _infer(watched, inputs)
+
+        def run(machine: Machine) -> None:
+            _start(machine)
+            machine.check_alignment(instructions)
+            _infer(machine, inputs)
+
+        self._watched(lambda: run(self._machine(None)), run)
 
     def _machine(self, layers: dict[int, str] | None) -> Machine:
         return Machine(self._program, self._device, self._time_limit_s, layers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 
+from microlith.core.details import MemoryPlanRow
 from microlith.core.evidence import Evidence, How
 from microlith.core.units import format_bytes, format_seconds
 
@@ -56,6 +57,25 @@ _METRICS = {
     "mse": "Mean squared error",
     "agreement": "Agreement with the original model",
 }
+
+
+def memory_lines(plan: MemoryPlanRow, *, rings: bool = True) -> list[str]:
+    """How the memory plan came about, a sentence a line; with the rows that regions hold where ``rings``."""
+    gap = plan.arena_bytes - plan.bound_bytes
+    order = plan.order_peak_bytes - plan.order_bound_bytes
+    proven = "proven to have the lowest peak" if order == 0 else f"at most {order:,} B from the best"
+    lines = [
+        f"Peak: {format_bytes(plan.peak_bytes)} alive in {clean(plan.peak_layer)}.",
+        f"Order of the calls: {proven} of calls by themselves, {format_bytes(plan.order_peak_bytes)}.",
+        f"Placement: {'no gap' if gap == 0 else f'a gap of {gap:,} B'} over the bound of "
+        f"{format_bytes(plan.bound_bytes)}; {plan.in_place} results over their inputs.",
+    ]
+    for row in plan.regions:
+        held = ", ".join(f"{clean(name)} {count}" for name, count in row.ring_rows.items())
+        many = "row" if row.rows == 1 else "rows"
+        more = f"; rows held: {held}" if rings else ""
+        lines.append(f"Layers {row.first} to {row.last} run together, {row.rows} {many} at a time{more}.")
+    return lines
 
 
 def clean(text: str) -> str:

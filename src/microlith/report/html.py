@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import microlith
+from microlith.bench.layers import bench_if_counted
 from microlith.core.details import RunDetails
 from microlith.core.evidence import EvidenceSet
 from microlith.core.statistics import Interval
@@ -41,6 +42,7 @@ class AccuracyView:
 
 def render(details: RunDetails, evidence: EvidenceSet) -> str:
     """The report of one run as one self-contained HTML document."""
+    found = bench_if_counted(details)
     return str(
         _template("report.html.j2").render(
             details=details,
@@ -51,6 +53,9 @@ def render(details: RunDetails, evidence: EvidenceSet) -> str:
             figures=summary.figure_rows(details, evidence),
             settings=_setting_names(details),
             layers=summary.layers(details),
+            bench=found,
+            bound_line="" if found is None else summary.bound_line(found),
+            names={row.index: row.name for row in details.layers},
             memory_plots=_memory_plots(details),
             sqnr_plot=_sqnr_plot(details),
             how=fmt.HOW,

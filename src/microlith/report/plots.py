@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from microlith.core.details import BufferRow, LayerRow
@@ -38,6 +39,15 @@ class Mark:
 
     label: str
     interval: Interval
+
+
+@cache
+def prepare() -> None:
+    """Load and start what plots are drawn with; for a thread that runs while something else is waited for."""
+    import altair  # noqa: F401
+    import vl_convert
+
+    vl_convert.vegalite_to_svg({"data": {"values": []}, "mark": "point"})
 
 
 def memory(rows: Sequence[BufferRow], space: str, key: str, bound_bytes: int | None = None) -> Plot:

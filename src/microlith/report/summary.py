@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from microlith.bench.layers import Bench, bench_if_counted
 from microlith.core.details import LayerRow, RunDetails, VerdictRow
 from microlith.core.evidence import Evidence, EvidenceSet
 from microlith.report import format as fmt
@@ -206,6 +207,22 @@ def _sum(values: list[int | None]) -> int | None:
     if not values or any(value is None for value in values):
         return None
     return sum(value for value in values if value is not None)
+
+
+def bound_line(found: Bench) -> str:
+    """How near all layers together are to the least that they could take."""
+    if found.fraction is None:
+        return f"{found.total:,} {found.unit} in all layers; no bound is stated for this device."
+    return (
+        f"{found.total:,} {found.unit} in all layers; products, results and memory traffic alone take at least "
+        f"{found.bound:,.0f} ({100 * found.fraction:.0f}%)."
+    )
+
+
+def expectation(details: RunDetails) -> str:
+    """What the cost model expected against what was counted; empty where nothing can be said."""
+    found = bench_if_counted(details)
+    return "" if found is None else found.expectation
 
 
 def _remarks(rows: tuple[LayerRow, ...], instructions: int | None, cycles: int | None) -> tuple[str, ...]:

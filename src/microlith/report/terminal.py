@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from microlith.core.details import CheckRow, RunDetails
+from microlith.bench.layers import Bench
+from microlith.core.details import CheckRow, RunDetails, TradeRow
 from microlith.core.evidence import EvidenceSet
 from microlith.report import summary
-from microlith.report.format import DASH, allowance, clean, clean_lines, metric_name
+from microlith.report.format import DASH, allowance, clean, clean_lines, memory_lines, metric_name
 from microlith.report.load import Run
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _STYLES = {"met": "bold green", "missed": "bold red", "unset": "bold"}
 _SIGNS = {"met": "✓", "missed": "✗", "unset": DASH}
 _HEAVIEST = 8
+_TRADES = 12
 _BAR = 20
 _NARROW_BAR = 8
 
@@ -43,6 +45,10 @@ def render_summary(details: RunDetails, evidence: EvidenceSet, *, narrow: bool =
     if details.layers:
         parts += [text(""), _layers(details, narrow)]
         parts += [text(remark, "dim") for remark in summary.layers(details).remarks]
+        if expectation := summary.expectation(details):
+            parts.append(text(expectation, "dim"))
+    if details.memory_plan is not None:
+        parts += [text(""), *(text(line, "dim") for line in memory_lines(details.memory_plan, rings=False))]
     if details.checks:
         parts += [text(""), render_checks(details.checks)]
     if details.notes:
@@ -164,6 +170,71 @@ def _layers(details: RunDetails, narrow: bool) -> Table:
             text(share, "cyan"),
         )
     return table
+
+
+def render_bench(found: Bench, details: RunDetails, *, narrow: bool = False) -> Group:
+    """Every layer's time beside its work and the least that it could take, and cycles for bytes.
+
+    Args:
+        found: what was counted.
+        details: with the names to show.
+        narrow: leave out the kernels and what was expected.
+    """
+    from rich.console import Group
+
+    columns = [">#", "layer", *([] if narrow else ["kernel"]), f">{found.unit}", ">a MAC", ">instr. a MAC"]
+    columns += [">bytes moved", ">bound", ">share", *([] if narrow else [">estimate"])]
+    table = table_of(f"{found.unit.capitalize()} by layer", *columns)
+    for row, named in zip(found.rows, details.layers, strict=True):
+        time = row.cycles if row.cycles is not None and found.unit == "cycles" else row.instructions
+        table.add_row(
+            text(str(row.index), "dim"),
+            text(named.name),
+            *([] if narrow else [text(row.kernel, "dim")]),
+            text(f"{time:,}"),
+            text(_decimal(row.cycles_per_mac)),
+            text(_decimal(row.instructions_per_mac)),
+            text("" if row.moved_bytes is None else f"{row.moved_bytes:,}"),
+            text("" if row.bound is None else f"{row.bound:,.0f}"),
+            text("" if row.fraction is None else f"{100 * row.fraction:.0f}%", "cyan"),
+            *([] if narrow else [text("" if row.error_percent is None else f"{row.error_percent:+.1f}%", "dim")]),
+        )
+    parts: list[RenderableType] = [table, text(""), text(summary.bound_line(found))]
+    if found.expectation:
+        parts.append(text(found.expectation))
+    if details.trades:
+        parts += [text(""), render_trades(details.trades, {row.index: row.name for row in details.layers})]
+    return Group(*parts)
+
+
+def render_trades(trades: Sequence[TradeRow], names: Mapping[int, str]) -> Table:
+    """Cycles for bytes, what was paid first, then what is on offer, the most cycles first."""
+    ordered = sorted(trades, key=lambda row: (not row.taken, -row.cycles))
+    title = "Cycles for bytes" + (f", the {_TRADES} largest of {len(ordered)}" if len(ordered) > _TRADES else "")
+    table = table_of(title, ">#", "layer", "kernel", ">cycles saved", ">flash more", ">scratch more", "")
+    for row in ordered[:_TRADES]:
+        table.add_row(
+            text(str(row.layer), "dim"),
+            text(names[row.layer]),
+            text(row.kernel, "dim"),
+            text(f"{row.cycles:,.0f}"),
+            text(f"{row.flash_bytes:,} B"),
+            text(f"{row.scratch_bytes:,} B"),
+            text("taken" if row.taken else "on offer", "green" if row.taken else "dim"),
+        )
+    return table
+
+
+def render_reasons(details: RunDetails) -> Table:
+    """Why each kernel was chosen."""
+    table = table_of("Why these kernels", "layers", "kernel", "reason")
+    for kernel, why, indices in summary.layers(details).reasons:
+        table.add_row(text(indices), text(kernel), text(why, "dim"))
+    return table
+
+
+def _decimal(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _count(value: int | None) -> Text:

@@ -9,11 +9,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.compile.bound import bound
 from microlith.compile.choose import Goal
 from microlith.compile.manifest import Compiler, Manifest
 from microlith.compile.package import Package
 from microlith.compile.pipeline import compile_graph, float_nodes, random_feeds
-from microlith.core.details import BufferRow, CheckRow, LayerRow, RunDetails, TradeRow
+from microlith.core.details import BufferRow, CheckRow, LayerRow, MemoryPlanRow, RegionRow, RunDetails, TradeRow
 from microlith.core.errors import ToolchainError, UnsupportedError, VerificationError
 from microlith.core.evidence import Evidence, EvidenceSet
 from microlith.device.emulator import Counts, Emulator
@@ -22,8 +23,8 @@ from microlith.device.load import device as find_device
 from microlith.device.profile import Device
 from microlith.device.toolchain import Toolchain, find_toolchain
 from microlith.graph.macs import node_macs
-from microlith.program.types import calls
-from microlith.search.fit import fitting_package, unlinked_goal
+from microlith.program.types import OpCall, calls
+from microlith.search.fit import fitting_package, package_on_device, package_within_ram, unlinked_goal
 from microlith.verify.agreement import compare, to_bytes
 from microlith.verify.figures import Figures, emulated_figures, host_figures, planned_figures
 from microlith.verify.outside import layers_against_outside, whole_against_outside
@@ -33,6 +34,7 @@ Feeds = Mapping[str, NDArray[np.generic]]
 Progress = Callable[[str, int, int | None], None]
 
 _MOST_NAMES = 8
+_MOVES = ("copy", "flip_sign")
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:
@@ -118,21 +120,23 @@ def build_package(
     *,
     goal: Goal = Goal(),  # noqa: B008 - frozen
     flash_bytes: int | None = None,
+    ram_bytes: int | None = None,
 ) -> Package:
     """Compile a graph for the tools' device.
 
     Args:
         model: through the graph passes.
-        tools: toolchains; one for the device is needed where flash is limited.
+        tools: toolchains; one for the device is needed where flash or RAM is limited.
         name: prefix of every C symbol.
         samples: inputs for the golden vectors.
         seed: of random inputs.
         packages: build systems to package the library for, beside plain C.
         goal: what kernels are chosen by.
         flash_bytes: most bytes of the linked minimal application.
+        ram_bytes: most bytes of RAM that it uses, its stack among them; a host has no limit.
 
     Raises:
-        BudgetUnmetError: no choice of kernels takes as little flash.
+        BudgetUnmetError: nothing takes as little flash or RAM.
     """
 
     def build(wanted: Goal) -> Package:
@@ -147,11 +151,22 @@ def build_package(
             goal=wanted,
         )
 
-    if flash_bytes is None or tools.device.is_host:
-        return build(unlinked_goal(goal, tools.device.capacity("flash")))
-    assert tools.target is not None, "whoever limits flash looks for a toolchain"
-    package, _ = fitting_package(build, tools.target, goal, flash_bytes)
-    return package
+    def within_flash(wanted: Goal) -> Package:
+        if flash_bytes is None or tools.device.is_host:
+            return build(unlinked_goal(wanted, tools.device.capacity("flash")))
+        assert tools.target is not None, "whoever limits flash looks for a toolchain"
+        return fitting_package(build, tools.target, wanted, flash_bytes)[0]
+
+    if ram_bytes is None or tools.device.is_host:
+        return package_on_device(within_flash, goal, tools.device.capacity("ram"))
+    return package_within_ram(within_flash, lambda package: _ram_bytes(model, package, tools, samples), goal, ram_bytes)
+
+
+def _ram_bytes(model: ir.Model, package: Package, tools: Tools, samples: Sequence[Feeds]) -> int | None:
+    """RAM of the minimal application; None where it cannot be emulated."""
+    figures = figures_of(model, package, tools, samples, thorough=False)
+    item = EvidenceSet(figures.evidence).get("ram_bytes")
+    return None if item is None else int(item.high)
 
 
 def figures_of(
@@ -309,13 +324,15 @@ def layer_rows(
 ) -> tuple[LayerRow, ...]:
     """The per-layer table."""
     program = package.planned.program
-    macs = node_macs(model)
+    macs = call_macs(tuple(calls(program.entries[0].body)), node_macs(model))
     rows = []
     for index, op in enumerate(calls(program.entries[0].body)):
         view = program.view(op.writes[0])
         counted = None if counts is None else counts.layers[index]
         chosen = package.planned.chosen[index]
         stored = {reference.id for reference in op.consts.values()}
+        const_bytes = sum(program.storage[name].bytes for name in stored)
+        products = macs[index]
         rows.append(
             LayerRow(
                 index=index,
@@ -324,13 +341,15 @@ def layer_rows(
                 kernel=op.kernel,
                 why=package.planned.why[index],
                 output_shape=view.shape,
-                macs=sum(macs.get(node, 0) for node in op.source_nodes),
-                weight_bytes=sum(program.storage[name].bytes for name in stored),
+                macs=products,
+                weight_bytes=const_bytes,
                 instructions=None if counted is None else counted.instructions,
                 cycles=None if counted is None else counted.cycles,
                 sqnr_db=sqnr.get(view.source),
                 schedule="" if op.schedule == "default" else op.schedule,
-                estimated_cycles=None if chosen.measured else chosen.cycles,
+                expected_cycles=chosen.cycles,
+                expected_by="tuning" if chosen.measured else "estimate",
+                bound=bound(program, op, package.manifest.device, products, const_bytes),
                 read_bytes=sum(program.view(name).bytes for name in op.reads),
                 written_bytes=sum(program.view(name).bytes for name in op.writes),
             )
@@ -338,9 +357,46 @@ def layer_rows(
     return tuple(rows)
 
 
+def call_macs(ops: Sequence[OpCall], macs: Mapping[str, int]) -> list[int]:
+    """The products of each call: a node that several calls compute has its own in the one that multiplies."""
+    found = [0] * len(ops)
+    for node, count in macs.items():
+        users = [index for index, op in enumerate(ops) if node in op.source_nodes]
+        if users:
+            found[max(users, key=lambda index: ("weights" in ops[index].consts, ops[index].op not in _MOVES))] += count
+    return found
+
+
 def trade_rows(package: Package) -> tuple[TradeRow, ...]:
     """Cycles for bytes, paid and on offer."""
     return tuple(TradeRow(**asdict(trade)) for trade in package.planned.trades)
+
+
+def plan_row(package: Package) -> MemoryPlanRow:
+    """How the memory plan came about."""
+    planned = package.planned
+    program, ordered = planned.program, planned.ordered
+    assert ordered is not None, "a compiled program has an order"
+    layer, live = planned.peak_layer()
+    return MemoryPlanRow(
+        peak_layer=layer,
+        peak_bytes=live,
+        arena_bytes=sum(program.spaces.values()),
+        bound_bytes=sum(planned.bounds.values()),
+        order_peak_bytes=ordered.peak_bytes,
+        order_bound_bytes=ordered.bound_bytes,
+        in_place=planned.in_place(),
+        regions=tuple(
+            RegionRow(
+                first=way.begin,
+                last=way.end - 1,
+                rows=way.rows,
+                ring_rows={program.view(name).source: rows for name, rows in way.rings.items()},
+            )
+            for way in planned.stretches
+            if way.rows
+        ),
+    )
 
 
 def memory_rows(package: Package) -> tuple[BufferRow, ...]:

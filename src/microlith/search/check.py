@@ -6,18 +6,16 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from microlith.compile.context import call_context
+from microlith.compile.choose import Goal
 from microlith.compile.fusions import fusion_rows
 from microlith.compile.lower import HANDLERS, lower
 from microlith.compile.pipeline import float_nodes
-from microlith.compile.plan import Planned, plan
+from microlith.compile.plan import plan
 from microlith.core.details import FusionRow, PassRow
 from microlith.core.errors import MicrolithError, UnsupportedError
 from microlith.device.profile import Device
 from microlith.graph.macs import node_macs
 from microlith.graph.passes.place_qdq import place_qdq, values_to_observe
-from microlith.kernels import kernel
-from microlith.program.types import calls
 from microlith.quant.schemes import Scheme
 from microlith.search.prepare import optimize_graph
 
@@ -30,11 +28,13 @@ class Form:
         arithmetic: ``as given``, or ``int8`` after quantization with ranges that stand for those of real data.
         weights_bytes: stored constants; None where the form cannot be compiled.
         arena_bytes: activations, inputs and outputs at their peak.
+        least_arena_bytes: the same where as much is done for it as can be.
         estimated_cycles: from the kernels' formulas; for comparison only.
         peak_layer: where the most bytes are alive.
+        least_peak_layer: the same where the arena is the least.
         obstacles: why it cannot be compiled; empty where it can.
         fusions: what lowering joined.
-        fits: whether weights and arena stay below the device's flash and RAM; code and stack come on top.
+        fits: whether weights and the least arena stay below the device's flash and RAM; code and stack come on top.
     """
 
     arithmetic: str
@@ -45,6 +45,8 @@ class Form:
     obstacles: tuple[str, ...]
     fits: bool | None
     fusions: tuple[FusionRow, ...] = ()
+    least_arena_bytes: int | None = None
+    least_peak_layer: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,20 +125,24 @@ def _form(arithmetic: str, model: ir.Model, device: Device, unknown: tuple[str, 
         return Form(arithmetic, None, None, None, "", unknown, None)
     obstacles = tuple(f"{name} is computed in float" for name in float_nodes(model))
     try:
-        planned = plan(lower(model, "model"), device)
+        lowered = lower(model, "model")
+        planned, least = plan(lowered, device), plan(lowered, device, Goal(ram_bytes=1))
     except UnsupportedError as error:
         return Form(arithmetic, None, None, None, "", (*obstacles, str(error)), None)
     weights = sum(stored.bytes for stored in planned.program.storage.values())
-    arena = sum(planned.program.spaces.values())
+    arena, least_arena = (sum(item.program.spaces.values()) for item in (planned, least))
     flash, ram = device.capacity("flash"), device.capacity("ram")
-    fits = (flash is None or weights < flash) and (ram is None or arena < ram)
+    fits = (flash is None or weights < flash) and (ram is None or least_arena < ram)
     fusions = fusion_rows(model, planned.program)
-    cycles = _cycles(planned, device)
-    return Form(arithmetic, weights, arena, cycles, planned.peak_layer()[0], obstacles, fits, fusions)
-
-
-def _cycles(planned: Planned, device: Device) -> float:
-    program = planned.program
-    return sum(
-        kernel(call.kernel).cost(call_context(program, call), device).cycles for call in calls(program.entries[0].body)
+    return Form(
+        arithmetic,
+        weights,
+        arena,
+        sum(way.cycles for way in planned.stretches),
+        planned.peak_layer()[0],
+        obstacles,
+        fits,
+        fusions,
+        least_arena,
+        least.peak_layer()[0],
     )

@@ -1,4 +1,4 @@
-"""A package whose linked flash keeps a limit: the fastest set of kernels that fits, by link and choice in turn.
+"""A package whose flash and RAM keep limits: the fastest that fits, by link or run and choice in turn.
 
 What an instance of code takes is known once it is linked, and before that about. So each link corrects what the choice
 reckons with, until the choice stays what it is.
@@ -69,6 +69,61 @@ def fitting_package(
             hint="Allow that much, or make the model smaller.",
         )
     return fits[1], fits[2]
+
+
+# Stack and static data of the minimal application, before it has run.
+_RAM_BESIDE_ARENA = 1024
+_MOST_RUNS = 6
+
+
+def package_on_device(build: Callable[[Goal], Package], goal: Goal, ram_bytes: int | None) -> Package:
+    """The package for a goal; where its arena does not fit the device, the fastest that does, if any."""
+    package = build(goal)
+    limit = None if ram_bytes is None else max(1, ram_bytes - _RAM_BESIDE_ARENA)
+    if limit is None or package.manifest.spaces.get("arena", 0) <= limit:
+        return package
+    return build(replace(goal, ram_bytes=limit))
+
+
+def package_within_ram(
+    build: Callable[[Goal], Package], measure: Callable[[Package], int | None], goal: Goal, ram_bytes: int
+) -> Package:
+    """The package of the fewest cycles whose minimal application uses at most so much RAM.
+
+    What it uses beside the arena is known once it has run, so the limit of the arena is corrected by each run.
+
+    Args:
+        build: makes the package for a goal.
+        measure: RAM of its minimal application; None where that is not known.
+        goal: what to aim at, limit on RAM apart.
+        ram_bytes: the limit.
+
+    Raises:
+        BudgetUnmetError: nothing takes as little; the message gives the least RAM that was reached.
+    """
+    limit = max(1, ram_bytes - _RAM_BESIDE_ARENA)
+    fits: Package | None = None
+    reached: list[int] = []
+    seen: set[int] = set()
+    while limit not in seen and len(seen) < _MOST_RUNS:
+        seen.add(limit)
+        package = build(replace(goal, ram_bytes=limit))
+        used = measure(package)
+        if used is None:
+            return package
+        reached.append(used)
+        arena = package.manifest.spaces.get("arena", 0)
+        if used <= ram_bytes:
+            fits = package
+        elif fits is not None or arena > limit:
+            break
+        limit = max(1, ram_bytes - (used - arena))
+    if fits is None:
+        raise BudgetUnmetError(
+            f"RAM: {format_bytes(ram_bytes)} is allowed, and no plan takes less than {format_bytes(min(reached))}",
+            hint="Allow that much, or make the model or its inputs smaller.",
+        )
+    return fits
 
 
 def _link(package: Package, toolchain: Toolchain) -> tuple[int, dict[tuple[object, ...], int]]:

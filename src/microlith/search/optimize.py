@@ -35,6 +35,7 @@ from microlith.search.artifact import (
     memory_rows,
     no_progress,
     outside_checks,
+    plan_row,
     require_passed,
     trade_rows,
 )
@@ -220,15 +221,16 @@ class _Search:
         """An artifact with its hardware figures, without accuracy."""
         first = self.prepared.feeds(self.prepared.split.selection[:2], batch=1)
         samples = [as_inputs(model, feeds) for feeds in first]
-        package = self._package(model, samples)
+        package, chosen_for = self._package(model, samples)
         figures = figures_of(model, package, self.tools, samples, thorough=thorough)
         counts = figures.counts
         details = self._details(package.manifest.requantization).model_copy(
             update={
                 "layers": layer_rows(model, package, counts, {}),
                 "trades": trade_rows(package),
-                "opt": self.options.opt,
+                "opt": chosen_for,
                 "memory": memory_rows(package),
+                "memory_plan": plan_row(package),
                 "notes": self._notes() + figures.notes,
                 "layer_remainder_instructions": None if counts is None else counts.remainder_instructions,
                 "arena_bound_bytes": sum(package.planned.bounds.values()),
@@ -237,19 +239,28 @@ class _Search:
         )
         return Artifact(model, package, EvidenceSet(figures.evidence), details, Recipe((settings,)).to_yaml())
 
-    def _package(self, model: ir.Model, samples: Sequence[Mapping[str, NDArray[np.generic]]]) -> Package:
-        """The package within the budget's flash; where there is none, the one of the least flash."""
+    def _package(self, model: ir.Model, samples: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[Package, Opt]:
+        """The package within the budget's flash and RAM, or else of the least, and what kernels were chosen for."""
         tools, options = self.tools, self.options
 
-        def build(goal: Goal, flash_bytes: int | None) -> Package:
+        def build(goal: Goal, flash_bytes: int | None, ram_bytes: int | None) -> Package:
             return build_package(
-                model, tools, options.name, samples, options.seed, options.packages, goal=goal, flash_bytes=flash_bytes
+                model,
+                tools,
+                options.name,
+                samples,
+                options.seed,
+                options.packages,
+                goal=goal,
+                flash_bytes=flash_bytes,
+                ram_bytes=ram_bytes,
             )
 
         try:
-            return build(Goal(options.opt), self.budget.flash)
+            return build(Goal(options.opt), self.budget.flash, self.budget.ram), options.opt
         except BudgetUnmetError:
-            return build(Goal("size"), None)
+            least = Goal("size", ram_bytes=None if self.budget.ram is None else 1)
+            return build(least, None, None), "size"
 
     def _details(self, requantization: str) -> RunDetails:
         compiler, prepared, tools = self.tools.compiler, self.prepared, self.tools

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from microlith.compile.candidates import Candidate, Known, Part, content_key
 from microlith.compile.context import call_context
 from microlith.compile.lower import lower
-from microlith.compile.plan import ordered_choices
+from microlith.compile.plan import layer_choices
 from microlith.compile.trial import IDLE, trial
 from microlith.core.errors import InputError
 from microlith.core.kept import Kept
@@ -70,7 +70,7 @@ def tune(model: ir.Model, tools: Tools, progress: Progress, directory: Path | No
             hint="Leave out --tune, or name a microcontroller.",
         )
     assert toolchain is not None, "whoever tunes looks for a toolchain"
-    program, layers = ordered_choices(lower(model, "trial"), device)
+    program, layers = layer_choices(lower(model, "trial"), device)
     keys: dict[str, Candidate] = {}
     for layer in layers:
         if len(layer.candidates) > 1:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from microlith.compile.manifest import Manifest
 from microlith.core.errors import TimeLimitError
 from microlith.core.evidence import Evidence
-from microlith.device.elf import sizes
+from microlith.device.elf import ElfSizes, sizes
 from microlith.device.emulator import Counts, Emulator
 from microlith.device.host import HostRunner
 from microlith.device.profile import Device
@@ -62,20 +64,19 @@ def emulated_figures(bench: Workbench, inputs: list[bytes], *, thorough: bool) -
     """
     manifest, device = bench.manifest, bench.manifest.device
     context = context_of(manifest)
-    minimal, empty = sizes(bench.minimal()), sizes(bench.empty())
+    # The links that follow find its objects in the compiler's cache.
+    selftest = bench.selftest()
+    with ThreadPoolExecutor(1) as pool:
+        linking = pool.submit(_linked_sizes, bench, thorough)
+        counts, notes = _counts(selftest, bench, inputs, thorough)
+        minimal, empty, second = linking.result()
     found = [
-        Evidence.exact(
-            "flash_bytes", minimal.flash, "B", "counted", context | (_second_compiler_flash(bench) if thorough else {})
-        ),
+        Evidence.exact("flash_bytes", minimal.flash, "B", "counted", context | second),
         Evidence.exact("flash_increment_bytes", minimal.flash - empty.flash, "B", "counted", context),
         Evidence.exact("data_bss_bytes", minimal.ram_static, "B", "counted", context),
     ]
-    try:
-        with Emulator(bench.selftest(), device) as emulator:
-            counts = emulator.infer_counted(inputs, manifest.layers, check_alignment=thorough)
-    except TimeLimitError as error:
-        note = f"RAM, stack, instructions and cycles were not counted: {error.what}."
-        return Figures(tuple(found), None, (note,))
+    if counts is None:
+        return Figures(tuple(found), None, notes)
     found += [
         Evidence.exact("stack_bytes", counts.stack_bytes, "B", "emulated", context),
         Evidence.exact("ram_bytes", minimal.ram_static + counts.stack_bytes, "B", "emulated", context),
@@ -84,6 +85,22 @@ def emulated_figures(bench: Workbench, inputs: list[bytes], *, thorough: bool) -
     if counts.cycles is not None:
         found += cycle_figures(device, counts.cycles, context)
     return Figures(tuple(found), counts)
+
+
+def _linked_sizes(bench: Workbench, thorough: bool) -> tuple[ElfSizes, ElfSizes, dict[str, str]]:
+    """Sizes of the minimal and of the empty application, and what a second compiler makes of the first."""
+    return sizes(bench.minimal()), sizes(bench.empty()), _second_compiler_flash(bench) if thorough else {}
+
+
+def _counts(
+    selftest: Path, bench: Workbench, inputs: list[bytes], thorough: bool
+) -> tuple[Counts | None, tuple[str, ...]]:
+    """What one inference executed, or why that is not known."""
+    try:
+        with Emulator(selftest, bench.manifest.device) as emulator:
+            return emulator.infer_counted(inputs, bench.manifest.layers, check_alignment=thorough), ()
+    except TimeLimitError as error:
+        return None, (f"RAM, stack, instructions and cycles were not counted: {error.what}.",)
 
 
 def cycle_figures(device: Device, cycles: int, context: dict[str, str]) -> list[Evidence]:

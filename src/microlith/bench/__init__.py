@@ -1,0 +1,1 @@
+"""What an artifact does with its time, layer by layer."""
