@@ -2,11 +2,11 @@
 /*
  * s8 fully connected: 4 outputs at a time, on SMLAD.
  *
- * A row of x is widened to 16 bits once (`wide`). weights: 4 outputs t, u, v, w, of which t and v have had 128 added and
- * are unsigned; each quad is the bytes t0 u0 t2 u2, v0 w0 v2 w2, t1 u1 t3 u3, v1 w1 v3 w3, padded to whole quads and to
- * a multiple of 4 outputs. Half a word is 256 * u + t as it stands, so the product of x and the word as it was loaded
- * is 256 * acc_u + acc_t, modulo 2^32; UXTB16 gives t alone, and u needs no instruction. 128 times the sum of x is
- * taken off acc_t. The bias has had x_zero times the sum of each output's weights taken off.
+ * A row of x is widened to 16 bits once (`wide`). weights: 4 outputs t, u, v, w, of which t and v have had 128 added
+ * and are unsigned; each quad is the bytes t0 u0 t2 u2, v0 w0 v2 w2, t1 u1 t3 u3, v1 w1 v3 w3, padded to whole quads
+ * and to a multiple of 4 outputs. Half a word is 256 * u + t as it stands, so the product of x and the word as it was
+ * loaded is 256 * acc_u + acc_t, modulo 2^32; UXTB16 gives t alone, and u needs no instruction. 128 times the sum of x
+ * is taken off acc_t. The bias has had x_zero times the sum of each output's weights taken off.
  */
 #ifndef ML_S8_FULLY_CONNECTED_DSP_H
 #define ML_S8_FULLY_CONNECTED_DSP_H
