@@ -8,11 +8,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance fuzz docs lint clean
+.PHONY: help demo test test-qemu conformance fuzz docs lint clean
 
 help:
 	@echo "make demo        quantize, compile and emulate a small network for an nRF52840; all of it in out/demo"
 	@echo "make test        all tests, without a C compiler of yours; arguments as PYTEST_ARGS='-k requantize'"
+	@echo "make test-qemu   tests of what runs on an emulated Cortex-M55; needs qemu-system-arm, version 7 or later"
 	@echo "make conformance every node case of ONNX, compiled and run; writes docs/conformance.md"
 	@echo "make fuzz        mutants of small models through the compiler; how many and which as N=10000 SEED=1"
 	@echo "make docs        write the documents that are generated from the code"
@@ -25,11 +26,15 @@ demo: .venv/.installed
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
+test-qemu: .venv/.installed-dev
+	$(BIN)/python -m pytest tests/qemu $(PYTEST_ARGS)
+
 conformance: .venv/.installed-dev
 	$(BIN)/python tests/conformance/run_all.py $(PYTEST_ARGS)
 
 docs: .venv/.installed-dev
 	$(BIN)/python tests/docs/operators_page.py
+	$(BIN)/python tests/docs/passes_page.py
 
 fuzz: .venv/.installed-dev
 	PYTHONPATH=tests OPENBLAS_NUM_THREADS=1 $(BIN)/python -m fuzz --count $(N) --seed $(or $(SEED),0)

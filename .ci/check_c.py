@@ -31,6 +31,7 @@ STRICT = [
 SANITIZE = ["-std=c99", "-O1", "-g", "-ffp-contract=off", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 M4 = ["-mthumb", "-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]
 M0 = ["-mthumb", "-mcpu=cortex-m0plus", "-mfloat-abi=soft"]
+M55 = ["-mthumb", "-mcpu=cortex-m55", "-mfloat-abi=hard", "-mfpu=auto"]
 CLANG_ARM = ("clang", "--target=thumb-none-eabi")
 GCC_ARM = ("arm-none-eabi-gcc",)
 # Compilers by the device that they compile for.
@@ -39,6 +40,8 @@ COMPILERS = {
     "nrf52840": [(*GCC_ARM, *M4), (*CLANG_ARM, *M4)],
     "rp2040": [(*GCC_ARM, *M0), (*CLANG_ARM, *M0)],
 }
+# Artifacts are made for the devices above only.
+KERNEL_COMPILERS = COMPILERS | {"mps3-an547": [(*GCC_ARM, *M55)]}
 KERNELS = files("microlith.kernels") / "c"
 DEMO = files("microlith.cli") / "demo_data"
 
@@ -70,7 +73,8 @@ def microlith(*arguments: str | Path) -> None:
 def needs(header: Path) -> str:
     """The device that a kernel header is for; ``any`` for portable C."""
     stem = header.stem.split("_")
-    return "host" if "avx2" in stem else "nrf52840" if "dsp" in stem else "any"
+    devices = {"avx2": "host", "dsp": "nrf52840", "mve": "mps3-an547"}
+    return next((device for isa, device in devices.items() if isa in stem), "any")
 
 
 def check_kernels(place: Path, kernels: Path) -> list[Result]:
@@ -79,7 +83,7 @@ def check_kernels(place: Path, kernels: Path) -> list[Result]:
     for header in sorted(kernels.glob("*.h")):
         unit = place / f"{header.stem}.c"
         unit.write_text(f'#include "{header.name}"\ntypedef int not_empty;\n')
-        for device, compilers in COMPILERS.items():
+        for device, compilers in KERNEL_COMPILERS.items():
             for compiler in compilers:
                 plain_host = needs(header) == "host" and "-mavx2" not in compiler
                 if needs(header) in ("any", device) and not plain_host:

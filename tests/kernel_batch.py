@@ -45,7 +45,7 @@ class Case:
         x_ring: rows of the input buffer where it is a ring.
         y_ring: rows of the output buffer where it is a ring.
         extreme: whether inputs and weights take the ends of their range only.
-        symmetric: whether weights are at least -127.
+        least_weight: the least of these ends.
         gain: by which results are larger than those that fill their type's range.
         schedule: of the kernel; empty for the one that it prefers.
     """
@@ -62,7 +62,7 @@ class Case:
     x_ring: int | None = None
     y_ring: int | None = None
     extreme: bool = False
-    symmetric: bool = False
+    least_weight: int = -128
     gain: float = 1.0
     schedule: str = ""
 
@@ -138,9 +138,10 @@ def prepare(case: Case, kernel: Kernel, device: Device, rng: np.random.Generator
 def _values(case: Case, rng: np.random.Generator) -> tuple[QArray, QArray, QArray, QParams]:
     depth = case.x_shape[-1] if case.op != "depthwise_conv2d" else 1
     taps = case.window.kernel if case.window else ()
-    draw = (
-        (lambda size: rng.choice([-128, 127], size)) if case.extreme else (lambda size: rng.integers(-128, 128, size))
-    )
+
+    def draw(size: tuple[int, ...], least: int = -128) -> np.ndarray:
+        return rng.choice([least, 127], size) if case.extreme else rng.integers(-128, 128, size)
+
     w_shape = (case.out_channels, depth, *taps)
     w_scale = rng.uniform(0.5, 1.5, case.out_channels if case.per_channel else None)
     w_params = QParams(
@@ -157,7 +158,7 @@ def _values(case: Case, rng: np.random.Generator) -> tuple[QArray, QArray, QArra
     bias = rng.integers(-5000, 5000, case.out_channels).astype(np.int32)
     return (
         QArray(draw(case.x_shape).astype(np.int8), x_params),
-        QArray(np.maximum(draw(w_shape), -127 if case.symmetric else -128).astype(np.int8), w_params),
+        QArray(draw(w_shape, case.least_weight).astype(np.int8), w_params),
         QArray(bias, b_params),
         y_params,
     )

@@ -122,7 +122,55 @@ def float_models() -> dict[str, onnx.ModelProto]:
         "einsum_three": _one("Einsum", [(3, 4), (4, 5), (5, 3)], (4, 3), equation="ij,jk,kl->jl"),
     }
     found |= _convolutions() | _pools() | _normalizations() | _recurrent()
+    found |= _attention()
     return found
+
+
+def _attention() -> dict[str, onnx.ModelProto]:
+    mask = _w(5, 6)
+    return {
+        "attention": _one("Attention", [(1, 3, 5, 4), (1, 3, 6, 4), (1, 3, 6, 9)], (1, 3, 5, 9), opset=23),
+        "attention_groups": _one(
+            "Attention", [(2, 5, 32), (2, 6, 16), (2, 6, 6)], (2, 5, 12), opset=23, q_num_heads=4, kv_num_heads=2
+        ),
+        "attention_causal": _one(
+            "Attention", [(1, 2, 9, 8), (1, 2, 9, 8), (1, 2, 9, 8)], (1, 2, 9, 8), opset=23, is_causal=1
+        ),
+        "attention_masked": _one(
+            "Attention", [(1, 2, 5, 4), (1, 2, 6, 4), (1, 2, 6, 3)], (1, 2, 5, 3), {"m": mask}, opset=23, scale=0.7
+        ),
+        "attention_of_parts": _self_attention(),
+    }
+
+
+def _self_attention() -> onnx.ModelProto:
+    """Queries, keys and values as parts of one product; a computed mask."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["all"]),
+        helper.make_node("Reshape", ["all", "apart"], ["heads"]),
+        helper.make_node("Transpose", ["heads"], ["turned"], perm=[2, 0, 3, 1, 4]),
+        helper.make_node("Split", ["turned"], ["q5", "k5", "v5"], axis=0, num_outputs=3),
+        *(helper.make_node("Squeeze", [f"{name}5", "zero"], [name]) for name in "qkv"),
+        helper.make_node("Transpose", ["k"], ["t"], perm=[0, 1, 3, 2]),
+        helper.make_node("MatMul", ["q", "t"], ["products"]),
+        helper.make_node("Mul", ["products", "scale"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "mask"], ["masked"]),
+        helper.make_node("Softmax", ["masked"], ["shares"]),
+        helper.make_node("MatMul", ["shares", "v"], ["mixed"]),
+        helper.make_node("Transpose", ["mixed"], ["rows"], perm=[0, 2, 1, 3]),
+        helper.make_node("Reshape", ["rows", "together"], ["y"]),
+    ]
+    for item in nodes:
+        item.name = item.output[0]
+    weights = {
+        "w": _w(8, 24),
+        "apart": _ints(1, 7, 3, 2, 4),
+        "zero": _ints(0),
+        "scale": np.array(0.5, np.float32),
+        "together": _ints(1, 7, 8),
+    }
+    inputs = {"x": (1, 7, 8), "mask": (1, 1, 7, 7)}
+    return models.make_model(nodes, inputs, {"y": (1, 7, 8)}, weights, opset=18)
 
 
 def _convolutions() -> dict[str, onnx.ModelProto]:

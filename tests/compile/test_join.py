@@ -155,6 +155,15 @@ def test_fusions_say_what_is_written_in_place():
     assert found == {"concat without copy": 1}
 
 
+def test_equal_weights_are_stored_once():
+    nodes = [node("MatMul", ["x", "v"], "a"), node("Tanh", ["a"], "b"), node("MatMul", ["b", "w"], "y")]
+    weights = {"v": values(8, 8), "w": values(8, 8)}
+    graph = compiled.prepared(models.make_model(nodes, {"x": [1, 8]}, {"y": [1, 8]}, weights))
+    program = lower(graph, "model")
+    first, second = (call for call in calls(program.entries[0].body) if "weights" in call.consts)
+    assert first.consts["weights"] == second.consts["weights"]
+
+
 def test_a_tall_layer_elsewhere_does_not_excuse_memory(monkeypatch):
     """Behind the attention stands a layer that needs more, unless it is computed in place, as it then is."""
     proto = attention(tokens=40)

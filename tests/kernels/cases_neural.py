@@ -9,13 +9,14 @@ import numpy as np
 
 from kernels.cases_f32 import normal, wide
 from kernels.cases_s8 import Rng, random_qparams, random_values
-from kernels.harness import Array, Case, context, view
+from kernels.harness import Array, Case, context, in_memory, view
 from microlith.kernels import kernel
 from microlith.kernels.reductions import INTEGER_FUNCTIONS
+from microlith.ops import attention
 from microlith.ops.recurrent import FUNCTIONS, Activation, RecurrentAttrs, results
 from microlith.program.attrs import Softmax
-from microlith.program.neural_attrs import ConvNd, Lrn, Normalize, PoolNd, Recurrent, Reduce, Volume
-from microlith.program.types import NUMPY
+from microlith.program.neural_attrs import Attention, ConvNd, Lrn, Normalize, PoolNd, Recurrent, Reduce, Volume
+from microlith.program.types import NUMPY, contiguous
 from microlith.quant.factors import linear_requant
 from microlith.quant.integer_linear import conv_transpose, output_rows
 from microlith.quant.requantize import saturate
@@ -41,7 +42,7 @@ REDUCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 def neural_cases() -> tuple[Case, ...]:
     """All calls."""
     rng = np.random.default_rng(23)
-    return (*_reductions(rng), *_volumes(rng), *_normalizations(rng), *_layers(rng))
+    return (*_reductions(rng), *_volumes(rng), *_normalizations(rng), *_layers(rng), *_attention(rng))
 
 
 def _near(expected: np.ndarray) -> np.ndarray:
@@ -251,3 +252,53 @@ def _layer(rng: Rng, kind: str, names: tuple[str, ...], flag: bool) -> Case:
     ctx = dataclasses.replace(ctx, writes=writes, call=call)
     inputs = tuple(values for role, values in operands.items() if role not in consts)
     return Case(f"{kind} {flag}", kernel("f32_recurrent__portable"), ctx, inputs, expected, _near(expected))
+
+
+# batch, heads, heads of keys, rows, keys, depth, columns
+ATTENTIONS = (
+    ((1, 2, 2, 9, 17, 8, 8), False, False, 0.0, ""),
+    ((2, 4, 2, 5, 3, 5, 11), True, False, 0.0, ""),
+    ((1, 1, 1, 6, 6, 3, 4), False, True, 0.0, "mask"),
+    ((1, 3, 1, 4, 10, 9, 16), True, True, 2.0, "keys"),
+    ((1, 2, 2, 1, 9, 1, 1), False, False, 0.5, ""),
+)
+
+
+def _attention(rng: Rng) -> Iterator[Case]:
+    """Heads next to each other in rows, or one after another; masks that are read, constant, and that are repeated."""
+    for (batch, heads, kv_heads, rows, keys, depth, columns), inside, causal, cap, mask in ATTENTIONS:
+        shapes = {
+            "q": (batch, heads, rows, depth),
+            "k": (batch, kv_heads, keys, depth),
+            "v": (batch, kv_heads, keys, columns),
+        }
+        if mask:
+            shapes["mask"] = (batch, 1, rows, keys) if mask == "mask" else (1, 1, 1, keys)
+        arrays = {role: normal(rng, shape) for role, shape in shapes.items()}
+        y_shape = (batch, heads, rows, columns)
+        strides = {
+            role: _inside(shape) if inside and role != "mask" else contiguous(shape) for role, shape in shapes.items()
+        }
+        repeated = tuple(
+            0 if size == 1 else stride
+            for size, stride in zip(shapes.get("mask", (1,) * 4), strides.get("mask", (0,) * 4), strict=True)
+        )
+        y_strides = _inside(y_shape) if inside else contiguous(y_shape)
+        attrs = Attention(
+            batch, heads, kv_heads, rows, keys, depth, columns, strides["q"], strides["k"], strides["v"], repeated,
+            y_strides, causal, 0.25, cap, tuple(arrays),
+        )  # fmt: skip
+        meaning = attention.AttentionAttrs(0.25, causal, cap, None)
+        expected = in_memory(attention.reference(meaning, list(arrays.values())), y_strides)
+        consts = {"mask": arrays.pop("mask")} if mask == "keys" else {}
+        held = tuple(in_memory(array, strides[role]) for role, array in arrays.items())
+        reads = [view(role, array.shape, "f32") for role, array in zip(arrays, held, strict=True)]
+        ctx = context("attention", attrs, reads, view("y", expected.shape, "f32"), consts)
+        label = f"attention {shapes} {inside} {causal} {cap}"
+        yield Case(label, kernel("f32_attention__portable"), ctx, held, expected, _near(expected))
+
+
+def _inside(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of heads that lie next to each other in a row."""
+    _, heads, rows, columns = shape
+    return heads * rows * columns, columns, heads * columns, 1

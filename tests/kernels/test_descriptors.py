@@ -252,6 +252,6 @@ def test_headers_are_free_standing_licensed_and_all_of_them_used() -> None:
         text = header_text(name)
         assert text.startswith("/* SPDX-License-Identifier: Apache-2.0 OR MIT-0 */\n"), name
         system = set(re.findall(r"#include <([^>]+)>", text))
-        assert system <= {"stdint.h", "stddef.h", "immintrin.h", "arm_acle.h"}, name
+        assert system <= {"stdint.h", "stddef.h", "immintrin.h", "arm_acle.h", "arm_mve.h"}, name
         assert not re.search(r"\b(malloc|free|printf|memcpy|memset|assert)\s*\(", text), name
         assert max(map(len, text.splitlines())) <= 120, name

@@ -55,7 +55,7 @@ CONV = (
     conv(4, 5, 2, 2, 1, mode="fixed", gain=200),
 )
 
-SYMMETRIC = tuple(replace(case, symmetric=True) for case in (*CONV[:8], *CONV[12:16], *CONV[18:22]))
+SYMMETRIC = tuple(replace(case, least_weight=-127) for case in (*CONV[:8], *CONV[12:16], *CONV[18:22]))
 CONV = (*CONV[:-1], *SYMMETRIC, CONV[-1])
 
 DEPTHWISE = (
@@ -207,9 +207,9 @@ def literal_of(case: Case, name: str, rng: np.random.Generator) -> str:
 @pytest.mark.parametrize(
     ("case", "joined"),
     [
-        (conv(4, 5, 16, 16, 3, symmetric=True), "1"),
+        (conv(4, 5, 16, 16, 3, least_weight=-127), "1"),
         (conv(4, 5, 16, 16, 3), "0"),  # some -128 stands beside a negative weight
-        (conv(5, 4, 64, 6, 3, extreme=True, symmetric=True), "0"),  # 576 * 127 * 128 is more than 2^23
+        (conv(5, 4, 64, 6, 3, extreme=True, least_weight=-127), "0"),  # 576 * 127 * 128 is more than 2^23
     ],
 )
 def test_weights_are_joined_where_numbers_and_sums_have_room(case: Case, joined: str, rng: np.random.Generator) -> None:

@@ -70,7 +70,7 @@ def package_kinds(names: Sequence[str], device: Device) -> tuple[PackageKind, ..
             f"an Arduino library is for a microcontroller, and {device.name} is none",
             hint="Name the board's microcontroller: --device.",
         )
-    foreign = [isa for isa in device.isas if isa in ("dsp", "avx2")]
+    foreign = [isa for isa in device.isas if isa != "portable"]
     if "esp-idf" in names and foreign:
         raise InputError(
             f"an ESP-IDF component runs on RISC-V and Xtensa; the code for {device.name} needs {', '.join(foreign)}",

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from microlith.core.details import FusionRow
 from microlith.graph.units import units
+from microlith.program.neural_attrs import Attention
 from microlith.program.types import Program, calls
 
 
@@ -25,11 +26,13 @@ def fusion_rows(model: ir.Model, program: Program) -> tuple[FusionRow, ...]:
     unmoved = [unit.node for unit in found if unit.node.name not in written]
     parts = [node for node in unmoved if node.op_type == "Concat"]
     slices = [node for node in unmoved if node.op_type in ("Slice", "Split")]
+    mixes = [call for call in calls(program.entries[0].body) if isinstance(call.attrs, Attention)]
     views = [node for node in unmoved if node not in parts and node not in slices]
     rows = (
         ("activation", activations, "clamps the result of the operator in front of it"),
         ("requantization", epilogues, "the operator writes quantized results itself"),
         ("dequantization", dequantized, "the operator reads integers"),
+        ("attention", mixes, "products of queries and keys are in memory for a few rows at a time"),
         ("concat without copy", parts, "the operands are written where the result has them"),
         ("slice without copy", slices, "a part of the bytes of the operand, or read from there by strides"),
         ("alias", views, "the same bytes under another shape or order of axes, or read and written by strides"),

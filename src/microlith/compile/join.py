@@ -1,8 +1,8 @@
 """Copies that need not be made, because their neighbours can read or write where the bytes are.
 
 * A copy of a whole tensor to one place of another (a part of a Concat) goes away: its producer writes there.
-* A strided copy goes away where all that read it take strides: products of matrices, sums and products of tensors, and
-  copies themselves. A product of matrices also writes by strides.
+* A strided copy goes away where all that read it take strides: products of matrices, attention, sums and products of
+  tensors, and copies themselves. A product of matrices also writes by strides.
 
 A copy stays where more bytes would be alive at once than around it, where a part does not begin at a multiple of the
 arena's alignment, and where kernels that take whole tensors only stand on both sides, such as convolutions.
@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from microlith.compile.builder import ALIGN
 from microlith.compile.order import live_bytes
 from microlith.program.attrs import Binary, Copy, MatMul
+from microlith.program.neural_attrs import Attention
 from microlith.program.types import ITEM_BYTES, Buffer, Call, OpCall, Program, View, calls, contiguous
 
 Strides = tuple[int, ...]
@@ -120,7 +121,7 @@ def _into_readers(state: _State, position: int, pinned: set[str]) -> _State | No
 
 def _reading(reader: OpCall, call: OpCall, source: View, target: View, views: dict[str, View]) -> OpCall | None:
     """The reader, reading the source of the copy by strides; None where it cannot."""
-    roles = ("data",) if isinstance(reader.attrs, Copy) else tuple(r for r in ("a", "b") if r not in reader.consts)
+    roles = _roles(reader)
     for index, name in enumerate(reader.reads):
         view = views[name]
         if view.buffer != target.buffer:
@@ -145,6 +146,14 @@ def _reading(reader: OpCall, call: OpCall, source: View, target: View, views: di
     return reader
 
 
+def _roles(reader: OpCall) -> tuple[str, ...]:
+    """The operands of a call that takes strides, in the order in which it reads them."""
+    if isinstance(reader.attrs, Copy):
+        return ("data",)
+    roles = reader.attrs.operands if isinstance(reader.attrs, Attention) else ("a", "b")
+    return tuple(role for role in roles if role not in reader.consts)
+
+
 def _access(reader: OpCall, role: str) -> tuple[Strides, Strides, int]:
     """Extents, strides and first element with which a call reads an operand; no extents where it takes no strides."""
     attrs = reader.attrs
@@ -155,14 +164,16 @@ def _access(reader: OpCall, role: str) -> tuple[Strides, Strides, int]:
         return (a, attrs.strides_of_a, 0) if role == "a" else (b, attrs.strides_of_b, 0)
     if isinstance(attrs, Binary):
         return attrs.shape, attrs.a_strides if role == "a" else attrs.b_strides, 0
+    if isinstance(attrs, Attention):
+        return attrs.extents(role), attrs.strides(role), 0
     return (), (), 0
 
 
 def _with_strides(attrs: object, role: str, strides: Strides) -> object:
     if isinstance(attrs, Copy):
         return replace(attrs, read_strides=strides, read_offset=0)
-    assert isinstance(attrs, (MatMul, Binary))
-    return replace(attrs, a_strides=strides) if role == "a" else replace(attrs, b_strides=strides)  # type: ignore[arg-type]
+    assert isinstance(attrs, (Attention, Binary, MatMul))
+    return replace(attrs, **{f"{role}_strides": strides})  # type: ignore[arg-type]
 
 
 def _composed(shape: Strides, strides: Strides, start: int, call: OpCall) -> tuple[Strides, int] | None:

@@ -13,6 +13,8 @@ from microlith.compile.layout import Layout, channels_last, identity
 from microlith.compile.lower_elementwise import lower_border, lower_requantize, lower_unary
 from microlith.compile.lowering import Lowering, shape_of
 from microlith.core.errors import MicrolithError, ModelError, UnsupportedError
+from microlith.graph.passes import LOWERING_PASSES
+from microlith.graph.pipeline import run_passes
 from microlith.graph.state import caller_outputs, initial_values, read_states
 from microlith.graph.units import Unit, units
 from microlith.ops import ALL
@@ -68,6 +70,8 @@ def lower(model: ir.Model, name: str) -> Program:
     Raises:
         UnsupportedError: a node cannot be compiled; the message names it and says why.
     """
+    model = model.clone()
+    run_passes(model, LOWERING_PASSES)
     pairs = {state.input: state.output for state in read_states(model)}
     if not any(len(shape_of(value)) >= 3 for value in model.graph.inputs if value.name in pairs):
         return _lower(model, name, pairs, identity)

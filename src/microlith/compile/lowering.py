@@ -22,6 +22,7 @@ from microlith.compile.layout import (
 )
 from microlith.core.errors import UnsupportedError
 from microlith.graph.metadata import io_qparams, requantization
+from microlith.graph.patterns import FUSED_NODES
 from microlith.graph.units import Operand, Unit, activation_bounds, clamp_limits
 from microlith.ops import op_of
 from microlith.ops.base import Output
@@ -167,7 +168,7 @@ class Lowering:
     def names(self, unit: Unit) -> tuple[str, ...]:
         """Names of the ops that a unit computes, without the QuantizeLinear that closes it."""
         nodes = (unit.node,) if unit.activation is None else (unit.node, unit.activation)
-        return tuple(node.name or node.op_type for node in nodes)
+        return tuple(name for node in nodes for name in node.meta.get(FUSED_NODES, (node.name or node.op_type,)))
 
     def where(self, unit: Unit) -> str:
         """Name and op, for errors."""

@@ -30,6 +30,11 @@ _CORES: dict[str, tuple[dict[str, str], str, dict[str, str]]] = {
         "cortex-m33",
         {"single": "fpv5-sp-d16"},
     ),
+    "cortex-m55": (
+        {"none": "cortex_m55-mve_fp-mve-fp_armv8d16sp", "double": "cortex_m55+mve_fp+fp_armv8d16"},
+        "cortex-m55",
+        {"double": "auto"},
+    ),
 }
 
 

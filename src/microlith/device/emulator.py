@@ -1,6 +1,7 @@
 """Running a linked program on an emulated device, instruction by instruction.
 
-Unicorn is GPL: this process never imports it, it runs in a worker that is reached over a pipe.
+Unicorn is GPL: this process never imports it, it runs in a worker that is reached over a pipe. A Cortex-M55, which it
+does not have, runs in QEMU.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 from microlith.core.errors import ToolchainError
 from microlith.device.elf import require_modules
 from microlith.device.profile import Device
-from microlith.device.worker_process import WorkerProcess, infer_many, reset
+from microlith.device.qemu_machine import require_qemu
+from microlith.device.qemu_worker import QemuWorker
+from microlith.device.worker_process import Worker, WorkerProcess, infer_many, reset
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,14 @@ class Emulator:
     def __init__(self, elf: Path, device: Device, *, time_limit_s: float = 120.0) -> None:
         if device.is_host:
             raise ToolchainError("the host is not emulated", hint="Run the shared library with HostRunner.")
-        require_modules("unicorn", "capstone", "elftools")
+        require_modules("elftools", *(() if device.core == "cortex-m55" else ("unicorn", "capstone")))
         self._time_limit_s = time_limit_s
-        self._worker = WorkerProcess("microlith.device.emulator_worker", f"the emulated {device.name}")
+        self._worker: Worker
+        if device.core == "cortex-m55":
+            require_qemu(device)
+            self._worker = QemuWorker()
+        else:
+            self._worker = WorkerProcess("microlith.device.emulator_worker", f"the emulated {device.name}")
         try:
             plain = device.model_dump(mode="json")
             self._request("open", elf=str(elf), device=plain, time_limit_s=time_limit_s)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import unicorn
 from unicorn import arm_const
 
 from microlith.core.errors import RunError, TimeLimitError
-from microlith.device import elf
 from microlith.device.alignment import AlignedAccess, aligned_access
-from microlith.device.block_counter import BlockCounter
+from microlith.device.block_counter import BlockCounter, Tally
 from microlith.device.cycle_table import BlockDecoder
+from microlith.device.emulated_program import Program
+from microlith.device.emulator_session import Row
 from microlith.device.profile import Device
 
 # Armv6-M, Armv7-M and Armv8-M put these at fixed addresses (Arm DDI 0403, B3): the cycle counter, and the system
@@ -36,7 +34,6 @@ _SEMIHOSTING = b"\xab\xbe"
 
 _PAINT = b"\xa5"
 _STACK_UNIT_BYTES = 8
-_LAYER = re.compile(r"_layer_\d+$")
 _CPUS = {
     "cortex-m0plus": arm_const.UC_CPU_ARM_CORTEX_M0,
     "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
@@ -70,45 +67,6 @@ _REGISTERS = {f"r{number}": getattr(arm_const, f"UC_ARM_REG_R{number}") for numb
     "lr": arm_const.UC_ARM_REG_LR,
 }
 _ARGUMENTS = (arm_const.UC_ARM_REG_R0, arm_const.UC_ARM_REG_R1, arm_const.UC_ARM_REG_R2, arm_const.UC_ARM_REG_R3)
-
-
-@dataclass(frozen=True)
-class Program:
-    """An ELF file, read once."""
-
-    segments: tuple[tuple[int, bytes], ...]
-    symbols: dict[str, elf.Symbol]
-
-    @classmethod
-    def read(cls, path: Path) -> Program:
-        """Read segments and symbols."""
-        return cls(tuple(elf.load_segments(path)), elf.symbols(path))
-
-    def address(self, name: str) -> int:
-        """Where a symbol lies.
-
-        Raises:
-            RunError: the program has no such symbol.
-        """
-        symbol = self.symbols.get(name)
-        if symbol is None:
-            raise RunError(
-                f"the program has no symbol {name}",
-                hint="Link it with the linker script of microlith, and keep the symbols that the runner calls.",
-            )
-        return symbol.address
-
-    def layers(self) -> dict[int, str]:
-        """Entry address to symbol of every function that is named like a layer."""
-        found = (symbol for symbol in self.symbols.values() if symbol.kind == "function")
-        return {symbol.address: symbol.name for symbol in found if _LAYER.search(symbol.name)}
-
-    def function_at(self, pc: int) -> str:
-        """The function that holds an address, or a note that none does."""
-        for symbol in self.symbols.values():
-            if symbol.kind == "function" and symbol.address <= pc < symbol.address + max(symbol.bytes, 2):
-                return symbol.name
-        return "no function"
 
 
 class Machine:
@@ -203,6 +161,29 @@ class Machine:
             if access is not None:
                 self._engine.hook_add(unicorn.UC_HOOK_CODE, self._on_aligned_access, access, address, address)
         self._engine.ctl_flush_tb()
+
+    def reset_counts(self) -> None:
+        """Start counting anew."""
+        assert self.counter is not None
+        self.counter.reset()
+
+    def counts(self, layers: Sequence[str]) -> tuple[list[Row], Row]:
+        """A row for each of these layers, and one for everything else."""
+        counter = self.counter
+        assert counter is not None
+
+        def row(tally: Tally) -> Row:
+            return Row(counter.instructions(tally), counter.cycles(tally), tally.entries)
+
+        return [row(counter.tallies[name]) for name in layers], row(counter.outside)
+
+    def executed(self) -> dict[int, bytes]:
+        """Address to code of every instruction that ran."""
+        assert self.counter is not None
+        return self.counter.executed()
+
+    def close(self) -> None:
+        """Nothing to give back: the engine goes with the object."""
 
     def read(self, address: int, count: int) -> bytes:
         """Bytes of memory."""

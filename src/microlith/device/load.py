@@ -15,7 +15,9 @@ from pydantic import ValidationError
 from microlith.core.errors import InputError
 from microlith.device.profile import Device, Isa
 
-PROFILES = ("nrf52840", "stm32f446", "stm32l4r5", "stm32f746", "stm32u575", "rp2040")
+PROFILES = ("nrf52840", "stm32f446", "stm32l4r5", "stm32f746", "stm32u575", "rp2040", "mps3-an547")
+# What a core may have beside the portable instructions; those that are not named here have the DSP extension.
+_ISAS: dict[str, set[Isa]] = {"cortex-m0plus": {"thumb1"}, "cortex-m3": set(), "cortex-m55": {"dsp", "mve"}}
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -111,7 +113,7 @@ def _check(found: Device, where: str) -> None:
     names = [region.name for region in found.regions]
     if len(set(names)) != len(names):
         raise InputError(f"the device profile {where} has two regions of one name")
-    wrong = {"cortex-m0plus": {"dsp", "avx2"}, "cortex-m3": {"dsp", "avx2"}}.get(found.core, {"avx2"}) & set(found.isas)
+    wrong = set(found.isas) - {"portable"} - _ISAS.get(found.core, {"dsp"})
     if wrong:
         raise InputError(f"the device profile {where}: a {found.core} has no {' and no '.join(sorted(wrong))}")
     needs_fpu = found.core == "cortex-m4f"

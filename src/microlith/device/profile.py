@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from microlith.quant.types import Requantization
 
-Core = Literal["host", "cortex-m0plus", "cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33"]
-Isa = Literal["portable", "dsp", "avx2"]
+Core = Literal["host", "cortex-m0plus", "cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33", "cortex-m55"]
+Isa = Literal["portable", "dsp", "thumb1", "mve", "avx2"]
 
 
 class Region(BaseModel):

@@ -63,7 +63,7 @@ def _boot_note(device: Device) -> str:
 
 
 def _core_title(device: Device) -> str:
-    names = {"m0plus": "M0+", "m3": "M3", "m4f": "M4F", "m7": "M7", "m33": "M33"}
+    names = {"m0plus": "M0+", "m3": "M3", "m4f": "M4F", "m7": "M7", "m33": "M33", "m55": "M55"}
     return f"the Arm Cortex-{names[device.core.removeprefix('cortex-')]}"
 
 

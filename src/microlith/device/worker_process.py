@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import microlith
 from microlith.core.errors import InputError, MicrolithError, RunError, TimeLimitError
@@ -28,6 +28,20 @@ class _Ended(Exception):
 
 class _Late(Exception):
     """The worker did not answer in time."""
+
+
+class Worker(Protocol):
+    """What answers messages."""
+
+    def request(
+        self, header: dict[str, Any], blobs: Sequence[bytes] = (), *, time_limit_s: float
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """Send one message and wait for the answer."""
+        ...
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        ...
 
 
 class WorkerProcess:
@@ -126,7 +140,7 @@ class WorkerProcess:
         return said if any(mark in said for mark in _CHECKER_MARKS) else ""
 
 
-def infer_many(worker: WorkerProcess, samples: Sequence[Sequence[bytes]], time_limit_s: float) -> list[list[bytes]]:
+def infer_many(worker: Worker, samples: Sequence[Sequence[bytes]], time_limit_s: float) -> list[list[bytes]]:
     """Send many samples as one message, and sort the outputs by sample."""
     if not samples:
         return []
@@ -140,7 +154,7 @@ def infer_many(worker: WorkerProcess, samples: Sequence[Sequence[bytes]], time_l
     return [outputs[start : start + each] for start in range(0, len(outputs), each)]
 
 
-def reset(worker: WorkerProcess, time_limit_s: float) -> None:
+def reset(worker: Worker, time_limit_s: float) -> None:
     """Take the state of a program back to where it starts."""
     worker.request({"command": "reset"}, time_limit_s=time_limit_s)
 

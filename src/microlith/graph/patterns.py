@@ -17,6 +17,9 @@ RELATIVE = 1e-4
 
 _MOST_POWER = 8
 
+FUSED_NODES = "fused_nodes"
+"""In the ``meta`` of a node: names of the nodes in whose place it is."""
+
 
 def made_by(value: ir.Value | None, *op_types: str) -> ir.Node | None:
     """The node that computes a value, if it is one of these ops."""

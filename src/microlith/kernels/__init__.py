@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from microlith.device.profile import Device
+from microlith.kernels.attention import ATTENTION
 from microlith.kernels.avx2 import AVX2
 from microlith.kernels.base import CallContext, Fit, Kernel
 from microlith.kernels.conversion import CONVERSIONS
@@ -14,6 +15,8 @@ from microlith.kernels.elementwise import ELEMENTWISE
 from microlith.kernels.headers import header_text, headers_needed
 from microlith.kernels.indexing import INDEXING
 from microlith.kernels.movement import MOVEMENT
+from microlith.kernels.mve import MVE
+from microlith.kernels.mve_elementwise import MVE_ELEMENTWISE
 from microlith.kernels.normalization import NORMALIZATIONS
 from microlith.kernels.plain import PLAIN
 from microlith.kernels.pooling import POOLING
@@ -21,6 +24,7 @@ from microlith.kernels.products import PRODUCTS
 from microlith.kernels.recurrent import RECURRENT
 from microlith.kernels.reductions import REDUCTIONS
 from microlith.kernels.softmax import SOFTMAX
+from microlith.kernels.thumb1 import THUMB1
 from microlith.kernels.volumes import VOLUMES
 
 PORTABLE: tuple[Kernel, ...] = (
@@ -34,13 +38,14 @@ PORTABLE: tuple[Kernel, ...] = (
     *SOFTMAX,
     *NORMALIZATIONS,
     *RECURRENT,
+    *ATTENTION,
     *MOVEMENT,
     *INDEXING,
     *CONVERSIONS,
 )
 
 # Kernels that need an instruction set beyond C99; each has a portable twin above.
-FAST: tuple[Kernel, ...] = (*DSP, *DSP_ELEMENTWISE, *DSP_WINOGRAD, *AVX2)
+FAST: tuple[Kernel, ...] = (*DSP, *DSP_ELEMENTWISE, *DSP_WINOGRAD, *THUMB1, *MVE, *MVE_ELEMENTWISE, *AVX2)
 
 ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
 

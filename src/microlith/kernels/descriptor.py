@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -16,6 +16,8 @@ from microlith.program.types import DType, RowMap, View, contiguous
 from microlith.quant.requantize import FixedRequant
 
 INT32_MAX = 2**31 - 1
+# Instructions more that a portable requantization takes where products have 32 bits.
+_NARROW_REQUANTIZATION = 50
 # Greatest magnitude of an int8 value less its zero point.
 DIFFERENCE = 255
 
@@ -125,7 +127,13 @@ class BaseKernel:
     def cost(self, ctx: CallContext, device: Device) -> Cost:
         """By the table of the core; else inner steps and outputs, each times a constant, a load a cycle more."""
         fitted = fitted_cost(self, ctx, device)
-        return self.rough_cost(ctx) if fitted is None else fitted
+        if fitted is not None:
+            return fitted
+        rough = self.rough_cost(ctx)
+        if device.core == "cortex-m0plus" and self.isa == "portable" and ctx.call.requant is not None:
+            more = _NARROW_REQUANTIZATION * sum(view.size for view in ctx.writes)
+            rough = replace(rough, instructions=rough.instructions + more, cycles=rough.cycles + more)
+        return rough
 
     def rough_cost(self, ctx: CallContext) -> Cost:
         """Inner steps and outputs, each times a constant; a load is taken as one cycle more than an instruction."""

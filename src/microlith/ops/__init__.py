@@ -16,6 +16,7 @@ FILES = (
     "arg_extreme.ARG_MAX",
     "arg_extreme.ARG_MIN",
     "arg_extreme.TOP_K",
+    "attention.ATTENTION",
     "average_pool.AVERAGE_POOL",
     "batch_normalization.BATCH_NORMALIZATION",
     "binary.BINARY",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 Triple = tuple[int, int, int]
+Quadruple = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -166,3 +167,57 @@ class Recurrent:
     linear_before_reset: bool
     clip: float
     operands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """``attention``: softmax(scale * q k' + mask) v for every head; strides are of batch, head, row and column.
+
+    Attributes:
+        batch: number of sequences.
+        heads: of q and y.
+        kv_heads: of k and v; divides ``heads``.
+        rows: of q and y.
+        keys: rows of k and v.
+        depth: columns of q and k.
+        columns: of v and y.
+        q_strides: in elements.
+        k_strides: in elements.
+        v_strides: in elements.
+        mask_strides: in elements, 0 where it is repeated.
+        y_strides: in elements; the last is 1.
+        causal: whether row i sees the keys up to i only.
+        scale: of the products.
+        cap: bound of the scaled products, by tanh; 0 for none.
+        operands: ``q``, ``k``, ``v`` and, where there is one, ``mask``; those that are no consts are read in this
+            order.
+    """
+
+    batch: int
+    heads: int
+    kv_heads: int
+    rows: int
+    keys: int
+    depth: int
+    columns: int
+    q_strides: Quadruple
+    k_strides: Quadruple
+    v_strides: Quadruple
+    mask_strides: Quadruple
+    y_strides: Quadruple
+    causal: bool
+    scale: float
+    cap: float
+    operands: tuple[str, ...]
+
+    def extents(self, role: str) -> Quadruple:
+        """Of an operand along batch, heads, rows and columns, as it is read."""
+        if role == "mask":
+            return self.batch, self.heads, self.rows, self.keys
+        heads, rows = (self.heads, self.rows) if role == "q" else (self.kv_heads, self.keys)
+        return self.batch, heads, rows, self.columns if role == "v" else self.depth
+
+    def strides(self, role: str) -> Quadruple:
+        """Of an operand."""
+        found = {"q": self.q_strides, "k": self.k_strides, "v": self.v_strides, "mask": self.mask_strides}
+        return found[role]

@@ -147,3 +147,27 @@ def test_an_operand_without_elements(rewrite, rng):
     proto = models.make_model(nodes, {"x": SHAPE}, {"y": [1, 4, 3, 4]}, weights)
     assert rewrite(proto, EliminateIdentity(), x=rng.standard_normal(SHAPE).astype(np.float32)) == ["Abs", "Concat"]
     assert len(rewrite.model.graph[1].inputs) == 2
+
+
+@pytest.mark.parametrize(
+    ("condition", "changes"), [(np.ones((3, 1), bool), 1), (np.zeros(1, bool), 1), (np.eye(3, 4, dtype=bool), 0)]
+)
+def test_where_that_takes_one_side(rewrite, rng, condition, changes):
+    nodes = [
+        helper.make_node("Neg", ["x"], ["a"]),
+        helper.make_node("Exp", ["x"], ["b"]),
+        helper.make_node("Where", ["c", "a", "b"], ["w"]),
+        helper.make_node("Abs", ["w"], ["y"]),
+    ]
+    proto = models.make_model(nodes, {"x": SHAPE}, {"y": SHAPE}, {"c": condition})
+    found = rewrite(proto, EliminateIdentity(), x=rng.standard_normal(SHAPE).astype(np.float32))
+    assert rewrite.result.changes == changes
+    assert ("Where" in found) == (changes == 0)
+
+
+def test_where_that_repeats_the_side_it_takes_stays(rewrite, rng):
+    nodes = [helper.make_node("Neg", ["x"], ["a"]), helper.make_node("Where", ["c", "a", "o"], ["y"])]
+    weights = {"c": np.ones(1, bool), "o": np.ones((5, 4), np.float32)}
+    proto = models.make_model(nodes, {"x": [1, 4]}, {"y": [5, 4]}, weights)
+    rewrite(proto, EliminateIdentity(), x=rng.standard_normal((1, 4)).astype(np.float32))
+    assert rewrite.result.changes == 0

@@ -6,6 +6,7 @@ from onnx import helper
 
 import models
 from microlith.graph.passes.fuse_mat_mul_add import FuseMatMulAdd
+from microlith.graph.patterns import FUSED_NODES
 
 
 def product(shape, out, row, *, left=False):
@@ -49,4 +50,25 @@ def test_a_product_that_others_read_stays(rewrite, rng):
     proto.graph.node.append(helper.make_node("Neg", ["m"], ["z"]))
     proto.graph.output.append(helper.make_tensor_value_info("z", 1, [1, 3]))
     rewrite(proto, FuseMatMulAdd(), x=rng.random((1, 4), np.float32))
+    assert rewrite.result.changes == 0
+
+
+@pytest.mark.parametrize("activation", ["Relu", "Neg"])
+@pytest.mark.parametrize("row", [np.float32([1, 2, 3]), np.float32([[[1, 2, 3]]])])
+def test_a_stack_is_one_matrix_for_lowering(rewrite, rng, row, activation):
+    proto = product([1, 2, 4], [1, 2, 3], row)
+    proto.graph.node[-1].output[0] = "s"
+    proto.graph.node.append(helper.make_node(activation, ["s"], ["y"], "act"))
+    found = rewrite(proto, FuseMatMulAdd(stacks=True), x=rng.standard_normal((1, 2, 4)).astype(np.float32))
+    assert found == (
+        ["Reshape", "Gemm", "Relu", "Reshape"] if activation == "Relu" else ["Reshape", "Gemm", "Reshape", "Neg"]
+    )
+    gemm = next(node for node in rewrite.model.graph if node.op_type == "Gemm")
+    assert len(gemm.meta[FUSED_NODES]) == 2
+
+
+@pytest.mark.parametrize("row", [np.float32([1]), np.ones((2, 3), np.float32), np.ones((2, 1, 3), np.float32)])
+def test_what_is_no_row_of_a_stack_stays(rewrite, rng, row):
+    out = list(np.broadcast_shapes((1, 2, 3), row.shape))
+    rewrite(product([1, 2, 4], out, row), FuseMatMulAdd(stacks=True), x=rng.random((1, 2, 4), np.float32))
     assert rewrite.result.changes == 0

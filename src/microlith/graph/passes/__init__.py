@@ -12,8 +12,11 @@ from microlith.graph.passes.fold_batch_norm_into_conv import FoldBatchNormIntoCo
 from microlith.graph.passes.fold_constants import FoldConstants
 from microlith.graph.passes.fold_pad_into_conv import FoldPadIntoConv
 from microlith.graph.passes.fold_pad_into_max_pool import FoldPadIntoMaxPool
+from microlith.graph.passes.fold_transpose_into_gemm import FoldTransposeIntoGemm
+from microlith.graph.passes.fuse_attention import FuseAttention
 from microlith.graph.passes.fuse_depth_to_space import FuseDepthToSpace
 from microlith.graph.passes.fuse_gelu import FuseGelu
+from microlith.graph.passes.fuse_group_normalization import FuseGroupNormalization
 from microlith.graph.passes.fuse_hard_swish import FuseHardSwish
 from microlith.graph.passes.fuse_mat_mul_add import FuseMatMulAdd
 from microlith.graph.passes.fuse_normalization import FuseNormalization
@@ -46,6 +49,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     FuseGelu(),
     FuseSoftmax(),
     FuseNormalization(),
+    FuseGroupNormalization(),
     FuseDepthToSpace(),
     RewriteArithmetic(),
     SimplifyArithmetic(),
@@ -53,6 +57,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     RewriteEinsum(),
     RewriteGemm(),
     FuseMatMulAdd(),
+    FoldTransposeIntoGemm(),
     FoldBatchNormIntoConv(),
     FoldAffineIntoConv(),
     MergeConvs(),
@@ -63,3 +68,6 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     MergeReshapes(),
 )
 """Applied to every model after loading; see :func:`microlith.graph.pipeline.run_passes`."""
+
+LOWERING_PASSES: tuple[Pass, ...] = (FuseAttention(), FuseMatMulAdd(stacks=True))
+"""Applied to a copy of the graph that is compiled, after quantization: what has no integer form, or no batch."""

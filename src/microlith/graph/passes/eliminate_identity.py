@@ -24,7 +24,8 @@ from microlith.ops.reduce import is_image_mean
 class EliminateIdentity:
     """Bypasses Identity, Dropout in inference, and Cast, Reshape, Transpose, Pad, Slice ... that change nothing.
 
-    Also operands of Concat that hold no element, and Relu of what is never negative.
+    Also operands of Concat that hold no element, Relu of what is never negative, and Where with a constant condition
+    that takes all elements from one side.
 
     A node between a graph input and a graph output stays: both keep their names.
     """
@@ -53,9 +54,12 @@ class EliminateIdentity:
 
 
 def _data_input(node: ir.Node) -> ir.Value | None:
-    """The input that is passed on: the one that is no constant for operators on two, else the first."""
+    """The input that is passed on: of a product the one that is computed, of Where the chosen one, else the first."""
     if node.op_type == "Mul" and constant(node.inputs[0]) is not None:
         return node.inputs[1]
+    if node.op_type == "Where":
+        condition = constant(node.inputs[0])
+        return node.inputs[1 if condition is not None and condition.all() else 2]
     return node.inputs[0]
 
 
@@ -162,6 +166,11 @@ def _times_one(node: ir.Node) -> bool:
     return _scalar_at(0, 1)(node) or _scalar_at(1, 1)(node)
 
 
+def _one_side(node: ir.Node) -> bool:
+    condition = constant(node.inputs[0])
+    return condition is not None and condition.size > 0 and bool(condition.all() or not condition.any())
+
+
 _RULES: Mapping[str, Callable[[ir.Node], bool]] = {
     "Identity": _always,
     "Dropout": _single_output,
@@ -195,4 +204,5 @@ _RULES: Mapping[str, Callable[[ir.Node], bool]] = {
     "Mul": _times_one,
     "Div": _scalar_at(1, 1),
     "Sub": _scalar_at(1, 0),
+    "Where": _one_side,
 }

@@ -9,8 +9,8 @@ With the mean m and the variance v of x over some axes, ``(x - m) / sqrt(v + eps
 and an Add of constants behind a normalization, in the shape that it takes, are its scale and bias:
 ``(n(x) * s + b) * a + c = n(x) * (s a) + (b a + c)``. RMSNormalization has no bias.
 
-A normalization in groups is Reshape, InstanceNormalization, Reshape, and stays so: that is what GroupNormalization is
-defined by.
+A normalization in groups is Reshape, one of these, Reshape; see
+:mod:`microlith.graph.passes.fuse_group_normalization`.
 
 Source: Ba et al., Layer Normalization, arXiv 1607.06450; Zhang and Sennrich, Root Mean Square Layer Normalization,
 NeurIPS 2019.

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from microlith.graph.pass_base import EXACT, SHAPES_KNOWN, PassResult, Property
 from microlith.graph.values import add_initializer, replace_node, sole_consumer, static_shape
 
-_RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 class MergeReshapes:
@@ -26,9 +26,9 @@ class MergeReshapes:
         """Changes: pairs merged."""
         changes = 0
         for node in list(model.graph):
-            middle = node.inputs[0] if node.op_type in _RESHAPES else None
+            middle = node.inputs[0] if node.op_type in RESHAPES else None
             first = None if middle is None else middle.producer()
-            if middle is None or first is None or first.op_type not in _RESHAPES or sole_consumer(middle) is not node:
+            if middle is None or first is None or first.op_type not in RESHAPES or sole_consumer(middle) is not node:
                 continue
             source = first.inputs[0]
             assert source is not None

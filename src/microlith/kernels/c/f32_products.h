@@ -47,6 +47,22 @@ ML_INLINE void ml_f32_strided_block(float acc[][ML_F32_LANES], const float *x, i
     }
 }
 
+/* acc = sums of products as in ml_f32_strided_block; rows are ML_F32_ROWS or 1, lanes ML_F32_LANES or 1. */
+ML_INLINE void ml_f32_strided_tile(float acc[][ML_F32_LANES], const float *x, int32_t x_row, int32_t x_step,
+    const float *w, int32_t w_step, int32_t w_lane, int32_t depth, int32_t rows, int32_t lanes)
+{
+    ml_f32_start(acc, (const float *)0, 0, ML_F32_ROWS);
+    if (lanes == 1) {
+        for (int32_t row = 0; row < rows; ++row) {
+            ml_f32_strided_block(acc + row, x + row * x_row, x_row, x_step, w, w_step, w_lane, depth, 1, 1);
+        }
+    } else if (rows == 1) {
+        ml_f32_strided_block(acc, x, x_row, x_step, w, w_step, w_lane, depth, 1, ML_F32_LANES);
+    } else {
+        ml_f32_strided_block(acc, x, x_row, x_step, w, w_step, w_lane, depth, ML_F32_ROWS, ML_F32_LANES);
+    }
+}
+
 /* y[i, m, n] = clamp(sum over k of a[i, m, k] * b[i, k, n]) at the given strides in elements; a batch stride of 0
  * broadcasts, and columns of y lie next to each other. */
 ML_INLINE void f32_matmul__portable(float *ML_RESTRICT y, const float *ML_RESTRICT a, const float *ML_RESTRICT b,
@@ -64,19 +80,8 @@ ML_INLINE void f32_matmul__portable(float *ML_RESTRICT y, const float *ML_RESTRI
                 const float *w = b + column * b_stride;
                 float acc[ML_F32_ROWS][ML_F32_LANES];
                 lanes = columns - column >= ML_F32_LANES ? ML_F32_LANES : 1;
-                ml_f32_start(acc, (const float *)0, 0, ML_F32_ROWS);
-                if (lanes == 1) {
-                    for (int32_t line = 0; line < count; ++line) {
-                        ml_f32_strided_block(acc + line, in + line * a_row_stride, a_row_stride, a_stride, w,
-                            b_row_stride, b_stride, depth, 1, 1);
-                    }
-                } else if (count == 1) {
-                    ml_f32_strided_block(
-                        acc, in, a_row_stride, a_stride, w, b_row_stride, b_stride, depth, 1, ML_F32_LANES);
-                } else {
-                    ml_f32_strided_block(
-                        acc, in, a_row_stride, a_stride, w, b_row_stride, b_stride, depth, ML_F32_ROWS, ML_F32_LANES);
-                }
+                ml_f32_strided_tile(
+                    acc, in, a_row_stride, a_stride, w, b_row_stride, b_stride, depth, count, lanes);
                 for (int32_t line = 0; line < count; ++line) {
                     float *out = y + (row + line) * y_row_stride + column;
                     ml_f32_store(out, y_row_stride, acc + line, lanes, 1, clamped, low, high);
