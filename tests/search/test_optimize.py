@@ -124,7 +124,8 @@ def test_check_compares_float_and_int8_with_the_device() -> None:
     assert given.fits is True and quantized.fits is True
     assert given.weights_bytes is not None and quantized.weights_bytes is not None
     assert quantized.weights_bytes < given.weights_bytes
-    assert given.arena_bytes == 4 * 3 * 8 * 8 + 4 * 4 * 8 * 8
+    image, features = 4 * 3 * 8 * 8, 4 * 4 * 8 * 8
+    assert given.arena_bytes is not None and features <= given.arena_bytes < image + features
     assert found.macs > 0
     assert len(ir.to_proto(model).graph.node) == 12
 
