@@ -45,7 +45,7 @@ class Case:
         x_ring: rows of the input buffer where it is a ring.
         y_ring: rows of the output buffer where it is a ring.
         extreme: whether inputs and weights take the ends of their range only.
-        least_weight: the least of these ends.
+        least_weight: the least that weights take.
         gain: by which results are larger than those that fill their type's range.
         schedule: of the kernel; empty for the one that it prefers.
     """
@@ -140,7 +140,7 @@ def _values(case: Case, rng: np.random.Generator) -> tuple[QArray, QArray, QArra
     taps = case.window.kernel if case.window else ()
 
     def draw(size: tuple[int, ...], least: int = -128) -> np.ndarray:
-        return rng.choice([least, 127], size) if case.extreme else rng.integers(-128, 128, size)
+        return rng.choice([least, 127], size) if case.extreme else rng.integers(least, 128, size)
 
     w_shape = (case.out_channels, depth, *taps)
     w_scale = rng.uniform(0.5, 1.5, case.out_channels if case.per_channel else None)

@@ -97,6 +97,8 @@ class Layer:
     weight_zeros: bool = False
     bounds: Bounds = Bounds()
     extreme: bool = False
+    symmetric: bool = False
+    """Whether weights of int8 are at least -127."""
     gain: float = 1.0
 
 
@@ -105,7 +107,7 @@ def linear_parts(rng: Rng, layer: Layer, shape: tuple[int, ...]) -> tuple[QArray
     fan_in = int(np.prod(shape[1:]))
     x = random_qparams(rng)
     weights = QArray(
-        random_values(rng, shape, layer.extreme),
+        np.maximum(random_values(rng, shape, layer.extreme), -127 if layer.symmetric else -128),
         weight_qparams(rng, shape[0], layer.per_channel, layer.weight_zeros),
     )
     product = (x.scale.astype(np.float64) * weights.qparams.scale).astype(np.float32)

@@ -177,14 +177,15 @@ def layers(*, fast: bool) -> Iterator[Layer]:
 
 
 def conv_calls(rng: Rng, name: str) -> Iterator[Case]:
-    """Convolutions of every code path."""
-    shapes = SHAPES if "dsp" in name else 2 * SHAPES
-    for layer in layers(fast="dsp" in name):
+    """Convolutions of every code path; the DSP kernel joins weights two to a number where none is -128."""
+    shapes, fast = (SHAPES, True) if "dsp" in name else (2 * SHAPES, False)
+    for symmetric, layer in product((True, False) if fast else (False,), layers(fast=fast)):
         # One output channel has no scales by channel, and the DSP kernel has a loop for even numbers.
         least = 2 if layer.per_channel else 1
         for outputs in ([o for o in OUTPUTS if o >= least and o % 2 == odd] for odd in (0, 1) for _ in range(shapes)):
             x, chosen, window = conv_shapes(rng, outputs)
-            yield cases_s8.conv2d(rng, x, chosen, window, layer=layer, name=name)
+            used = replace(layer, symmetric=symmetric)
+            yield cases_s8.conv2d(rng, x, chosen, window, layer=used, name=name)
 
 
 def depthwise_calls(rng: Rng, name: str) -> Iterator[Case]:

@@ -50,8 +50,13 @@ CONV = (
     conv(9, 5, 8, 4, 3, pad=1, rows=(5, 9), x_ring=6, y_ring=4),
     conv(11, 5, 3, 3, 3, stride=2, pad=1, rows=(3, 5), x_ring=5, y_ring=3),
     conv(9, 5, 4, 3, 1, rows=(7, 9), x_ring=2, y_ring=2),
+    conv(5, 7, 8, 4, 1, stride=(2, 3), mode="fixed"),
+    conv(4, 5, 4, 3, 1, stride=2, pad=(0, 0, 2, 2)),
     conv(4, 5, 2, 2, 1, mode="fixed", gain=200),
 )
+
+SYMMETRIC = tuple(replace(case, least_weight=-127) for case in (*CONV[:8], *CONV[12:16], *CONV[18:22]))
+CONV = (*CONV[:-1], *SYMMETRIC, CONV[-1])
 
 DEPTHWISE = (
     *with_modes(depthwise(5, 5, 8, pad=1)),
@@ -83,6 +88,7 @@ FULLY_CONNECTED = (
     fully_connected(2, 7, 3),
     fully_connected(1, 256, 2),
     fully_connected(1, 130, 8, extreme=True),
+    fully_connected(2, 1019, 5, extreme=True, mode="fixed"),
     fully_connected(3, 2, 5, mode="fixed", gain=200),
 )
 
@@ -139,13 +145,13 @@ def test_a_result_too_near_its_input_is_seen(rng: np.random.Generator, tmp_path:
 @pytest.mark.mcu
 @pytest.mark.parametrize("name", ["stm32f746", "stm32u575"])
 def test_other_cores_equal_the_spec(name: str, rng: np.random.Generator, tmp_path: Path) -> None:
-    run((*CONV[:4], CONV[17], *DEPTHWISE[:4], *FULLY_CONNECTED[:4]), load_device(name), rng, tmp_path)
+    run((*CONV[:4], CONV[17], *SYMMETRIC[:4], *DEPTHWISE[:4], *FULLY_CONNECTED[:4]), load_device(name), rng, tmp_path)
 
 
 @pytest.mark.mcu
 def test_a_core_without_fpu_equals_the_spec(rng: np.random.Generator, tmp_path: Path) -> None:
     device = load_device("stm32f746").model_copy(update={"fpu": "none"})
-    run((*CONV[:4], *DEPTHWISE[:4], *FULLY_CONNECTED[:4]), device, rng, tmp_path)
+    run((*CONV[:4], *SYMMETRIC[:4], *DEPTHWISE[:4], *FULLY_CONNECTED[:4]), device, rng, tmp_path)
 
 
 @pytest.mark.mcu
@@ -193,15 +199,27 @@ def test_weight_zero_points_and_groups_are_refused(rng: np.random.Generator) -> 
     assert "2 groups" in DSP[0].fits(grouped, device).reason
 
 
-def kind_of(case: Case, rng: np.random.Generator) -> str:
+def literal_of(case: Case, name: str, rng: np.random.Generator) -> str:
     ctx = prepare(case, kernel_for(case), load_device("stm32l4r5"), rng).ctx
-    return next(a.value for a in kernel_for(case).arguments(ctx) if isinstance(a, Literal) and a.name == "kind")
+    return next(a.value for a in kernel_for(case).arguments(ctx) if isinstance(a, Literal) and a.name == name)
+
+
+@pytest.mark.parametrize(
+    ("case", "joined"),
+    [
+        (conv(4, 5, 16, 16, 3, least_weight=-127), "1"),
+        (conv(4, 5, 16, 16, 3), "0"),  # some -128 stands beside a negative weight
+        (conv(5, 4, 64, 6, 3, extreme=True, least_weight=-127), "0"),  # 576 * 127 * 128 is more than 2^23
+    ],
+)
+def test_weights_are_joined_where_numbers_and_sums_have_room(case: Case, joined: str, rng: np.random.Generator) -> None:
+    assert literal_of(case, "joined", rng) == joined
 
 
 @pytest.mark.parametrize("case", [CONV[-1], DEPTHWISE[-1], FULLY_CONNECTED[-1]], ids=lambda case: case.op)
 def test_shifts_to_the_left_are_left_to_the_portable_requantization(case: Case, rng: np.random.Generator) -> None:
-    assert kind_of(case, rng) == "1"
-    assert kind_of(replace(case, gain=1.0), rng) == str(DSP_FIXED)
+    assert literal_of(case, "kind", rng) == "1"
+    assert literal_of(replace(case, gain=1.0), "kind", rng) == str(DSP_FIXED)
 
 
 def test_interleaved_quads_are_padded_with_zeros() -> None:

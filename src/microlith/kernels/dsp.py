@@ -30,6 +30,8 @@ CONV_CHANNELS, CONV_PIXELS = 2, 4
 DEPTHWISE_LANES = 4
 FULLY_CONNECTED_LANES = 4
 _LINES_BYTES = 2048
+# Sums of a joined channel that 256 times of them fit in 32 bits.
+_JOINED_BOUND = 2**23
 
 
 def interleave_quads(rows: NDArray[np.generic], lanes: int) -> NDArray[np.generic]:
@@ -40,14 +42,14 @@ def interleave_quads(rows: NDArray[np.generic], lanes: int) -> NDArray[np.generi
     return padded.reshape(-1, lanes, padded.shape[1] // QUAD, QUAD).transpose(0, 2, 1, 3)
 
 
-def interleave_pairs(rows: NDArray[np.generic], lanes: int) -> NDArray[np.generic]:
+def interleave_pairs(rows: NDArray[np.generic], lanes: int) -> NDArray[np.int8]:
     """Rows (O, K), padded with zeros, as (O / lanes, K / 4, 4 * lanes), so that a word widens to pairs of two rows.
 
     Each two rows v, w give the words v0 w0 v2 w2 and v1 w1 v3 w3 of each quad; the first words of all come first.
     """
     quads = interleave_quads(rows, lanes)
     halves = quads[..., [0, 2, 1, 3]].reshape(*quads.shape[:2], lanes // 2, 2, 2, 2)
-    return halves.transpose(0, 1, 4, 2, 5, 3).reshape(*quads.shape[:2], 4 * lanes)
+    return halves.transpose(0, 1, 4, 2, 5, 3).reshape(*quads.shape[:2], 4 * lanes).astype(np.int8)
 
 
 def packed_blocks(blocks: NDArray[np.generic], packing: str) -> Packed:
@@ -96,18 +98,37 @@ class DspConv2d(_Dsp, FastConv2d):
     """``s8_conv2d__dsp_2x4``."""
 
     def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
-        """Those of the base class, and whether the number of output channels is even."""
-        return *super().pointers(ctx), literal("even_channels", int(self.out_channels(ctx) % CONV_CHANNELS == 0))
+        """Those of the base class, whether the number of output channels is even, and whether weights are joined."""
+        even = literal("even_channels", int(self.out_channels(ctx) % CONV_CHANNELS == 0))
+        return *super().pointers(ctx), even, literal("joined", int(self._joined(ctx) is not None))
 
     def pack_weights(self, ctx: CallContext) -> Packed:
+        """Blocks of two channels; see the header for the order."""
+        run, joined = run_bytes(conv_attrs(ctx).window, ctx.reads[0].shape[3]), self._joined(ctx)
+        if joined is not None:
+            return packed_blocks(joined, f"O2, pairs of runs of {run}, joined")
+        return packed_blocks(self._blocks(ctx), f"O2, pairs of runs of {run}")
+
+    def _blocks(self, ctx: CallContext) -> NDArray[np.int8]:
         """Whole quads of every run, then what is left of the runs; pairs of two channels interleaved."""
         weights = ctx.consts["weights"]
         run = run_bytes(conv_attrs(ctx).window, weights.shape[3])
         runs = weights.reshape(weights.shape[0], -1, run)
         whole = run - run % QUAD
         depth = [part.reshape(weights.shape[0], -1) for part in (runs[:, :, :whole], runs[:, :, whole:])]
-        blocks = interleave_pairs(np.concatenate(depth, axis=1), CONV_CHANNELS)
-        return packed_blocks(blocks, f"O2, pairs of runs of {run}")
+        return interleave_pairs(np.concatenate(depth, axis=1), CONV_CHANNELS)
+
+    def _joined(self, ctx: CallContext) -> NDArray[np.int8] | None:
+        """Blocks of weights, each second one joined to the one before; None where a number or a sum has no room."""
+        blocks = self._blocks(ctx)
+        both = 256 * blocks[..., 1::2].astype(np.int32) + blocks[..., ::2]
+        short = self._short(ctx)
+        added = 0 if short is None else short.bias
+        most = np.maximum(*(np.abs(end + added) for end in result_range(ctx)))
+        if both.min() < -(2**15) or most[1::CONV_CHANNELS].max(initial=0) >= _JOINED_BOUND:
+            return None
+        blocks[..., 1::2] = both >> 8
+        return blocks
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """Four columns of 16 bits, two runs, and what is left of all runs."""
@@ -231,9 +252,10 @@ class DspFullyConnected(_Dsp, FastFullyConnected):
     """``s8_fully_connected__dsp_1x4``."""
 
     def pack_weights(self, ctx: CallContext) -> Packed:
-        """Pairs of four outputs interleaved."""
+        """Pairs of four outputs interleaved; 128 is added to the first and third, which the kernel reads unsigned."""
         blocks = interleave_pairs(ctx.consts["weights"], FULLY_CONNECTED_LANES)
-        return packed_blocks(blocks, "O4, pairs")
+        blocks[..., ::2] ^= np.int8(-128)
+        return packed_blocks(blocks, "O4, pairs, first and third unsigned")
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """One row of x, 16 bits an element."""

@@ -99,11 +99,14 @@ def _conv_dsp(kernel: Kernel, ctx: CallContext) -> Work:
     beside = len(columns.inside) * window.kernel[1] - columns.total
     inside = columns.total - columns.full * window.kernel[1] if runs == 1 else 0
     left = window.kernel[0] * runs * (run % 4)
+    # Pixels that are read where they lie: one tap of whole quads that is never padding.
+    direct = window.kernel == (1, 1) and channels % 4 == 0 and rows.full == height and columns.full == width
     counts = {
         "call": 1,
         "byte of a run": run,
         "row": height,
         "pixel": pixels,
+        "pixel gathered": 0 if direct else pixels,
         "pixel at an edge": pixels - fast,
         "run at an edge": (pixels - fast) * window.kernel[0] * runs,
         "run outside": (height * window.kernel[0] - rows.total) * len(columns.inside) * runs,
@@ -114,7 +117,7 @@ def _conv_dsp(kernel: Kernel, ctx: CallContext) -> Work:
         "byte beside it": rows.total * inside * channels,
         "word outside": rows.total * beside * (channels // 4),
         "word beside it": rows.total * inside * (channels // 4),
-        "run of quads": appended if run >= 4 else 0,
+        "run of quads": appended if run >= 4 and not direct else 0,
         "quad of a run": appended * (run // 4),
         "turn of a run": appended * _turns(run // 4),
         "run with a rest": appended if run % 4 else 0,
@@ -134,7 +137,8 @@ def _conv_dsp_path(kernel: Kernel, ctx: CallContext) -> str:
     """The loop for an even number of channels is another path, the rest of them differ in their requantization."""
     path = _path(kernel, ctx, "full_range", "per_channel")
     even = ctx.writes[0].shape[3] % 2 == 0
-    return f"{path}, even" if even and path in _EVEN_PATHS else path
+    path = f"{path}, even" if even and path in _EVEN_PATHS else path
+    return path if _literals(kernel, ctx)["joined"] == "0" else f"{path}, joined"
 
 
 _EVEN_PATHS = ("float, full range, per channel", "short fixed, full range, per channel")

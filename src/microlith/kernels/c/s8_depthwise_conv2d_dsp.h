@@ -26,8 +26,11 @@ typedef struct {
     int32_t width;
     int32_t channels;
     int32_t x_ring;
-    int32_t pad_left;
-    int32_t x_zero;
+    uint32_t padding; /* x_zero in each byte */
+    int32_t left_outside; /* column pairs to the left of the input, then */
+    int32_t left_edge;    /* one whose right column is the first of the input */
+    int32_t inside;
+    int32_t right_edge; /* one whose left column is the last of the input */
 } ml_depthwise_dsp;
 
 /* Four channels of two columns, as four words of column pairs. */
@@ -43,33 +46,45 @@ ML_INLINE void ml_depthwise_dsp_turn(uint32_t *to, uint32_t left, uint32_t right
     to[3] = ml_dsp_pack_high(left_odd, right_odd);
 }
 
+/* Write padding into `pairs` column pairs from `to` on; returns the next one. */
+ML_INLINE uint32_t *ml_depthwise_dsp_pad(const ml_depthwise_dsp *conv, uint32_t *to, int32_t pairs)
+{
+    const uint32_t pair = ml_dsp_widen_even(conv->padding);
+    for (; pairs > 0; --pairs, to += conv->step) {
+        to[0] = pair;
+        to[1] = pair;
+        to[2] = pair;
+        to[3] = pair;
+    }
+    return to;
+}
+
 /* Write input row iy, or padding, into the lines from `to` on; x is the first of the four channels. */
 ML_INLINE void ml_depthwise_dsp_line(const ml_depthwise_dsp *conv, uint32_t *to, const int8_t *x, int32_t iy)
 {
-    const uint32_t padding = ((uint32_t)conv->x_zero & 0xffu) * 0x01010101u;
-    const int32_t inside = iy >= 0 && iy < conv->height;
-    const int8_t *row = inside ? x + ml_ring_row(iy, conv->x_ring) * conv->width * conv->channels : x;
-    const int32_t step = conv->step;
-    int32_t ix = -conv->pad_left;
-    const int32_t end = ix + 2 * conv->pairs;
-    while (ix < end) {
-        if (inside && ix >= 0 && ix + 1 < conv->width) {
-            const int32_t channels = conv->channels;
-            const int8_t *from = row + ix * channels;
-            for (const int32_t last = ml_min(end, conv->width - 1); ix < last; ix += 2) {
-                ml_depthwise_dsp_turn(to, ml_dsp_load(from), ml_dsp_load(from + channels));
-                from += 2 * channels;
-                to += step;
-            }
-        } else {
-            const int32_t left = inside && ix >= 0 && ix < conv->width;
-            const int32_t right = inside && ix + 1 >= 0 && ix + 1 < conv->width;
-            ml_depthwise_dsp_turn(to, left ? ml_dsp_load(row + ix * conv->channels) : padding,
-                right ? ml_dsp_load(row + (ix + 1) * conv->channels) : padding);
-            ix += 2;
-            to += step;
-        }
+    if (iy < 0 || iy >= conv->height) {
+        (void)ml_depthwise_dsp_pad(conv, to, conv->pairs);
+        return;
     }
+    const int32_t channels = conv->channels;
+    const int32_t step = conv->step;
+    const int8_t *from = x + ml_ring_row(iy, conv->x_ring) * conv->width * channels;
+    to = ml_depthwise_dsp_pad(conv, to, conv->left_outside);
+    if (conv->left_edge) {
+        ml_depthwise_dsp_turn(to, conv->padding, ml_dsp_load(from));
+        from += channels;
+        to += step;
+    }
+    for (const uint32_t *const end = to + conv->inside * step; to != end; to += step) {
+        ml_depthwise_dsp_turn(to, ml_dsp_load(from), ml_dsp_load(from + channels));
+        from += 2 * channels;
+    }
+    if (conv->right_edge) {
+        ml_depthwise_dsp_turn(to, ml_dsp_load(from), conv->padding);
+        to += step;
+    }
+    (void)ml_depthwise_dsp_pad(
+        conv, to, conv->pairs - conv->left_outside - conv->left_edge - conv->inside - conv->right_edge);
 }
 
 /* Move the last `kept` of `rows` rows of lines to the front. */
@@ -118,11 +133,13 @@ ML_INLINE int32_t ml_depthwise_dsp_single(
     return acc;
 }
 
-/* One channel of one row. */
+/* One channel of the rows of a block. */
 typedef struct {
     int32_t channels;
     int32_t bias;
-    int32_t step; /* words */
+    int32_t step;      /* words from one column pair to the next */
+    int32_t line_step; /* words from the lines of one output row to those of the next */
+    int32_t count;     /* outputs of a row */
     ml_depthwise_dsp_weights w;
     ml_dsp_scale scale;
     ml_dsp_output out;
@@ -130,9 +147,9 @@ typedef struct {
 
 #if ML_ARM_FPU
 /*
- * The inner loops below keep everything in registers: r3-r9 the weights, r7, r12 and lr the words of three rows, of
- * which the right ones of one turn are the left ones of the next; what one turn needs once lies in FPU registers. r7 is
- * saved, for a compiler may keep its frame there. They clamp to the limits of int8.
+ * The loops below keep everything in registers: r3-r9 the weights, r7, r12 and lr the words of three rows, of which the
+ * right ones of one turn are the left ones of the next; what one turn or one row needs once lies in FPU registers. r7
+ * is saved, for a compiler may keep its frame there. They clamp to the limits of int8.
  */
 #define ML_DEPTHWISE_DSP_LOAD                                                                                         \
     "ldr r7, [r0]\n"                                                                                                  \
@@ -141,7 +158,11 @@ typedef struct {
 
 /* Accumulators of two neighbouring outputs in r10 and r11. */
 #define ML_DEPTHWISE_DSP_TWO                                                                                          \
-    "push {r7}\n" ML_DEPTHWISE_DSP_LOAD                                                                               \
+    "push {r7}\n"                                                                                                     \
+    "3:\n" ML_DEPTHWISE_DSP_LOAD                                                                                      \
+    "vmov r2, %[end]\n"                                                                                               \
+    "cmp r0, r2\n"                                                                                                    \
+    "beq 4f\n"                                                                                                        \
     "1:\n"                                                                                                            \
     "vmov r10, %[bias]\n"                                                                                             \
     "vmov r11, %[bias]\n"                                                                                             \
@@ -170,12 +191,13 @@ typedef struct {
     "vmov r2, %[end]\n"                                                                                               \
     "cmp r0, r2\n"                                                                                                    \
     "bne 1b\n"                                                                                                        \
-    "pop {r7}"
+    "4:\n"                                                                                                            \
+    "vmov r2, %[odd]\n"                                                                                               \
+    "cmp r2, #0\n"                                                                                                    \
+    "beq 5f\n"
 
-/* Accumulator of one output in r10; a column stride of 2. */
+/* Accumulator of one output in r10. */
 #define ML_DEPTHWISE_DSP_ONE                                                                                          \
-    "push {r7}\n" ML_DEPTHWISE_DSP_LOAD                                                                               \
-    "1:\n"                                                                                                            \
     "vmov r10, %[bias]\n"                                                                                             \
     "vmov r2, %[step]\n"                                                                                              \
     "smlad r10, r7, r3, r10\n"                                                                                        \
@@ -187,20 +209,89 @@ typedef struct {
     "smlabt r10, lr, r9, r10\n"
 
 #define ML_DEPTHWISE_DSP_STORE_ONE                                                                                    \
-    "vmov r2, %[channels]\n"                                                                                          \
     "ssat r10, #8, r10\n"                                                                                             \
-    "strb r10, [r1]\n"                                                                                                \
+    "strb r10, [r1]\n"
+
+/* A column stride of 2. */
+#define ML_DEPTHWISE_DSP_ALONE                                                                                        \
+    "push {r7}\n"                                                                                                     \
+    "3:\n" ML_DEPTHWISE_DSP_LOAD                                                                                      \
+    "1:\n" ML_DEPTHWISE_DSP_ONE
+
+#define ML_DEPTHWISE_DSP_STORE_ALONE                                                                                  \
+    ML_DEPTHWISE_DSP_STORE_ONE                                                                                        \
+    "vmov r2, %[channels]\n"                                                                                          \
     "add r1, r2\n"                                                                                                    \
     "vmov r2, %[end]\n"                                                                                               \
     "cmp r0, r2\n"                                                                                                    \
-    "bne 1b\n"                                                                                                        \
+    "bne 1b\n"
+
+#define ML_DEPTHWISE_DSP_NEXT_ROW                                                                                     \
+    "5:\n"                                                                                                            \
+    "vmov r0, %[line]\n"                                                                                              \
+    "vmov r1, %[place]\n"                                                                                             \
+    "vmov r11, %[end]\n"                                                                                              \
+    "vmov r2, %[line_step]\n"                                                                                         \
+    "vmov r10, %[row_bytes]\n"                                                                                        \
+    "add r0, r0, r2\n"                                                                                                \
+    "add r1, r1, r10\n"                                                                                               \
+    "add r11, r11, r2\n"                                                                                              \
+    "vmov r2, %[last]\n"                                                                                              \
+    "vmov %[line], r0\n"                                                                                              \
+    "vmov %[place], r1\n"                                                                                             \
+    "vmov %[end], r11\n"                                                                                              \
+    "cmp r0, r2\n"                                                                                                    \
+    "bne 3b\n"                                                                                                        \
     "pop {r7}"
 
-/* A loop from `line` to `line_end`, `step` bytes a turn; the place of the next output is left in y. */
+#define ML_DEPTHWISE_DSP_FLOAT_TWO                                                                                    \
+    "vmov s0, s1, r10, r11\n"                                                                                         \
+    "vcvt.f32.s32 s0, s0\n"                                                                                           \
+    "vcvt.f32.s32 s1, s1\n"                                                                                           \
+    "vmul.f32 s0, s0, %[scale]\n"                                                                                     \
+    "vmul.f32 s1, s1, %[scale]\n"                                                                                     \
+    "vcvtr.s32.f32 s0, s0\n"                                                                                          \
+    "vcvtr.s32.f32 s1, s1\n"                                                                                          \
+    "vmov r10, r11, s0, s1\n"                                                                                         \
+    "vmov r2, %[zero]\n"                                                                                              \
+    "qadd r10, r10, r2\n"                                                                                             \
+    "qadd r11, r11, r2\n"
+
+#define ML_DEPTHWISE_DSP_FLOAT_ONE                                                                                    \
+    "vmov s0, r10\n"                                                                                                  \
+    "vcvt.f32.s32 s0, s0\n"                                                                                           \
+    "vmul.f32 s0, s0, %[scale]\n"                                                                                     \
+    "vcvtr.s32.f32 s0, s0\n"                                                                                          \
+    "vmov r10, s0\n"                                                                                                  \
+    "vmov r2, %[zero]\n"                                                                                              \
+    "qadd r10, r10, r2\n"
+
+#define ML_DEPTHWISE_DSP_FIXED_TWO                                                                                    \
+    "vmov r2, %[multiplier]\n"                                                                                        \
+    "smmlar r10, r10, r2, r10\n"                                                                                      \
+    "smmlar r11, r11, r2, r11\n"                                                                                      \
+    "vmov r2, %[offset]\n"                                                                                            \
+    "add r10, r10, r2\n"                                                                                              \
+    "add r11, r11, r2\n"                                                                                              \
+    "vmov r2, %[bits]\n"                                                                                              \
+    "asr r10, r10, r2\n"                                                                                              \
+    "asr r11, r11, r2\n"
+
+#define ML_DEPTHWISE_DSP_FIXED_ONE                                                                                    \
+    "vmov r2, %[multiplier]\n"                                                                                        \
+    "smmlar r10, r10, r2, r10\n"                                                                                      \
+    "vmov r2, %[offset]\n"                                                                                            \
+    "add r10, r10, r2\n"                                                                                              \
+    "vmov r2, %[bits]\n"                                                                                              \
+    "asr r10, r10, r2\n"
+
+/* `rows` output rows (at least 1), row_bytes apart; a turn of the inner loop makes two neighbouring outputs where the
+ * column stride is 1, and a last one follows. */
 #define ML_DEPTHWISE_DSP_LOOP(name, text, ...)                                                                        \
-    ML_INLINE int8_t *name(int8_t *to, const uint32_t *line, const uint32_t *line_end, ml_depthwise_dsp_channel one)  \
+    ML_INLINE void name(int8_t *to, int32_t row_bytes, const uint32_t *from, int32_t rows, int32_t turns,             \
+        ml_depthwise_dsp_channel one)                                                                                 \
     {                                                                                                                 \
-        register const uint32_t *at __asm__("r0") = line;                                                             \
+        register const uint32_t *at __asm__("r0") = from;                                                             \
         register int8_t *y __asm__("r1") = to;                                                                        \
         register uint32_t first0 __asm__("r3") = one.w.first[0];                                                      \
         register uint32_t last0 __asm__("r4") = one.w.last[0];                                                        \
@@ -208,82 +299,61 @@ typedef struct {
         register uint32_t last1 __asm__("r6") = one.w.last[1];                                                        \
         register uint32_t first2 __asm__("r8") = one.w.first[2];                                                      \
         register uint32_t last2 __asm__("r9") = one.w.last[2];                                                        \
-        __asm__ volatile(text                                                                                         \
-            : "+r"(at), "+r"(y)                                                                                       \
+        const uint32_t *line = from;                                                                                  \
+        const uint32_t *end = from + turns * one.step;                                                                \
+        int8_t *place = to;                                                                                           \
+        __asm__ volatile(text ML_DEPTHWISE_DSP_NEXT_ROW                                                               \
+            : "+r"(at), "+r"(y), [line] "+t"(line), [end] "+t"(end), [place] "+t"(place)                              \
             : "r"(first0), "r"(last0), "r"(first1), "r"(last1), "r"(first2), "r"(last2), [bias] "t"(one.bias),        \
-              [step] "t"(4 * one.step), [channels] "t"(one.channels), [end] "t"(line_end), __VA_ARGS__                \
+              [step] "t"(4 * one.step), [channels] "t"(one.channels), [odd] "t"(one.count & 1),                       \
+              [line_step] "t"(4 * one.line_step), [row_bytes] "t"(row_bytes),                                         \
+              [last] "t"(from + rows * one.line_step), __VA_ARGS__                                                    \
             : "r2", "r10", "r11", "r12", "lr", "s0", "s1", "cc", "memory");                                           \
-        return y;                                                                                                     \
     }
 
 ML_DEPTHWISE_DSP_LOOP(ml_depthwise_dsp_two_float,
-    ML_DEPTHWISE_DSP_TWO
-    "vmov s0, s1, r10, r11\n"
-    "vcvt.f32.s32 s0, s0\n"
-    "vcvt.f32.s32 s1, s1\n"
-    "vmul.f32 s0, s0, %[scale]\n"
-    "vmul.f32 s1, s1, %[scale]\n"
-    "vcvtr.s32.f32 s0, s0\n"
-    "vcvtr.s32.f32 s1, s1\n"
-    "vmov r10, r11, s0, s1\n"
-    "vmov r2, %[zero]\n"
-    "qadd r10, r10, r2\n"
-    "qadd r11, r11, r2\n" ML_DEPTHWISE_DSP_STORE_TWO,
+    ML_DEPTHWISE_DSP_TWO ML_DEPTHWISE_DSP_FLOAT_TWO ML_DEPTHWISE_DSP_STORE_TWO ML_DEPTHWISE_DSP_ONE
+        ML_DEPTHWISE_DSP_FLOAT_ONE ML_DEPTHWISE_DSP_STORE_ONE,
     [scale] "t"(one.scale.scale), [zero] "t"(one.out.zero))
 
 ML_DEPTHWISE_DSP_LOOP(ml_depthwise_dsp_one_float,
-    ML_DEPTHWISE_DSP_ONE
-    "vmov s0, r10\n"
-    "vcvt.f32.s32 s0, s0\n"
-    "vmul.f32 s0, s0, %[scale]\n"
-    "vcvtr.s32.f32 s0, s0\n"
-    "vmov r10, s0\n"
-    "vmov r2, %[zero]\n"
-    "qadd r10, r10, r2\n" ML_DEPTHWISE_DSP_STORE_ONE,
+    ML_DEPTHWISE_DSP_ALONE ML_DEPTHWISE_DSP_FLOAT_ONE ML_DEPTHWISE_DSP_STORE_ALONE,
     [scale] "t"(one.scale.scale), [zero] "t"(one.out.zero))
 
 ML_DEPTHWISE_DSP_LOOP(ml_depthwise_dsp_two_fixed,
-    ML_DEPTHWISE_DSP_TWO
-    "vmov r2, %[multiplier]\n"
-    "smmlar r10, r10, r2, r10\n"
-    "smmlar r11, r11, r2, r11\n"
-    "vmov r2, %[offset]\n"
-    "add r10, r10, r2\n"
-    "add r11, r11, r2\n"
-    "vmov r2, %[bits]\n"
-    "asr r10, r10, r2\n"
-    "asr r11, r11, r2\n" ML_DEPTHWISE_DSP_STORE_TWO,
+    ML_DEPTHWISE_DSP_TWO ML_DEPTHWISE_DSP_FIXED_TWO ML_DEPTHWISE_DSP_STORE_TWO ML_DEPTHWISE_DSP_ONE
+        ML_DEPTHWISE_DSP_FIXED_ONE ML_DEPTHWISE_DSP_STORE_ONE,
     [multiplier] "t"(one.scale.multiplier), [offset] "t"(one.scale.offset), [bits] "t"(one.scale.shift))
 
 ML_DEPTHWISE_DSP_LOOP(ml_depthwise_dsp_one_fixed,
-    ML_DEPTHWISE_DSP_ONE
-    "vmov r2, %[multiplier]\n"
-    "smmlar r10, r10, r2, r10\n"
-    "vmov r2, %[offset]\n"
-    "add r10, r10, r2\n"
-    "vmov r2, %[bits]\n"
-    "asr r10, r10, r2\n" ML_DEPTHWISE_DSP_STORE_ONE,
+    ML_DEPTHWISE_DSP_ALONE ML_DEPTHWISE_DSP_FIXED_ONE ML_DEPTHWISE_DSP_STORE_ALONE,
     [multiplier] "t"(one.scale.multiplier), [offset] "t"(one.scale.offset), [bits] "t"(one.scale.shift))
 
-/* `turns` turns (at least 1) of the loop that serves; returns the place of the next output. */
-ML_INLINE int8_t *ml_depthwise_dsp_turns(
-    int8_t *y, const uint32_t *line, int32_t turns, int32_t stride, ml_depthwise_dsp_channel one)
+/* `rows` output rows by the loop that serves. */
+ML_INLINE void ml_depthwise_dsp_loops(
+    int8_t *y, int32_t row_bytes, const uint32_t *line, int32_t rows, int32_t stride, ml_depthwise_dsp_channel one)
 {
-    const uint32_t *end = line + turns * one.step;
+    const int32_t turns = stride == 1 ? one.count >> 1 : one.count;
     if (one.scale.kind == ML_FLOAT) {
-        return stride == 1 ? ml_depthwise_dsp_two_float(y, line, end, one)
-                           : ml_depthwise_dsp_one_float(y, line, end, one);
+        if (stride == 1) {
+            ml_depthwise_dsp_two_float(y, row_bytes, line, rows, turns, one);
+        } else {
+            ml_depthwise_dsp_one_float(y, row_bytes, line, rows, turns, one);
+        }
+    } else if (stride == 1) {
+        ml_depthwise_dsp_two_fixed(y, row_bytes, line, rows, turns, one);
+    } else {
+        ml_depthwise_dsp_one_fixed(y, row_bytes, line, rows, turns, one);
     }
-    return stride == 1 ? ml_depthwise_dsp_two_fixed(y, line, end, one) : ml_depthwise_dsp_one_fixed(y, line, end, one);
 }
 
 #endif
 
-/* One output row of one channel in C: `count` outputs, `channels` bytes apart. */
-ML_INLINE void ml_depthwise_dsp_plain(
-    int8_t *y, const uint32_t *line, int32_t stride, int32_t count, ml_depthwise_dsp_channel one)
+/* One output row of one channel in C. */
+ML_INLINE void ml_depthwise_dsp_plain(int8_t *y, const uint32_t *line, int32_t stride, ml_depthwise_dsp_channel one)
 {
     const ml_depthwise_dsp_weights w = one.w;
+    int32_t count = one.count;
     if (stride == 1) {
         for (; count >= 2; count -= 2) {
             int32_t acc0 = one.bias;
@@ -309,24 +379,19 @@ ML_INLINE void ml_depthwise_dsp_plain(
     }
 }
 
-/* One output row of one channel, likewise. */
-ML_INLINE void ml_depthwise_dsp_row(
-    int8_t *y, const uint32_t *line, int32_t stride, int32_t count, ml_depthwise_dsp_channel one)
+/* `rows` output rows of one channel, row_bytes apart. */
+ML_INLINE void ml_depthwise_dsp_rows(
+    int8_t *y, int32_t row_bytes, const uint32_t *line, int32_t rows, int32_t stride, ml_depthwise_dsp_channel one)
 {
 #if ML_ARM_FPU
     if (one.scale.kind != ML_FIXED && one.out.full_range) {
-        const int32_t turns = stride == 1 ? count / 2 : count;
-        if (turns > 0) {
-            y = ml_depthwise_dsp_turns(y, line, turns, stride, one);
-        }
-        if (stride == 1 && (count & 1)) {
-            const int32_t acc = ml_depthwise_dsp_single(line + turns * one.step, one.step, one.w, one.bias);
-            *y = ml_dsp_requantize(acc, one.scale, one.out);
-        }
+        ml_depthwise_dsp_loops(y, row_bytes, line, rows, stride, one);
         return;
     }
 #endif
-    ml_depthwise_dsp_plain(y, line, stride, count, one);
+    for (; rows > 0; --rows, y += row_bytes, line += one.line_step) {
+        ml_depthwise_dsp_plain(y, line, stride, one);
+    }
 }
 
 /* scratch: 16 bytes for each row of lines of each column pair, for blocks of block_rows output rows. At least 4
@@ -342,8 +407,13 @@ ML_INLINE void s8_depthwise_conv2d__dsp_3x3(int8_t *y, const int8_t *x, const in
     const int32_t pairs = (stride_w == 1 ? (out_width + 1) / 2 : out_width) + 1;
     const int32_t block_lines = (block_rows - 1) * stride_h + 3;
     const int32_t kept = ml_max(0, 3 - stride_h);
+    const int32_t row_bytes = out_width * channels;
+    const int32_t left_outside = ml_min(pad_left >> 1, pairs);
+    const int32_t left_edge = ml_min(pad_left & 1, pairs - left_outside);
+    const int32_t inside = ml_min((width - left_edge) >> 1, pairs - left_outside - left_edge);
+    const int32_t right_edge = ml_min((width - left_edge) & 1, pairs - left_outside - left_edge - inside);
     const ml_depthwise_dsp conv = {(uint32_t *)scratch, pairs, block_lines * ML_DEPTHWISE_DSP_LANES, height, width,
-        channels, x_ring, pad_left, x_zero};
+        channels, x_ring, ((uint32_t)x_zero & 0xffu) * 0x01010101u, left_outside, left_edge, inside, right_edge};
     for (int32_t group = 0; group < channels; group += ML_DEPTHWISE_DSP_LANES) {
         const int32_t first = ml_min(group, channels - ML_DEPTHWISE_DSP_LANES);
         for (int32_t begin = row_begin; begin < row_end; begin += block_rows) {
@@ -357,12 +427,14 @@ ML_INLINE void s8_depthwise_conv2d__dsp_3x3(int8_t *y, const int8_t *x, const in
             }
             for (int32_t c = first; c < first + ML_DEPTHWISE_DSP_LANES; ++c) {
                 const ml_depthwise_dsp_channel one = {channels, bias[c], conv.step,
+                    stride_h * ML_DEPTHWISE_DSP_LANES, out_width,
                     ml_depthwise_dsp_widen(weights + ML_DEPTHWISE_DSP_TAPS * c), ml_dsp_scale_of(how, c, out), out};
                 const uint32_t *line = conv.lines + (c - first);
-                for (int32_t oy = begin; oy < end; ++oy) {
-                    ml_depthwise_dsp_row(
-                        y + ml_ring_row(oy, y_ring) * out_width * channels + c, line, stride_w, out_width, one);
-                    line += stride_h * ML_DEPTHWISE_DSP_LANES;
+                for (int32_t oy = begin, rows; oy < end; oy += rows) { /* rows up to the end of the ring */
+                    const int32_t place = ml_ring_row(oy, y_ring);
+                    rows = y_ring == 0 ? end - oy : ml_min(end - oy, y_ring - place);
+                    ml_depthwise_dsp_rows(y + place * row_bytes + c, row_bytes, line, rows, stride_w, one);
+                    line += rows * one.line_step;
                 }
             }
         }

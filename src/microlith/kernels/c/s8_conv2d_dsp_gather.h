@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT-0 */
+/* Receptive fields of pixels as columns of 16 bits, for s8_conv2d_dsp.h, which states their order. */
+#ifndef ML_S8_CONV2D_DSP_GATHER_H
+#define ML_S8_CONV2D_DSP_GATHER_H
+
+#include "ml_dsp.h"
+
+enum { ML_CONV_DSP_PIXELS = 4, ML_CONV_DSP_WORDS = 2 * ML_CONV_DSP_PIXELS };
+
+typedef struct {
+    const int8_t *x;
+    int8_t *zeros; /* a run of x_zero */
+    int8_t *edge;  /* a run that is partly padding */
+    int8_t *rest;  /* what does not fill quads, of all runs */
+    int32_t x_ring;
+    int32_t height;
+    int32_t width;
+    int32_t channels;
+    int32_t row_bytes;
+    int32_t line_step;  /* bytes from one row of taps to the next */
+    int32_t plain_rows; /* height, or 0 where rows lie in a ring */
+    int32_t reach_h;    /* rows from the first to the last tap */
+    int32_t reach_w;
+    int32_t dilation_h;
+    int32_t run_step; /* columns from one run to the next */
+    int32_t one_run;  /* whether a row of taps is one run */
+    int32_t taps_per_run;
+    int32_t run_bytes;
+    int32_t x_zero;
+} ml_conv_dsp;
+
+ML_INLINE void ml_conv_dsp_fill(int8_t *to, int32_t count, int32_t value)
+{
+    for (int32_t i = 0; i < count; ++i) {
+        to[i] = (int8_t)value;
+    }
+}
+
+/* One quad widened into a column: 5 instructions of 4 bytes. */
+#define ML_CONV_DSP_WIDEN                                                                                             \
+    "ldr.w %[word], [%[from]], #4\n"                                                                                  \
+    "sxtb16 %[odd], %[word], ror #8\n"                                                                                \
+    "sxtb16 %[word], %[word]\n"                                                                                       \
+    "str.w %[odd], [%[column], #16]\n"                                                                                \
+    "str.w %[word], [%[column]], #32\n"
+
+/* Widen `quads` (at least 1) quads into the column of one pixel; returns the rest of the column. Four quads a turn; the
+ * first turn is entered in its middle where their number is no multiple of four. */
+ML_INLINE uint32_t *ml_conv_dsp_widen(uint32_t *column, const int8_t *from, int32_t quads)
+{
+    const int8_t *const end = from + 4 * quads;
+    const int32_t skipped_bytes = 5 * 4 * (-quads & 3);
+    uint32_t word;
+    uint32_t odd;
+    __asm__ volatile(
+        "add pc, %[skipped]\n" /* pc reads as the address of this instruction plus 4 */
+        "nop\n"
+        "1:\n" ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN
+        "cmp %[from], %[end]\n"
+        "bne 1b"
+        : [from] "+r"(from), [column] "+r"(column), [word] "=&r"(word), [odd] "=&r"(odd)
+        : [end] "r"(end), [skipped] "r"(skipped_bytes)
+        : "cc", "memory");
+    return column;
+}
+
+/* A run that starts at column `ix` of `row` and leaves the row on one side or both, with x_zero outside. */
+static ML_NOINLINE const int8_t *ml_conv_dsp_edge(const ml_conv_dsp *conv, const int8_t *row, int32_t ix)
+{
+    int8_t *to = conv->edge;
+    for (int32_t tap = 0; tap < conv->taps_per_run; ++tap, ++ix) {
+        if (ix < 0 || ix >= conv->width) {
+            ml_conv_dsp_fill(to, conv->channels, conv->x_zero);
+        } else {
+            const int8_t *from = row + ix * conv->channels;
+            for (int32_t c = 0; c < conv->channels; ++c) {
+                to[c] = from[c];
+            }
+        }
+        to += conv->channels;
+    }
+    return conv->edge;
+}
+
+/* Start of the run whose first tap is (iy, ix), or of a copy of it where it is partly or wholly padding. */
+ML_INLINE const int8_t *ml_conv_dsp_run(const ml_conv_dsp *conv, int32_t iy, int32_t ix)
+{
+    if (iy < 0 || iy >= conv->height) {
+        return conv->zeros;
+    }
+    const int8_t *row = conv->x + ml_ring_row(iy, conv->x_ring) * conv->row_bytes;
+    return ix >= 0 && ix + conv->taps_per_run <= conv->width ? row + ix * conv->channels
+                                                             : ml_conv_dsp_edge(conv, row, ix);
+}
+
+/* Where a gather stands: the next word of the column, and the next byte of what is left of the runs. */
+typedef struct {
+    uint32_t *column;
+    int8_t *rest;
+} ml_conv_dsp_place;
+
+/* Append one run to a column. */
+ML_INLINE ml_conv_dsp_place ml_conv_dsp_append(ml_conv_dsp_place at, const int8_t *from, int32_t run_bytes)
+{
+    if (run_bytes >= 4) {
+        at.column = ml_conv_dsp_widen(at.column, from, run_bytes >> 2);
+        from += run_bytes & ~3;
+    }
+    for (int32_t i = run_bytes & 3; i > 0; --i) {
+        *at.rest++ = *from++;
+    }
+    return at;
+}
+
+/* Gather the receptive field whose first tap is (iy, ix) into the column of a pixel. */
+static ML_NOINLINE void ml_conv_dsp_gather(const ml_conv_dsp *conv, uint32_t *column, int32_t iy, int32_t ix)
+{
+    const int32_t run_bytes = conv->run_bytes;
+    const int32_t last_iy = iy + conv->reach_h;
+    ml_conv_dsp_place at = {column, conv->rest};
+    if (conv->one_run && iy >= 0 && last_iy < conv->plain_rows && ix >= 0 && ix + conv->reach_w < conv->width) {
+        const int8_t *from = conv->x + iy * conv->row_bytes + ix * conv->channels;
+        for (; iy <= last_iy; iy += conv->dilation_h, from += conv->line_step) {
+            at = ml_conv_dsp_append(at, from, run_bytes);
+        }
+    } else {
+        for (; iy <= last_iy; iy += conv->dilation_h) {
+            for (int32_t tap = 0; tap <= conv->reach_w; tap += conv->run_step) {
+                at = ml_conv_dsp_append(at, ml_conv_dsp_run(conv, iy, ix + tap), run_bytes);
+            }
+        }
+    }
+    if (run_bytes & 3) { /* the last quad may hold bytes of an earlier call: their weights are zero */
+        (void)ml_conv_dsp_widen(at.column, conv->rest, (int32_t)(at.rest - conv->rest + 3) >> 2);
+    }
+}
+
+#endif
