@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microlith.kernels.arguments import literal, runtime, zero_point
-from microlith.kernels.base import Argument, CallContext, Cost, Lead, Packed, RowRange
+from microlith.kernels.base import Argument, CallContext, Cost, Lead, Literal, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
 from microlith.kernels.descriptor import plain
 from microlith.kernels.dsp_fixed import DSP_FIXED, ShortFixed, short_fixed
@@ -58,6 +58,14 @@ def packed_blocks(blocks: NDArray[np.generic], packing: str) -> Packed:
     return Packed(np.ascontiguousarray(blocks).reshape(-1), packing, align=4, tiles=size, sliceable_axes=(0,))
 
 
+def rings_at_run_time(arguments: tuple[Argument, ...]) -> tuple[Argument, ...]:
+    """The same with rings that no buffer has as arguments, so that streamed rows and others share an instance."""
+    rings = ("x_ring", "y_ring")
+    return tuple(
+        runtime(item.name, 0) if isinstance(item, Literal) and item.name in rings else item for item in arguments
+    )
+
+
 def is_full_range(ctx: CallContext) -> bool:
     """Whether the clamp is that of the type."""
     low, high = ctx.call.epilogue.low, ctx.call.epilogue.high
@@ -96,6 +104,10 @@ class _Dsp(FastKernel):
 
 class DspConv2d(_Dsp, FastConv2d):
     """``s8_conv2d__dsp_2x4``."""
+
+    def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
+        """Those of the base class."""
+        return rings_at_run_time(super().arguments(ctx))
 
     def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
         """Those of the base class, whether the number of output channels is even, and whether weights are joined."""
@@ -181,7 +193,7 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
         return (
             *self.pointers(ctx),
             RowRange(),
-            *window_sizes(ctx),
+            *rings_at_run_time(window_sizes(ctx)),
             runtime("block_rows", self.block_rows(ctx)),
             runtime("stride_h", window.stride[0]),
             runtime("stride_w", window.stride[1]),
