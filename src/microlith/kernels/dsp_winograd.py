@@ -18,6 +18,9 @@ TILES = 4
 POSITIONS = 16
 # Twice the matrix of the paper, so that transformed weights are integers.
 TRANSFORM = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]], np.int64)
+# Positions, counted by rows, in the order of visits, and which weights are negated: see the header.
+ORDER = (5, 10, 6, 9, 8, 4, 12, 14, 13, 15, 11, 7, 3, 2, 1, 0)
+NEGATED = (4, 13)
 # Four times the accumulator is formed modulo 2**32.
 _ACCUMULATOR_BOUND = 2**29
 
@@ -65,7 +68,9 @@ class DspWinograd(DspConv2d):
         outputs, channels = weights.shape[0], weights.shape[3]
         weights = np.concatenate([weights, np.zeros((outputs % 2, *weights.shape[1:]), np.int64)])
         transformed = np.einsum("ai,bj,oijc->oabc", TRANSFORM, TRANSFORM, weights)
-        quads = transformed.reshape(-1, POSITIONS, channels // 4, 4)[..., [0, 2, 1, 3]]
+        positions = transformed.reshape(-1, POSITIONS, channels)
+        positions[:, NEGATED] *= -1
+        quads = positions[:, ORDER].reshape(-1, POSITIONS, channels // 4, 4)[..., [0, 2, 1, 3]]
         pairs = quads.reshape(-1, 2, POSITIONS, channels // 2, 2).transpose(0, 2, 3, 1, 4)
         values = np.ascontiguousarray(pairs.astype(np.int16)).reshape(-1)
         return Packed(values, "Winograd 2x2", align=4, tiles=POSITIONS * channels * 2, sliceable_axes=(0,))
