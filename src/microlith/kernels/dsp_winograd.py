@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from microlith.device.profile import Device
 from microlith.kernels.arguments import const, runtime, zero_point
 from microlith.kernels.base import Argument, CallContext, Cost, Lead, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
@@ -87,14 +86,14 @@ class DspWinograd(DspConv2d):
         """Pixels of a tile and their transform, places, results."""
         return 320
 
-    def cost(self, ctx: CallContext, device: Device) -> Cost:
+    def rough_cost(self, ctx: CallContext) -> Cost:
         """Turns of four tiles: what makes their values, and for each two outputs products, sums and results."""
         _, height, width, outputs = ctx.writes[0].shape
         channels = ctx.reads[0].shape[3]
         turns = ceil_div(ceil_div(height, 2) * ceil_div(width, 2), TILES)
-        products = POSITIONS * (channels // 2) * 14
-        instructions = turns * (TILES * (60 * channels // 2 + 60) + ceil_div(outputs, 2) * (products + 900))
-        cycles = turns * (TILES * (80 * channels // 2 + 80) + ceil_div(outputs, 2) * (products * 8 / 7 + 1200))
+        positions = POSITIONS * ceil_div(outputs, 2)
+        instructions = turns * (TILES * (60 * channels + 80) + positions * (7 * channels + 55))
+        cycles = turns * (TILES * (70 * channels + 100) + positions * (8 * channels + 75))
         return Cost(instructions, cycles - instructions, cycles, sum(p.bytes for p in self.pack(ctx).values()))
 
 

@@ -58,8 +58,9 @@ typedef struct {
 
 /* A sum or difference of two columns, stored in position j of the row. */
 #define ML_WINOGRAD_PUT(what, m, n, j)                                                                                \
-    "ldr %[w], [%[places], #" #j "*4]\n" what " %[u0], %[" #m "0], %[" #n "0]\n" what                                 \
-    " %[u1], %[" #m "1], %[" #n "1]\n"                                                                                \
+    "ldr %[w], [%[places], #" #j "*4]\n"                                                                              \
+    what " %[u0], %[" #m "0], %[" #n "0]\n"                                                                           \
+    what " %[u1], %[" #m "1], %[" #n "1]\n"                                                                           \
     "add %[w], %[w], %[to]\n"                                                                                         \
     "str %[u0], [%[w]]\n"                                                                                             \
     "str %[u1], [%[w], #16]\n"
@@ -67,10 +68,17 @@ typedef struct {
 /* One row of B' d B for a quad of channels; places is where the row's positions begin. Columns 0 and 2 are in u and t,
  * column 1 in s, column 3 then takes the place of column 2. In assembly, for a compiler keeps too much at once. */
 #define ML_WINOGRAD_ROW(column)                                                                                       \
-    __asm__ volatile(column(t0, t1, u0, ", %[step], lsl #1") column(u0, u1, s0, "") ML_WINOGRAD_PUT("ssub16", u, t, 0)  \
-            column(s0, s1, u0, ", %[step]") ML_WINOGRAD_PUT("sadd16", s, t, 1) ML_WINOGRAD_PUT("ssub16", t, s, 2)      \
+    __asm__ volatile(                                                                                                 \
+        column(t0, t1, u0, ", %[step], lsl #1")                                                                       \
+        column(u0, u1, s0, "")                                                                                        \
+        ML_WINOGRAD_PUT("ssub16", u, t, 0)                                                                            \
+        column(s0, s1, u0, ", %[step]")                                                                               \
+        ML_WINOGRAD_PUT("sadd16", s, t, 1)                                                                            \
+        ML_WINOGRAD_PUT("ssub16", t, s, 2)                                                                            \
         "add %[a], %[a], %[step]\n"                                                                                   \
-        "add %[b], %[b], %[step]\n" column(t0, t1, u0, ", %[step], lsl #1") ML_WINOGRAD_PUT("ssub16", s, t, 3)        \
+        "add %[b], %[b], %[step]\n"                                                                                   \
+        column(t0, t1, u0, ", %[step], lsl #1")                                                                       \
+        ML_WINOGRAD_PUT("ssub16", s, t, 3)                                                                            \
         : [a] "+r"(a), [b] "+r"(b), [s0] "=&r"(s0), [s1] "=&r"(s1), [t0] "=&r"(t0), [t1] "=&r"(t1), [u0] "=&r"(u0),   \
         [u1] "=&r"(u1), [w] "=&r"(w)                                                                                  \
         : [step] "r"(step), [to] "r"(to), [places] "r"(places)                                                        \
@@ -247,7 +255,7 @@ ML_INLINE void ml_winograd_outputs(int32_t y[4], const int32_t *sums)
     y[3] = y3 >> 2;
 }
 
-/* Where the outputs of a tile go: the first row, the second; one that is not there has the address of the one before. */
+/* Where the outputs of a tile go, by rows; one that is not there has the address of the one before it. */
 typedef struct {
     int8_t *y[4];
 } ml_winograd_place;
@@ -302,7 +310,8 @@ ML_INLINE void s8_conv2d__dsp_winograd_2x2(int8_t *y, const int8_t *x, const int
                 const int16_t *w = weights;
                 for (int32_t o = 0; o < out_channels; o += 2) {
                     const int32_t second = ml_min(o + 1, out_channels - 1);
-                    const int32_t start[2] = {(int32_t)((uint32_t)bias[o] << 2), (int32_t)((uint32_t)bias[second] << 2)};
+                    const int32_t start[2] = {
+                        (int32_t)((uint32_t)bias[o] << 2), (int32_t)((uint32_t)bias[second] << 2)};
                     w = ml_winograd_multiply(sums, w, values, pairs, start);
                     ml_winograd_store(place, sums + 1, second, ml_dsp_scale_of(how, second, out), out);
                     ml_winograd_store(place, sums, o, ml_dsp_scale_of(how, o, out), out);
