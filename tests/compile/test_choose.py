@@ -15,9 +15,11 @@ from microlith.program.types import OpCall
 SIZES = {"a": 700, "b": 300, "c": 900, "d": 450}
 
 
-def candidate(code: str, cycles: float, const_bytes: int, scratch: int = 0, const: str = "") -> Candidate:
+def candidate(
+    code: str, cycles: float, const_bytes: int, scratch: int = 0, const: str = "", stores_more: bool = False
+) -> Candidate:
     parts = {("code", code): SIZES[code], ("const", const or object()): const_bytes}
-    kernel = SimpleNamespace(name=code, rounds_more=False)
+    kernel = SimpleNamespace(name=code, rounds_more=False, stores_more=stores_more)
     call = OpCall("conv2d", None, (), (), kernel=code, schedule="default")
     return Candidate(call, kernel, cycles, False, None, const_bytes, parts, scratch)  # type: ignore[arg-type]
 
@@ -74,6 +76,17 @@ def test_balanced_takes_a_quarter_more_constants_and_no_more() -> None:
     assert choose(layer(5256), Goal(), no_peak)[0].name == "b"
     assert choose(layer(5257), Goal(), no_peak)[0].name == "a"
     assert choose(layer(5257), Goal("speed"), no_peak)[0].name == "b"
+
+
+def test_weights_of_more_bytes_are_for_speed_and_are_offered_with_their_price() -> None:
+    plain, wide = candidate("b", 50, 100), candidate("d", 10, 200, stores_more=True)
+    layers = [Choices(OpCall("", None, (), ()), (plain, wide), {})]
+    for opt, chosen in (("size", plain), ("balanced", plain), ("speed", wide)):
+        (found,) = choose(layers, Goal(opt), no_peak)  # type: ignore[arg-type]
+        assert found.name == chosen.name
+        (trade,) = trades(layers, (found,))
+        assert (trade.kernel, trade.cycles, trade.taken) == ("d", 40, opt == "speed")
+        assert trade.flash_bytes == 100 + SIZES["d"] - SIZES["b"]
 
 
 def test_ram_takes_the_scratch_where_the_peak_is() -> None:

@@ -99,6 +99,8 @@ class Layer:
     extreme: bool = False
     symmetric: bool = False
     """Whether weights of int8 are at least -127."""
+    apart: bool = False
+    """Whether the first weights of the first two channels make no number of 16 bits."""
     gain: float = 1.0
 
 
@@ -110,6 +112,8 @@ def linear_parts(rng: Rng, layer: Layer, shape: tuple[int, ...]) -> tuple[QArray
         np.maximum(random_values(rng, shape, layer.extreme), -127 if layer.symmetric else -128),
         weight_qparams(rng, shape[0], layer.per_channel, layer.weight_zeros),
     )
+    if layer.apart and shape[0] > 1:
+        weights.values[0].flat[0], weights.values[1].flat[0] = -1, -128
     product = (x.scale.astype(np.float64) * weights.qparams.scale).astype(np.float32)
     values = rng.integers(-5000, 5000, shape[0]).astype(np.int32)
     bias = QArray(values, QParams(product, np.zeros_like(product, np.int32), "int32", weights.qparams.axis))

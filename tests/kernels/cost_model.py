@@ -177,14 +177,15 @@ def layers(*, fast: bool) -> Iterator[Layer]:
 
 
 def conv_calls(rng: Rng, name: str) -> Iterator[Case]:
-    """Convolutions of every code path; the DSP kernel joins weights two to a number where none is -128."""
+    """Convolutions of every code path; the DSP kernel of int8 weights joins two to a number where there is room."""
     shapes, fast = (SHAPES, True) if "dsp" in name else (2 * SHAPES, False)
-    for symmetric, layer in product((True, False) if fast else (False,), layers(fast=fast)):
+    storages = (False, True) if name == "s8_conv2d__dsp_2x4" else (False,)
+    for apart, layer in product(storages, layers(fast=fast)):
         # One output channel has no scales by channel, and the DSP kernel has a loop for even numbers.
         least = 2 if layer.per_channel else 1
         for outputs in ([o for o in OUTPUTS if o >= least and o % 2 == odd] for odd in (0, 1) for _ in range(shapes)):
             x, chosen, window = conv_shapes(rng, outputs)
-            used = replace(layer, symmetric=symmetric)
+            used = replace(layer, symmetric=not apart, apart=apart)
             yield cases_s8.conv2d(rng, x, chosen, window, layer=used, name=name)
 
 
@@ -244,6 +245,7 @@ def sum_calls(rng: Rng, name: str) -> Iterator[Case]:
 
 CALLS: Mapping[str, Callable[[Rng, str], Iterator[Case]]] = {
     "s8_conv2d__dsp_2x4": conv_calls,
+    "s8_conv2d__dsp_2x4_s16": conv_calls,
     "s8_conv2d__dsp_winograd_2x2": winograd_calls,
     "s8_depthwise_conv2d__dsp_3x3": depthwise_calls,
     "s8_fully_connected__dsp_1x4": fully_connected_calls,

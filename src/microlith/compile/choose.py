@@ -30,8 +30,8 @@ class Goal:
     Attributes:
         opt: ``size`` takes the fewest bytes of flash; ``speed`` the fewest cycles; ``balanced`` the fewest cycles of
             kernels whose stored constants take at most a quarter and 256 bytes more than the least. Schedules with
-            more scratch than the first of their kernel, and kernels of floats that round more than the direct sum, are
-            for ``speed`` alone.
+            more scratch than the first of their kernel, kernels of floats that round more than the direct sum, and
+            kernels that store weights in more bytes than they have, are for ``speed`` alone.
         flash_bytes: most bytes of the kernels' code and constants; None for no limit.
         ram_bytes: most bytes that are alive in one call; None for no limit.
         known: what was measured.
@@ -73,7 +73,7 @@ def _allowed(candidates: Sequence[Candidate], opt: Opt) -> list[Candidate]:
     if opt == "speed":
         return list(candidates)
     preferred: dict[str, int] = {}
-    candidates = [item for item in candidates if not item.kernel.rounds_more]
+    candidates = [item for item in candidates if not (item.kernel.rounds_more or item.kernel.stores_more)]
     for item in candidates:
         preferred.setdefault(item.kernel.name, item.scratch_bytes)
     frugal = [item for item in candidates if item.scratch_bytes <= preferred[item.kernel.name]]

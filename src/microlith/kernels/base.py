@@ -190,6 +190,11 @@ class Kernel(Protocol):
         """Whether results round more than those of the direct sum; such a kernel is a choice for speed."""
         ...
 
+    @property
+    def stores_more(self) -> bool:
+        """Whether weights are stored in more bytes than they have; such a kernel is a choice for speed."""
+        ...
+
     def fits(self, ctx: CallContext, device: Device) -> Fit:
         """Whether this kernel can serve the call on that device."""
         ...

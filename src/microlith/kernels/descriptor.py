@@ -51,6 +51,8 @@ class BaseKernel:
     """Whether views may have gaps, their strides being among the attributes."""
     rounds_more: ClassVar[bool] = False
     """Whether results round more than those of the direct sum; such a kernel is a choice for speed."""
+    stores_more: ClassVar[bool] = False
+    """Whether weights are stored in more bytes than they have; such a kernel is a choice for speed."""
 
     def fits(self, ctx: CallContext, device: Device) -> Fit:
         """Whether this kernel can serve the call on that device."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from microlith.kernels.arguments import literal, runtime, zero_point
 from microlith.kernels.base import Argument, CallContext, Cost, Lead, Literal, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
 from microlith.kernels.descriptor import plain
-from microlith.kernels.dsp_fixed import DSP_FIXED, ShortFixed, short_fixed
+from microlith.kernels.dsp_fixed import DSP_FIXED, DSP_TWICE, ShortFixed, short_fixed
 from microlith.kernels.fast import (
     FastConv2d,
     FastDepthwiseConv2d,
@@ -75,16 +76,19 @@ def is_full_range(ctx: CallContext) -> bool:
 class _Dsp(FastKernel):
     """What the three share."""
 
+    short_kind: ClassVar[int] = DSP_FIXED
+    """How a short requantization is done."""
+
     def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
         """Those of the base class, and whether the clamp is that of the type, which one instruction does."""
         arguments = super().pointers(ctx)
         if self._short(ctx):
-            kind = literal("kind", DSP_FIXED)
+            kind = literal("kind", self.short_kind)
             arguments = tuple(kind if argument.name == "kind" else argument for argument in arguments)
         return *arguments, literal("full_range", int(is_full_range(ctx)))
 
     def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
-        """Weights in the kernel's own order, the bias folded, and what ``ML_DSP_FIXED`` reads where it serves."""
+        """Weights in the kernel's own order, the bias folded, and a short requantization where it serves."""
         packed, short = pack_weighted(ctx, self.pack_weights(ctx)), self._short(ctx)
         if short is None:
             return packed
@@ -92,10 +96,10 @@ class _Dsp(FastKernel):
         if short.bias.any():
             changed = (bias.values.astype(np.int64) + short.bias).astype(np.int32)
             bias = plain(changed, f"{bias.packing}, constant channels of {ctx.call.consts['shift'].id}")
-        return {**packed, **short.packed(), "bias": bias}
+        return {**packed, **short.packed(self.short_kind), "bias": bias}
 
     def _short(self, ctx: CallContext) -> ShortFixed | None:
-        return short_fixed(ctx.call.requant, *result_range(ctx))
+        return short_fixed(ctx.call.requant, *result_range(ctx), self.short_kind)
 
     def pack_weights(self, ctx: CallContext) -> Packed:
         """The weights in the order in which the kernel reads them."""
@@ -104,6 +108,8 @@ class _Dsp(FastKernel):
 
 class DspConv2d(_Dsp, FastConv2d):
     """``s8_conv2d__dsp_2x4``."""
+
+    short_kind: ClassVar[int] = DSP_TWICE
 
     def arguments(self, ctx: CallContext) -> tuple[Argument, ...]:
         """Those of the base class."""

@@ -27,6 +27,8 @@ _ACCUMULATOR_BOUND = 2**29
 class DspWinograd(DspConv2d):
     """``s8_conv2d__dsp_winograd_2x2``."""
 
+    stores_more = True
+
     def shape_refusal(self, ctx: CallContext) -> str:
         """A 3x3 window that neither strides nor dilates, quads of channels, and room in the accumulator."""
         window, channels = conv_attrs(ctx).window, ctx.reads[0].shape[3]

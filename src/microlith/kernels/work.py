@@ -73,7 +73,7 @@ def _literals(kernel: Kernel, ctx: CallContext) -> dict[str, str]:
 def _path(kernel: Kernel, ctx: CallContext, *flags: str) -> str:
     """The requantization and those literal arguments that are not 0."""
     values = _literals(kernel, ctx)
-    kind = ("float", "fixed", "divide", "short fixed")[int(values["kind"])]
+    kind = ("float", "fixed", "divide", "short fixed", "short fixed")[int(values["kind"])]
     zeros = ("weight zeros",) if "weight_zero" in ctx.consts else ()
     return ", ".join((kind, *zeros, *(flag.replace("_", " ") for flag in flags if values.get(flag, "0") != "0")))
 
@@ -91,46 +91,57 @@ def _conv_dsp(kernel: Kernel, ctx: CallContext) -> Work:
     taps = window.kernel[1] if window.dilation[1] == 1 else 1
     runs = window.kernel[1] // taps
     run, pixels = taps * channels, height * width
-    quads, groups = _ceil(window.kernel[0] * window.kernel[1] * channels, 4), _ceil(pixels, 4)
-    blocks, appended = groups * _ceil(outputs, 2), pixels * window.kernel[0] * runs
-    fast = rows.full * columns.full if runs == 1 else 0
+    quads, lines = _ceil(window.kernel[0] * window.kernel[1] * channels, 4), window.kernel[0] * runs
+    path = _conv_dsp_path(kernel, ctx)
+    # What is left of groups of four pixels is done one by one where that is less.
+    rest = pixels % 4
+    alone = rest if rest == 1 or (rest == 2 and quads >= CONV_ALONE_QUADS) else 0
+    groups = _ceil(pixels - alone, 4)
+    blocks, single = groups * _ceil(outputs, 2), alone * _ceil(outputs, 2)
+    turn_quads = 8 if "s16" in kernel.name and "even" in path else 4
+    inside = rows.full * columns.full if runs == 1 and run >= 4 else 0
+    # Pixels that are read where they lie: one run of whole quads.
+    direct = inside if window.kernel[0] == 1 and run % 4 == 0 else 0
+    at_edge = (pixels - inside) * lines
     # A run that is padding in part is copied tap by tap; where runs have one tap, so is one wholly beside the row.
     edges = columns.partial if runs == 1 else len(columns.inside) * runs - columns.total
     beside = len(columns.inside) * window.kernel[1] - columns.total
-    inside = columns.total - columns.full * window.kernel[1] if runs == 1 else 0
-    left = window.kernel[0] * runs * (run % 4)
-    # Pixels that are read where they lie: one tap of whole quads that is never padding.
-    direct = window.kernel == (1, 1) and channels % 4 == 0 and rows.full == height and columns.full == width
+    copied = columns.total - columns.full * window.kernel[1] if runs == 1 else 0
     counts = {
         "call": 1,
         "byte of a run": run,
         "row": height,
         "pixel": pixels,
-        "pixel gathered": 0 if direct else pixels,
-        "pixel at an edge": pixels - fast,
-        "run at an edge": (pixels - fast) * window.kernel[0] * runs,
+        "pixel inside": inside - direct,
+        "pixel at an edge": pixels - inside,
+        "run inside": (inside - direct) * lines,
+        "run inside with a rest": (inside - direct) * lines * (run % 4 > 0),
+        "run at an edge": at_edge,
+        "run of quads at an edge": at_edge * (run >= 4),
+        "run with a rest": at_edge * (run % 4 > 0),
+        "byte of a rest": at_edge * (run % 4),
         "run outside": (height * window.kernel[0] - rows.total) * len(columns.inside) * runs,
         "run partly outside": rows.total * edges,
         "tap outside": rows.total * beside,
-        "tap beside it": rows.total * inside,
+        "tap beside it": rows.total * copied,
         "byte outside": rows.total * beside * channels,
-        "byte beside it": rows.total * inside * channels,
+        "byte beside it": rows.total * copied * channels,
         "word outside": rows.total * beside * (channels // 4),
-        "word beside it": rows.total * inside * (channels // 4),
-        "run of quads": appended if run >= 4 and not direct else 0,
-        "quad of a run": appended * (run // 4),
-        "turn of a run": appended * _turns(run // 4),
-        "run with a rest": appended if run % 4 else 0,
-        "byte of a rest": appended * (run % 4),
-        "pixel with a rest": pixels if run % 4 else 0,
-        "quad of rests": pixels * _ceil(left, 4),
-        "turn of rests": pixels * _turns(_ceil(left, 4)),
+        "word beside it": rows.total * copied * (channels // 4),
+        "quad of a run": pixels * lines * (run // 4),
+        "turn of a run": pixels * lines * _turns(run // 4),
+        "pixel with a rest": pixels * (run % 4 > 0),
+        "quad of rests": pixels * _ceil(lines * (run % 4), 4),
         "group of pixels": groups,
         "block": blocks,
         "quad of a block": blocks * quads,
-        "turn of a block": blocks * _turns(quads),
+        "turn of a block": blocks * _ceil(quads, turn_quads),
+        "pixel alone": alone,
+        "block alone": single,
+        "quad alone": single * quads,
+        "turn alone": single * _turns(quads),
     }
-    return Work(_conv_dsp_path(kernel, ctx), counts)
+    return Work(path, counts)
 
 
 def _conv_dsp_path(kernel: Kernel, ctx: CallContext) -> str:
@@ -138,9 +149,11 @@ def _conv_dsp_path(kernel: Kernel, ctx: CallContext) -> str:
     path = _path(kernel, ctx, "full_range", "per_channel")
     even = ctx.writes[0].shape[3] % 2 == 0
     path = f"{path}, even" if even and path in _EVEN_PATHS else path
-    return path if _literals(kernel, ctx)["joined"] == "0" else f"{path}, joined"
+    return path if _literals(kernel, ctx).get("joined", "0") == "0" else f"{path}, joined"
 
 
+CONV_ALONE_QUADS = 8
+"""``ML_CONV_DSP_ALONE_QUADS``."""
 _EVEN_PATHS = ("float, full range, per channel", "short fixed, full range, per channel")
 
 
@@ -366,6 +379,7 @@ def _elements(kernel: Kernel, ctx: CallContext) -> Work:
 
 _COUNTERS: Mapping[str, Callable[[Kernel, CallContext], Work]] = {
     "s8_conv2d__dsp_2x4": _conv_dsp,
+    "s8_conv2d__dsp_2x4_s16": _conv_dsp,
     "s8_conv2d__dsp_winograd_2x2": _conv_winograd,
     "s8_depthwise_conv2d__dsp_3x3": _depthwise_dsp,
     "s8_fully_connected__dsp_1x4": _fully_connected_dsp,

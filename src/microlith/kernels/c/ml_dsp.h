@@ -26,6 +26,11 @@ ML_INLINE uint32_t ml_dsp_load(const int8_t *from)
     return ((const ml_dsp_word *)(const void *)from)->value;
 }
 
+ML_INLINE void ml_dsp_store(int8_t *to, uint32_t value)
+{
+    ((ml_dsp_word *)(void *)to)->value = value;
+}
+
 /* (b0, b2) */
 ML_INLINE uint32_t ml_dsp_widen_even(uint32_t word)
 {
@@ -103,10 +108,21 @@ ML_INLINE int32_t ml_dsp_high_multiply(int32_t acc, int32_t twice, int32_t offse
     return high;
 }
 
+/* acc * multiplier / 2^32, ties up, plus offset. */
+ML_INLINE int32_t ml_dsp_high(int32_t acc, int32_t multiplier, int32_t offset)
+{
+    int32_t high;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(high) : "r"(acc), "r"(multiplier), "r"(offset));
+    return high;
+}
+
 /* A third kind beside those of ml_common.h: ML_FIXED where every multiplier is doubled (see above), every shift is to
  * the right and stored as a positive number of at most 22 bits, and accumulators stay below 2^30. The zero point then
  * enters before the shift, with the half that rounds: (2 * zero + 1) * 2^bits / 2, which is zero for no bits. */
 enum { ML_DSP_FIXED = 3 };
+
+/* A fourth kind for kernels whose accumulators come twice as large: ML_DSP_FIXED where multipliers are as they are. */
+enum { ML_DSP_TWICE = 4 };
 
 /* What is done to scaled accumulators; full_range promises that low and high are the limits of int8. */
 typedef struct {
@@ -139,11 +155,14 @@ ML_INLINE ml_dsp_scale ml_dsp_scale_of(ml_requant how, int32_t channel, ml_dsp_o
     return one;
 }
 
+/* acc is twice the accumulator where the kind is ML_DSP_TWICE. */
 ML_INLINE int8_t ml_dsp_requantize(int32_t acc, ml_dsp_scale one, ml_dsp_output out)
 {
     int32_t scaled;
-    if (one.kind == ML_DSP_FIXED) {
-        scaled = ml_dsp_high_multiply(acc, one.multiplier, one.offset) >> one.shift;
+    if (one.kind == ML_DSP_FIXED || one.kind == ML_DSP_TWICE) {
+        scaled = one.kind == ML_DSP_FIXED ? ml_dsp_high_multiply(acc, one.multiplier, one.offset)
+                                          : ml_dsp_high(acc, one.multiplier, one.offset);
+        scaled >>= one.shift;
         return (int8_t)(out.full_range ? ml_dsp_saturate_s8(scaled) : ml_clamp(scaled, out.low, out.high));
     }
     if (one.kind == ML_FIXED) {

@@ -5,25 +5,23 @@
 
 #include "ml_dsp.h"
 
-enum { ML_CONV_DSP_PIXELS = 4, ML_CONV_DSP_WORDS = 2 * ML_CONV_DSP_PIXELS };
+enum { ML_CONV_DSP_PIXELS = 4, ML_CONV_DSP_WORDS = 2 * ML_CONV_DSP_PIXELS, ML_CONV_DSP_ALONE_QUADS = 8 };
 
 typedef struct {
     const int8_t *x;
     int8_t *zeros; /* a run of x_zero */
+    int8_t *rest;  /* what does not fill quads, of all runs; up to 3 bytes behind it are written */
     int8_t *edge;  /* a run that is partly padding */
-    int8_t *rest;  /* what does not fill quads, of all runs */
     int32_t x_ring;
     int32_t height;
     int32_t width;
     int32_t channels;
     int32_t row_bytes;
-    int32_t line_step;  /* bytes from one row of taps to the next */
-    int32_t plain_rows; /* height, or 0 where rows lie in a ring */
-    int32_t reach_h;    /* rows from the first to the last tap */
-    int32_t reach_w;
+    int32_t line_step; /* bytes from one row of taps to the next */
+    int32_t lines;     /* rows of taps */
+    int32_t reach_w;   /* columns from the first to the last tap */
     int32_t dilation_h;
     int32_t run_step; /* columns from one run to the next */
-    int32_t one_run;  /* whether a row of taps is one run */
     int32_t taps_per_run;
     int32_t run_bytes;
     int32_t x_zero;
@@ -112,27 +110,67 @@ ML_INLINE ml_conv_dsp_place ml_conv_dsp_append(ml_conv_dsp_place at, const int8_
     return at;
 }
 
-/* Gather the receptive field whose first tap is (iy, ix) into the column of a pixel. */
+/* Widen what is left of the runs; the last quad may hold bytes of an earlier call: their weights are zero. */
+ML_INLINE void ml_conv_dsp_append_rest(const ml_conv_dsp *conv, ml_conv_dsp_place at)
+{
+    for (const int8_t *from = conv->rest; from < at.rest; from += 4, at.column += ML_CONV_DSP_WORDS) {
+        const uint32_t word = ml_dsp_load(from);
+        at.column[0] = ml_dsp_widen_even(word);
+        at.column[ML_CONV_DSP_PIXELS] = ml_dsp_widen_odd(word);
+    }
+}
+
+/* Gather a receptive field that lies inside the input into the column of a pixel, where a row of taps is one run of a
+ * quad or more; `from` is its first byte. */
+static ML_NOINLINE void ml_conv_dsp_gather_inside(const ml_conv_dsp *conv, uint32_t *column, const int8_t *from)
+{
+    ml_conv_dsp_place at = {column, conv->rest};
+    int32_t lines = conv->lines;
+    const int32_t whole = conv->run_bytes & ~3;
+    const int32_t step = conv->line_step - whole;
+    const int32_t skipped_bytes = 5 * (-whole & 12);
+    const int32_t back = (conv->run_bytes & 3) - 4;
+    const int8_t *end;
+    uint32_t word;
+    uint32_t odd;
+    __asm__ volatile(
+        "2:\n"
+        "add %[end], %[from], %[whole]\n"
+        "add pc, %[skipped]\n" /* pc reads as the address of this instruction plus 4 */
+        "nop\n"
+        "1:\n" ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN
+        "cmp %[from], %[end]\n"
+        "bne 1b\n"
+        "lsls %[odd], %[back], #3\n" /* the end of the run's last word, whose first bytes are shifted out */
+        "rsbs %[odd], %[odd], #0\n"
+        "cmp %[odd], #32\n"
+        "beq 3f\n"
+        "ldr %[word], [%[from], %[back]]\n"
+        "add %[end], %[back], #4\n"
+        "lsrs %[word], %[word], %[odd]\n"
+        "str %[word], [%[rest]]\n" /* what lies beyond it is overwritten or not used */
+        "add %[rest], %[rest], %[end]\n"
+        "3:\n"
+        "add %[from], %[from], %[step]\n"
+        "subs %[lines], %[lines], #1\n"
+        "bne 2b"
+        : [from] "+r"(from), [column] "+r"(at.column), [rest] "+r"(at.rest), [lines] "+r"(lines), [end] "=&r"(end),
+          [word] "=&r"(word), [odd] "=&r"(odd)
+        : [step] "r"(step), [whole] "r"(whole), [skipped] "r"(skipped_bytes), [back] "r"(back)
+        : "cc", "memory");
+    ml_conv_dsp_append_rest(conv, at);
+}
+
+/* Gather any receptive field, of which (iy, ix) is the first tap. */
 static ML_NOINLINE void ml_conv_dsp_gather(const ml_conv_dsp *conv, uint32_t *column, int32_t iy, int32_t ix)
 {
-    const int32_t run_bytes = conv->run_bytes;
-    const int32_t last_iy = iy + conv->reach_h;
     ml_conv_dsp_place at = {column, conv->rest};
-    if (conv->one_run && iy >= 0 && last_iy < conv->plain_rows && ix >= 0 && ix + conv->reach_w < conv->width) {
-        const int8_t *from = conv->x + iy * conv->row_bytes + ix * conv->channels;
-        for (; iy <= last_iy; iy += conv->dilation_h, from += conv->line_step) {
-            at = ml_conv_dsp_append(at, from, run_bytes);
-        }
-    } else {
-        for (; iy <= last_iy; iy += conv->dilation_h) {
-            for (int32_t tap = 0; tap <= conv->reach_w; tap += conv->run_step) {
-                at = ml_conv_dsp_append(at, ml_conv_dsp_run(conv, iy, ix + tap), run_bytes);
-            }
+    for (int32_t i = conv->lines; i > 0; --i, iy += conv->dilation_h) {
+        for (int32_t tap = 0; tap <= conv->reach_w; tap += conv->run_step) {
+            at = ml_conv_dsp_append(at, ml_conv_dsp_run(conv, iy, ix + tap), conv->run_bytes);
         }
     }
-    if (run_bytes & 3) { /* the last quad may hold bytes of an earlier call: their weights are zero */
-        (void)ml_conv_dsp_widen(at.column, conv->rest, (int32_t)(at.rest - conv->rest + 3) >> 2);
-    }
+    ml_conv_dsp_append_rest(conv, at);
 }
 
 #endif

@@ -220,8 +220,9 @@ ML_INLINE const int16_t *ml_winograd_multiply(
 
 /* The accumulators of the 2x2 outputs of one tile and channel from what ml_winograd_multiply kept, c0 to c15:
  * c15 + 2 c4 - c5 - c12, 2 c0 - 2 c2 + c3 + c9 - 2 c13 + c14, 2 c0 - 2 c1 + 2 c2 - 2 c7 + c8 and
- * 2 c1 - c3 - c6 + 2 c10 - c11 are four times of them. Loads in a row take one cycle each but for the first. */
-ML_INLINE void ml_winograd_outputs(int32_t y[4], const int32_t *sums)
+ * 2 c1 - c3 - c6 + 2 c10 - c11 are four times of them. Where `twice`, they come twice as large. Loads in a row take one
+ * cycle each but for the first. */
+ML_INLINE void ml_winograd_outputs(int32_t y[4], const int32_t *sums, int32_t twice)
 {
     int32_t y0, y1, y2, y3, a, b, c, d;
     __asm__(ML_WINOGRAD_LOAD(a, 0) ML_WINOGRAD_LOAD(b, 1) ML_WINOGRAD_LOAD(c, 2) ML_WINOGRAD_LOAD(y3, 3)
@@ -249,10 +250,10 @@ ML_INLINE void ml_winograd_outputs(int32_t y[4], const int32_t *sums)
         [d] "=&r"(d)
         : [sums] "r"(sums)
         : "memory");
-    y[0] = y0 >> 2;
-    y[1] = y1 >> 2;
-    y[2] = y2 >> 2;
-    y[3] = y3 >> 2;
+    y[0] = y0 >> (2 - twice);
+    y[1] = y1 >> (2 - twice);
+    y[2] = y2 >> (2 - twice);
+    y[3] = y3 >> (2 - twice);
 }
 
 /* Where the outputs of a tile go, by rows; one that is not there has the address of the one before it. */
@@ -267,7 +268,7 @@ ML_INLINE void ml_winograd_store(const ml_winograd_place place[ML_WINOGRAD_TILES
 {
     for (int32_t tile = ML_WINOGRAD_TILES - 1; tile >= 0; --tile) {
         int32_t y[4];
-        ml_winograd_outputs(y, sums + 2 * tile);
+        ml_winograd_outputs(y, sums + 2 * tile, one.kind == ML_DSP_TWICE);
         for (int32_t i = 3; i >= 0; --i) {
             place[tile].y[i][channel] = ml_dsp_requantize(y[i], one, out);
         }
