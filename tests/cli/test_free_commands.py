@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,21 @@ def test_check_passes(cli: Cli, inputs: Inputs) -> None:
     lines = cli("check", inputs.model, *DEVICE, "--passes").out.splitlines()
     (fold,) = [line for line in lines if line.startswith("FoldBatchNormIntoConv")]
     assert fold.split()[1] == "1"
+
+
+def test_check_with_data(cli: Cli, inputs: Inputs, tmp_path: Path) -> None:
+    done = cli("check", inputs.model, *DEVICE, "--data", inputs.data, "--html", "ranges.html", "--quiet")
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"Values over \d+ samples", done.out)
+    assert "The whole network" in done.out
+    assert "has the most noise" in done.out
+    page = (tmp_path / "ranges.html").read_text()
+    assert page.count("<svg") == 3
+    assert "://" not in page.replace("http://www.w3.org", "")
+    document = json.loads(cli("check", inputs.model, *DEVICE, "--data", inputs.data, "--json", "--quiet").out)
+    assert [row["name"] for row in document["ranges"]["layers"]] == ["stem.conv", "depthwise", "pointwise", "logits"]
+    assert document["ranges"]["scheme"]["weights"] == "int8"
+    assert cli("check", inputs.model, *DEVICE, "--html", "x.html").code == 2
 
 
 def test_check_as_json(cli: Cli, inputs: Inputs) -> None:

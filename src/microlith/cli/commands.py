@@ -76,6 +76,7 @@ def apply(context: typer.Context) -> None:
         "check kws.onnx --device nrf52840",
         "check kws.onnx --device rp2040 --passes",
         "check kws.onnx --device rp2040 --stop-after FoldBatchNormIntoConv -o folded.onnx",
+        "check kws.onnx --device nrf52840 --data kws.npz --html ranges.html",
         "check kws.onnx --device stm32f746 --shape audio=1,1,49,10 --json",
     ),
 )
@@ -87,20 +88,36 @@ def check(
         str | None, typer.Option("--stop-after", metavar="PASS", help="Write the graph as it is after this pass.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File for --stop-after.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Samples: show ranges, clipping and each layer's quantization noise on them too."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with pictures of what --data shows.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Most samples of --data to look at.")] = 100,
+    input_range: opt.InputRange = None,
+    mean: opt.Mean = None,
+    std: opt.Std = None,
+    layout: opt.Layout = None,
     opset: opt.Opset = None,
     shape: opt.Shape = None,
     state: opt.State = None,
     json: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Will the model fit, and what stands in the way? Takes seconds, no data and no compiler.
 
-    Exits 2 where the model cannot be compiled at all, and 3 where no form of it fits the device.
+    With data, also what quantization does to each value and layer. Exits 2 where the model cannot be compiled at all,
+    and 3 where no form of it fits the device.
     """
     from microlith import api
     from microlith.cli.show import print_check
 
     target = api.device(device)
     loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
+    if html is not None and data is None:
+        raise InputError("--html is given without --data", hint="Name samples, as --data kws.npz.")
     if (stop_after is None) != (out is None):
         raise InputError("--stop-after and -o are given one without the other", hint="Name a pass and a file to write.")
     if opset is not None and stop_after is None:
@@ -110,7 +127,20 @@ def check(
     if stop_after is not None and out is not None:
         api.save_model(api.graph_after(loaded, stop_after), out, opset)
     found = api.check(loaded, target)
-    print_check(found, model.name, target, passes=passes, written=out, json=json)
+    ranges = None
+    if data is not None:
+        with progress(quiet=quiet) as show:
+            ranges = api.check_ranges(
+                loaded,
+                target,
+                data=data,
+                samples=samples,
+                preprocessing=opt.preprocessing(input_range, mean, std, layout),
+                progress=show.step,
+            )
+        if html is not None:
+            api.write_ranges(ranges, model.name, target, html)
+    print_check(found, model.name, target, passes=passes, written=out, ranges=ranges, page=html, json=json)
     api.require_fit(found, target)
 
 
