@@ -55,7 +55,8 @@ def _measured(device: Device) -> Iterator[tuple[str, int]]:
         rng = np.random.default_rng(0)
         with tempfile.TemporaryDirectory() as directory:
             layers = [(kernel, LAYERS.get(kernel.name, LAYERS[kernel.op])) for kernel in KERNELS]
-            batch = Batch([prepare(case, kernel, device, rng) for kernel, layer in layers for case in with_modes(layer)])
+            calls = [(kernel, case) for kernel, layer in layers for case in with_modes(layer)]
+            batch = Batch([prepare(case, kernel, device, rng) for kernel, case in calls])
             elf = link(batch, find_toolchain(device), Path(directory))
             yield from _largest(elf, {name: key[0] for key, name in batch.instances.items()})
 

@@ -248,7 +248,7 @@ def pool_calls(rng: Rng, name: str) -> Iterator[Case]:
 
 def mean_calls(rng: Rng, name: str) -> Iterator[Case]:
     """Means of images."""
-    for mode, _ in product(("float", "fixed"), range(SHAPES // 2)):
+    for mode, _ in product(("float", "fixed"), range(SHAPES)):
         count, inner = int(rng.integers(2, 100)), int(rng.integers(1, 65))
         yield cases_s8.reduce_mean(rng, int(rng.choice((1, 1, 2))), count, inner, mode)  # type: ignore[arg-type]
 

@@ -52,7 +52,16 @@ PORTABLE: tuple[Kernel, ...] = (
 )
 
 # Kernels that need an instruction set beyond C99; each has a portable twin above.
-FAST: tuple[Kernel, ...] = (*DSP, *DSP_DEPTHWISE, *DSP_ELEMENTWISE, *DSP_WINOGRAD, *THUMB1, *MVE, *MVE_ELEMENTWISE, *AVX2)
+FAST: tuple[Kernel, ...] = (
+    *DSP,
+    *DSP_DEPTHWISE,
+    *DSP_ELEMENTWISE,
+    *DSP_WINOGRAD,
+    *THUMB1,
+    *MVE,
+    *MVE_ELEMENTWISE,
+    *AVX2,
+)
 
 ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
 _BY_NAME = {item.name: item for item in ALL}

@@ -15,7 +15,7 @@ from microlith.kernels.overlaps import is_whole, pixel_bytes
 from microlith.kernels.windowed import window_sizes
 from microlith.program.attrs import Window
 
-# Outputs of a turn at a stride of 2 along the lines; at a stride of 1, pairs of outputs, of which a line has two or more.
+# Outputs of a turn at a stride of 2 along the lines; pairs of outputs that a line has at least at a stride of 1.
 ALONE, LEAST_PAIRS = 4, 2
 
 
@@ -135,7 +135,7 @@ class DspDepthwiseLines(DspDepthwiseConv2d):
         return lines.pairs(outputs) * lines.block_lines(block_rows) * DEPTHWISE_LANES * 4
 
     def overlap(self, ctx: CallContext) -> tuple[Lead | None, ...]:
-        """As with 3x3 windows; lines of every so many columns, and blocks of columns, are read after others are written."""
+        """As with 3x3 windows, but for lines and blocks of columns that are read after others were written."""
         lines, x, y = lines_of(ctx), ctx.reads[0], ctx.writes[0]
         block, window = self.block_rows(ctx), lines.window
         if not is_whole(ctx) or x.shape[3] % DEPTHWISE_LANES or window.dilation[lines.along] > 1:

@@ -415,7 +415,14 @@ def _reduce_mean(kernel: Kernel, ctx: CallContext) -> Work:
     attrs = ctx.call.attrs
     assert isinstance(attrs, ReduceMean)
     lanes = attrs.outer * attrs.inner
-    counts = {"call": 1, "row": attrs.outer, "output": lanes, "value": lanes * attrs.count}
+    counts = {
+        "call": 1,
+        "row": attrs.outer,
+        "output": lanes,
+        "value": lanes * attrs.count,
+        "four values": lanes * (attrs.count // 4),
+        "output with a rest": lanes * (attrs.count % 4 > 0),
+    }
     return Work(_path(kernel, ctx), counts)
 
 

@@ -280,7 +280,7 @@ typedef struct {
     int32_t y_step;     /* bytes from one line of outputs to the next */
 } ml_depthwise_lines;
 
-/* Lines of outputs [begin, end) of four channels, of which the first is `first`; `kept` lines are there already. y and x
+/* Lines of outputs [begin, end) of four channels, of which the first is `first`; `kept` lines are there. y and x
  * are the first channel of the first line. */
 ML_INLINE void ml_depthwise_lines_block(const ml_depthwise_lines *call, int8_t *y, const int8_t *x, int32_t first,
     int32_t begin, int32_t end, int32_t kept)
