@@ -238,7 +238,9 @@ def _keeps_apart(unit: Unit) -> bool:
     if any(item is not None for item in unit.others):
         return False
     if unit.kind == "raw":
-        return node.op_type in _SHAPES and all(size == 1 for size in (*data[2:], *result[2:]))
+        dtype = unit.output.value.dtype
+        is_integer = dtype is not None and dtype.is_integer()
+        return is_integer and node.op_type in _SHAPES and all(size == 1 for size in (*data[2:], *result[2:]))
     if unit.kind != "integer":
         return False
     if is_depthwise(node):

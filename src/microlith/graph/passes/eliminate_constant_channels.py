@@ -43,39 +43,37 @@ class EliminateConstantChannels:
 
     def apply(self, model: ir.Model) -> PassResult:
         """Changes: channels that are no longer computed."""
-        if not any(node.op_type == "QuantizeLinear" for node in model.graph):
+        nodes = [node for node in model.graph if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+        if not any(node.op_type == "QuantizeLinear" for node in nodes) or not all(map(_is_plain, nodes)):
             return PassResult(0)
         found = channels_of(model)
-        kept = _kept(found, [group for group in found.groups if _can_leave(group, found)])
+        needed = {key for layer in found.layers for key in _needed(layer, found)}
+        kept = _kept([group for group in found.groups if needed.isdisjoint(group)])
         removed = sum(int(np.count_nonzero(~mask)) for mask in kept.values())
         if removed:
             _Editor(model, found, kept).run()
         return PassResult(removed, f"{removed} channels of {len(kept)} results" if removed else "")
 
 
-def _can_leave(group: Group, found: Channels) -> bool:
-    members = set(group)
-    for layer in found.layers:
-        data = layer.unit.inputs[0]
-        assert data is not None
-        for channel in range(layer.weights.shape[1]):
-            if (data.value, channel) in members and not _goes_without(layer, data, channel, found):
-                return False
-    return True
+def _is_plain(node: ir.Node) -> bool:
+    """Whether the scale is constant, and one a tensor or a channel."""
+    scale = constant(input_at(node, 1))
+    return scale is not None and scale.ndim <= 1
 
 
-def _goes_without(layer: Layer, data: Operand, channel: int, found: Channels) -> bool:
-    if not layer.weights[:, channel].any():
-        return True
-    if data.value not in found.bounds:
-        return False
-    low, high = (bound[channel] for bound in found.bounds[data.value])
-    assert data.qparams is not None
-    is_zero = low == int(data.qparams.zero_point)
-    return bool(low == high and (is_zero or (layer.has_bias and not layer.padded)))
+def _needed(layer: Layer, found: Channels) -> list[tuple[ir.Value, int]]:
+    """The channels that a layer cannot go without."""
+    data = layer.unit.inputs[0]
+    assert data is not None and data.qparams is not None
+    read = layer.weights.any(axis=(0, 2))
+    if data.value in found.bounds:
+        low, high = found.bounds[data.value]
+        foldable = layer.has_bias and not layer.padded
+        read &= ~((low == high) & (foldable | (low == int(data.qparams.zero_point))))
+    return [(data.value, int(channel)) for channel in np.flatnonzero(read)]
 
 
-def _kept(found: Channels, leaving: list[Group]) -> dict[ir.Value, Mask]:
+def _kept(leaving: list[Group]) -> dict[ir.Value, Mask]:
     """By value that loses channels: which of its channels stay."""
     while True:
         kept: dict[ir.Value, Mask] = {}
