@@ -372,7 +372,7 @@ def apply(
     model: ir.Model,
     steps: Sequence[Technique],
     *,
-    data: object,
+    data: object = None,
     target: Device | None = None,
     preprocessing: Preprocessing | None = None,
     calibration: int | None = None,
@@ -384,13 +384,22 @@ def apply(
     Args:
         model: as loaded; it is not changed.
         steps: techniques.
-        data: see :func:`optimize`; all of it, or the first ``calibration`` samples, is used.
+        data: see :func:`optimize`; all of it, or the first ``calibration`` samples, is used. None for techniques that
+            need none.
         target: device that Q/DQ placement and requantization are meant for.
         preprocessing: folded into the graph.
         calibration: number of samples to use; all by default.
         seed: of everything random.
         progress: called with what is being done, the steps done, and their number.
+
+    Raises:
+        InputError: samples or preprocessing are stated, and there is no data.
     """
+    if data is None:
+        if calibration is not None or preprocessing is not None:
+            raise InputError("samples or preprocessing are stated, and no data is given", hint="Give --data.")
+        context = Context(device=target, rng=generator(seed, "apply"), progress=progress)
+        return run_recipe(optimize_graph(model)[0], Recipe(tuple(steps)), context)
     dataset = load_data(data)
     if calibration is not None:
         if not 1 <= calibration <= len(dataset):

@@ -131,6 +131,42 @@ def test_apply_refuses_unknown_values(cli: Cli, inputs: Inputs, option: str, val
     assert value in done.err
 
 
+def test_apply_takes_every_setting(cli: Cli, inputs: Inputs, tmp_path: Path) -> None:
+    words = ("apply", "ptq", inputs.model, "--quiet", "--weights", "int4")
+    changed = ("--set", "overrides=[{layers: first, weights: int8}]", "--set", "weights_symmetric=false")
+    assert cli(*words, "--data", inputs.data, "--samples", "10", *changed, "-o", "q.onnx").code == 0
+    stored = [item.data_type for item in onnx.load(tmp_path / "q.onnx").graph.initializer]
+    assert onnx.TensorProto.INT4 in stored
+    alone = cli(*words, "--activations", "float", "-o", "alone.onnx")
+    assert (alone.code, alone.out) == (0, "Wrote alone.onnx\n")
+    assert "QuantizeLinear" not in {node.op_type for node in onnx.load(tmp_path / "alone.onnx").graph.node}
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("weights", "is not NAME=VALUE"),
+        ("weights=[", "is not YAML"),
+        ("wieghts=int4", "Did you mean 'weights'?"),
+        ("weights=int5", "int5"),
+        ("group_size=4", "no integer arithmetic"),
+    ],
+)
+def test_apply_refuses_settings(cli: Cli, inputs: Inputs, option: str, message: str) -> None:
+    done = cli("apply", "ptq", inputs.model, "--data", inputs.data, "-o", "q.onnx", "--set", option)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_apply_without_data_takes_no_samples(cli: Cli, inputs: Inputs) -> None:
+    done = cli("apply", "ptq", inputs.model, "--activations", "float", "--samples", "3", "-o", "q.onnx")
+    assert done.code == 2
+    assert "no data is given" in done.err
+    done = cli("apply", "ptq", inputs.model, "-o", "q.onnx")
+    assert done.code == 2
+    assert "needs calibration data" in done.err
+
+
 def test_devices(cli: Cli) -> None:
     table = cli("devices").out
     document = json.loads(cli("devices", "--json").out)

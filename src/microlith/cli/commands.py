@@ -348,21 +348,25 @@ def optimize(
 
 @apply_app.command(
     "ptq",
-    short_help="Static post-training quantization to int8.",
+    short_help="Post-training quantization of weights and activations, or of weights alone.",
     epilog=examples(
         "apply ptq kws.onnx --data kws.npz -o kws_int8.onnx",
         "apply ptq kws.onnx --data kws.npz --device rp2040 --method minmax --per-tensor -o q.onnx",
         "apply ptq kws.onnx --data kws.npz --opset 13 -o q.onnx",
+        "apply ptq kws.onnx --data kws.npz --weights int4 --set 'overrides=[{layers: first, weights: int8}]' -o q.onnx",
+        "apply ptq kws.onnx --activations float --weights int4 --set group_size=32 -o q.onnx",
     ),
 )
 def apply_ptq(
     model: opt.Model,
-    data: opt.Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")],
+    data: opt.OptionalData = None,
     device: Annotated[
         str | None, typer.Option("--device", "-d", help="Device whose arithmetic to quantize for; float by default.")
     ] = None,
-    calibration_method: Annotated[str, typer.Option("--method", help="minmax, percentile or mse.")] = "mse",
+    calibration_method: Annotated[
+        str, typer.Option("--method", help="minmax, moving_average, percentile, entropy, mse or cosine.")
+    ] = "mse",
     percentile: Annotated[float, typer.Option(help="For --method percentile.")] = 99.99,
     per_channel: Annotated[
         bool, typer.Option("--per-channel/--per-tensor", help="Scales of weights: one a channel, or one a tensor.")
@@ -370,7 +374,11 @@ def apply_ptq(
     symmetric: Annotated[
         bool, typer.Option("--symmetric/--affine", help="Whether zero points of activations are in the middle.")
     ] = False,
-    activations: Annotated[str, typer.Option(help="int8 or uint8.")] = "int8",
+    activations: Annotated[
+        str, typer.Option(help="int8, uint8, int16 or int4; float quantizes weights only.")
+    ] = "int8",
+    weights: Annotated[str, typer.Option(help="int8, int4, int3, int2, ternary or binary.")] = "int8",
+    changed: opt.Set = None,
     io: Annotated[str, typer.Option(help="int or float: type of the graph's inputs and outputs.")] = "int",
     float_ops: opt.FloatOps = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Use the first N samples only.")] = None,
@@ -384,20 +392,24 @@ def apply_ptq(
     seed: opt.Seed = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Static post-training quantization: a float model in, a standard ONNX model with Q/DQ out."""
+    """Post-training quantization: a float model in, a standard ONNX model with Q/DQ out.
+
+    Data is needed unless activations stay float.
+    """
     from microlith import api
     from microlith.core.files import check_parent
 
-    step = api.technique(
-        "ptq",
-        calibration=calibration_method,
-        percentile=percentile,
-        per_channel=per_channel,
-        symmetric=symmetric,
-        activations=activations,
-        io=io,
-        float_ops=tuple(float_ops or ()),
-    )
+    named = {
+        "calibration": calibration_method,
+        "percentile": percentile,
+        "per_channel": per_channel,
+        "symmetric": symmetric,
+        "activations": activations,
+        "weights": weights,
+        "io": io,
+        "float_ops": tuple(float_ops or ()),
+    }
+    step = api.technique("ptq", **named | opt.settings(changed))
     target = None if device is None else api.device(device)
     check_parent(out)
     with scratch(), progress(quiet=quiet) as show:
@@ -406,7 +418,7 @@ def apply_ptq(
             [step],
             data=data,
             target=target,
-            preprocessing=opt.preprocessing(input_range, mean, std, layout),
+            preprocessing=opt.given_preprocessing(input_range, mean, std, layout),
             calibration=samples,
             seed=seed,
             progress=show.step,

@@ -249,6 +249,8 @@ class _Problem:
         while moved:
             moved = False
             for other, offset in others:
+                if offset >= candidate + item.bytes:
+                    break
                 found = self._next(item, candidate, self.items[other], offset)
                 moved = moved or found != candidate
                 candidate = found
