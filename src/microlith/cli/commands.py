@@ -97,7 +97,7 @@ def check(
     Exits 2 where the model cannot be compiled at all, and 3 where no form of it fits the device.
     """
     from microlith import api
-    from microlith.cli.show import print_check
+    from microlith.cli.show import print_check, print_remarks
 
     target = api.device(device)
     loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
@@ -108,7 +108,7 @@ def check(
             "--opset is given, and nothing is written", hint="Name what to write: --stop-after PASS -o FILE."
         )
     if stop_after is not None and out is not None:
-        api.save_model(api.graph_after(loaded, stop_after), out, opset)
+        print_remarks(api.save_model(api.graph_after(loaded, stop_after), out, opset))
     found = api.check(loaded, target)
     print_check(found, model.name, target, passes=passes, written=out, json=json)
     api.require_fit(found, target)
@@ -323,14 +323,18 @@ def optimize(
         "apply ptq kws.onnx --data kws.npz -o kws_int8.onnx",
         "apply ptq kws.onnx --data kws.npz --device rp2040 --method minmax --per-tensor -o q.onnx",
         "apply ptq kws.onnx --data kws.npz --opset 13 -o q.onnx",
+        "apply ptq kws.onnx --data kws.npz -o q.tflite",
     ),
 )
 def apply_ptq(
     model: opt.Model,
     data: opt.Data,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx or .tflite file to write.")],
     device: Annotated[
-        str | None, typer.Option("--device", "-d", help="Device whose arithmetic to quantize for; float by default.")
+        str | None,
+        typer.Option(
+            "--device", "-d", help="Device whose arithmetic to quantize for; float by default, fixed in .tflite."
+        ),
     ] = None,
     calibration_method: Annotated[str, typer.Option("--method", help="minmax, percentile or mse.")] = "mse",
     percentile: Annotated[float, typer.Option(help="For --method percentile.")] = 99.99,
@@ -356,10 +360,12 @@ def apply_ptq(
 ) -> None:
     """Static post-training quantization: a float model in, a standard ONNX model with Q/DQ out."""
     from microlith import api
+    from microlith.cli.show import print_remarks
     from microlith.core.files import check_parent
 
     step = api.technique(
         "ptq",
+        requantization="fixed" if device is None and api.is_tflite(out) else None,
         calibration=calibration_method,
         percentile=percentile,
         per_channel=per_channel,
@@ -381,7 +387,7 @@ def apply_ptq(
             seed=seed,
             progress=show.step,
         )
-    api.save_model(quantized, out, opset)
+    print_remarks(api.save_model(quantized, out, opset))
     print(f"Wrote {out}")
 
 
