@@ -35,6 +35,8 @@ Array = NDArray[np.generic]
 
 _DTYPES: dict[ir.DataType, DType] = {
     ir.DataType.FLOAT: "f32",
+    ir.DataType.INT2: "s8",
+    ir.DataType.UINT2: "u8",
     ir.DataType.INT4: "s8",
     ir.DataType.UINT4: "u8",
     ir.DataType.INT8: "s8",
@@ -178,7 +180,7 @@ class Lowering:
         values = as_held(np.asarray(operand.value.const_value.numpy()))
         if operand.qparams is None:
             return values
-        return values.astype(np.int8) if operand.qparams.dtype == "uint4" else stored_values(values)
+        return values.astype(np.int8) if operand.qparams.dtype in ("uint2", "uint4") else stored_values(values)
 
     def read(self, unit: Unit, index: int, layout: Layout | None = None) -> View:
         """The view of a computed operand, in that layout or in the one that it has.

@@ -39,6 +39,7 @@ BOUNDS: Mapping[str, Bounds] = {
 }
 """What the operators that clamp let through."""
 
+_NARROW = ("int2", "uint2", "int4", "uint4")
 _READ_AS = "/nchw"  # what the reader adds to the names of images
 _FREE: Bounds = (-math.inf, math.inf)
 _FUSED = {name: number for number, name in enumerate(ACTIVATIONS) if name in BOUNDS}
@@ -191,7 +192,7 @@ class Exporter:
         values = constant(value)
         assert value is not None and values is not None, "asked before"
         order = tuple(range(values.ndim)) if perm is None else tuple(perm)
-        if qparams.dtype not in ("int8", "uint8", "int4"):
+        if qparams.dtype not in ("int8", "uint8", *_NARROW):
             known = QArray(as_held(values), qparams).dequantize().transpose(order)  # type: ignore[arg-type]
             return self.constant(np.ascontiguousarray(known), node.outputs[0].name or "constant")
         source = self._stored_constant(Operand(value, qparams), order)
@@ -203,11 +204,10 @@ class Exporter:
         """A constant of integers as int8 (or as wider ones), in another order of axes."""
         values, qparams = constant(operand.value), operand.qparams
         assert values is not None and qparams is not None, "asked before"
-        held = stored_values(as_held(values))
+        narrow = qparams.dtype in _NARROW
+        held = as_held(values).astype(np.int8) if narrow else stored_values(values)
         order = tuple(range(held.ndim)) if order is None else tuple(order)
-        meaning = stored(qparams)
-        if meaning.dtype == "int4":
-            meaning = replace(meaning, dtype="int8")
+        meaning = replace(qparams, dtype="int8") if narrow else stored(qparams)
         if meaning.axis is not None:
             meaning = replace(meaning, axis=order.index(meaning.axis))
         return self.constant(np.ascontiguousarray(held.transpose(order)), operand.value.name or "constant", meaning)
