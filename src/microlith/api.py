@@ -31,9 +31,10 @@ from microlith.data.load import load_data
 from microlith.data.preprocess import Preprocessing
 from microlith.device.load import device, devices
 from microlith.device.profile import Device
-from microlith.graph.export import export_model, save_model
+from microlith.graph.export import export_model
 from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
+from microlith.graph.model_file import is_tflite, save_model
 from microlith.graph.state import State, caller_inputs, set_states
 from microlith.graph.values import held_type
 from microlith.quant.schemes import Scheme
@@ -84,6 +85,7 @@ __all__ = [
     "export_model",
     "graph_after",
     "infer",
+    "is_tflite",
     "load",
     "optimize",
     "package_kinds",
