@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -30,10 +31,11 @@ from microlith.data.load import load_data
 from microlith.data.preprocess import Preprocessing
 from microlith.device.load import device, devices
 from microlith.device.profile import Device
-from microlith.graph.export import export_model, save_model
+from microlith.graph.export import export_model
 from microlith.graph.feeds import as_inputs
 from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
+from microlith.graph.model_file import is_tflite, save_model
 from microlith.graph.state import State, caller_inputs, set_states
 from microlith.graph.values import held_type
 from microlith.quant.schemes import Scheme
@@ -56,6 +58,7 @@ from microlith.techniques import technique
 from microlith.techniques.base import Context, Technique
 from microlith.techniques.ptq import PTQ, ptq_search_space
 from microlith.techniques.recipe import Recipe, run_recipe
+from microlith.train.require import require_torch
 
 Array = NDArray[np.generic]
 States = Mapping[str, "str | State"]
@@ -83,6 +86,7 @@ __all__ = [
     "export_model",
     "graph_after",
     "infer",
+    "is_tflite",
     "load",
     "optimize",
     "package_kinds",
@@ -92,6 +96,8 @@ __all__ = [
     "save_model",
     "take_board_log",
     "technique",
+    "to_graph",
+    "to_torch",
     "unmet",
     "verify",
     "with_board_log",
@@ -141,6 +147,42 @@ def with_state(model: ir.Model, state: States) -> ir.Model:
     set_states(copy, [item if isinstance(item, State) else State(name, item) for name, item in state.items()])
     check_states(copy)
     return copy
+
+
+def to_torch(
+    model: ir.Model,
+    *,
+    float_weights: Mapping[str, Array] | None = None,
+    real_io: bool = True,
+    batch_norm: Literal["train", "frozen"] = "train",
+    dropout: Mapping[str, float] | None = None,
+) -> Any:
+    """The graph as a module of PyTorch, for a training loop of one's own; :func:`to_graph` brings it back.
+
+    A ``torch.fx.GraphModule`` in evaluation mode whose parameters are the initializers, under their names; see
+    :func:`microlith.train.to_module.to_module`.
+
+    Raises:
+        InputError: torch is missing.
+        UnsupportedError: an op cannot be trained through.
+    """
+    require_torch()
+    from microlith.train.to_module import to_module
+
+    return to_module(model, float_weights=float_weights, real_io=real_io, batch_norm=batch_norm, dropout=dropout)
+
+
+def to_graph(module: Any) -> ir.Model:
+    """The model that a module of :func:`to_torch` was made from, with what the module has learned.
+
+    Raises:
+        InputError: this is no such module.
+        ModelError: a parameter became NaN or infinite.
+    """
+    require_torch()
+    from microlith.train.to_graph import to_graph as written_back
+
+    return written_back(module)
 
 
 def _loaded(source: object, example_input: object, shapes: Mapping[str, tuple[int, ...]] | None) -> ir.Model:
