@@ -9,6 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from microlith.cli import options as opt
+from microlith.cli.apply import apply_app
+from microlith.cli.pages import examples, help_if_alone
 from microlith.cli.progress import progress
 from microlith.cli.scratch import scratch
 from microlith.core.errors import InputError
@@ -24,11 +26,6 @@ class InOrder(TyperGroup):
         return list(ORDER)
 
 
-def examples(*commands: str) -> str:
-    """The end of a help page; the first line keeps the line breaks."""
-    return "\b\nExamples:\n" + "\n".join(f"  microlith {command}" for command in commands)
-
-
 app = typer.Typer(
     cls=InOrder,
     epilog=examples("demo", "check kws.onnx --device nrf52840", "optimize --help"),
@@ -36,8 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-apply_app = typer.Typer(rich_markup_mode=None)
-app.add_typer(apply_app, name="apply", short_help="One technique by itself: apply ptq.", invoke_without_command=True)
+app.add_typer(apply_app, name="apply", short_help="Techniques by themselves: apply ptq.", invoke_without_command=True)
 
 
 def _version(value: bool) -> None:
@@ -56,18 +52,7 @@ def main(
     ] = False,
 ) -> None:
     """A trained network and a device in; the smallest, fastest program that does the job, proved by running it."""
-    _help_if_alone(context)
-
-
-def _help_if_alone(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-
-
-@apply_app.callback()
-def apply(context: typer.Context) -> None:
-    """Apply one technique by itself: a model in, a standard ONNX model out."""
-    _help_if_alone(context)
+    help_if_alone(context)
 
 
 @app.command(
@@ -76,6 +61,7 @@ def apply(context: typer.Context) -> None:
         "check kws.onnx --device nrf52840",
         "check kws.onnx --device rp2040 --passes",
         "check kws.onnx --device rp2040 --stop-after FoldBatchNormIntoConv -o folded.onnx",
+        "check kws.onnx --device nrf52840 --data kws.npz --html ranges.html",
         "check kws.onnx --device stm32f746 --shape audio=1,1,49,10 --json",
     ),
 )
@@ -87,20 +73,36 @@ def check(
         str | None, typer.Option("--stop-after", metavar="PASS", help="Write the graph as it is after this pass.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File for --stop-after.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Samples: show ranges, clipping and each layer's quantization noise on them too."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with pictures of what --data shows.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Most samples of --data to look at.")] = 100,
+    input_range: opt.InputRange = None,
+    mean: opt.Mean = None,
+    std: opt.Std = None,
+    layout: opt.Layout = None,
     opset: opt.Opset = None,
     shape: opt.Shape = None,
     state: opt.State = None,
     json: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Will the model fit, and what stands in the way? Takes seconds, no data and no compiler.
 
-    Exits 2 where the model cannot be compiled at all, and 3 where no form of it fits the device.
+    With data, also what quantization does to each value and layer. Exits 2 where the model cannot be compiled at all,
+    and 3 where no form of it fits the device.
     """
     from microlith import api
-    from microlith.cli.show import print_check
+    from microlith.cli.show import print_check, print_remarks
 
     target = api.device(device)
     loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
+    if html is not None and data is None:
+        raise InputError("--html is given without --data", hint="Name samples, as --data kws.npz.")
     if (stop_after is None) != (out is None):
         raise InputError("--stop-after and -o are given one without the other", hint="Name a pass and a file to write.")
     if opset is not None and stop_after is None:
@@ -108,9 +110,22 @@ def check(
             "--opset is given, and nothing is written", hint="Name what to write: --stop-after PASS -o FILE."
         )
     if stop_after is not None and out is not None:
-        api.save_model(api.graph_after(loaded, stop_after), out, opset)
+        print_remarks(api.save_model(api.graph_after(loaded, stop_after), out, opset))
     found = api.check(loaded, target)
-    print_check(found, model.name, target, passes=passes, written=out, json=json)
+    ranges = None
+    if data is not None:
+        with progress(quiet=quiet) as show:
+            ranges = api.check_ranges(
+                loaded,
+                target,
+                data=data,
+                samples=samples,
+                preprocessing=opt.preprocessing(input_range, mean, std, layout),
+                progress=show.step,
+            )
+        if html is not None:
+            api.write_ranges(ranges, model.name, target, html)
+    print_check(found, model.name, target, passes=passes, written=out, ranges=ranges, page=html, json=json)
     api.require_fit(found, target)
 
 
@@ -314,75 +329,6 @@ def optimize(
     print_optimized(result, out, json=json)
     if result.best is None:
         raise api.unmet(result.verdicts, result.nearest.built)
-
-
-@apply_app.command(
-    "ptq",
-    short_help="Static post-training quantization to int8.",
-    epilog=examples(
-        "apply ptq kws.onnx --data kws.npz -o kws_int8.onnx",
-        "apply ptq kws.onnx --data kws.npz --device rp2040 --method minmax --per-tensor -o q.onnx",
-        "apply ptq kws.onnx --data kws.npz --opset 13 -o q.onnx",
-    ),
-)
-def apply_ptq(
-    model: opt.Model,
-    data: opt.Data,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")],
-    device: Annotated[
-        str | None, typer.Option("--device", "-d", help="Device whose arithmetic to quantize for; float by default.")
-    ] = None,
-    calibration_method: Annotated[str, typer.Option("--method", help="minmax, percentile or mse.")] = "mse",
-    percentile: Annotated[float, typer.Option(help="For --method percentile.")] = 99.99,
-    per_channel: Annotated[
-        bool, typer.Option("--per-channel/--per-tensor", help="Scales of weights: one a channel, or one a tensor.")
-    ] = True,
-    symmetric: Annotated[
-        bool, typer.Option("--symmetric/--affine", help="Whether zero points of activations are in the middle.")
-    ] = False,
-    activations: Annotated[str, typer.Option(help="int8 or uint8.")] = "int8",
-    io: Annotated[str, typer.Option(help="int or float: type of the graph's inputs and outputs.")] = "int",
-    float_ops: opt.FloatOps = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Use the first N samples only.")] = None,
-    opset: opt.Opset = None,
-    input_range: opt.InputRange = None,
-    mean: opt.Mean = None,
-    std: opt.Std = None,
-    layout: opt.Layout = None,
-    shape: opt.Shape = None,
-    state: opt.State = None,
-    seed: opt.Seed = 0,
-    quiet: opt.Quiet = False,
-) -> None:
-    """Static post-training quantization: a float model in, a standard ONNX model with Q/DQ out."""
-    from microlith import api
-    from microlith.core.files import check_parent
-
-    step = api.technique(
-        "ptq",
-        calibration=calibration_method,
-        percentile=percentile,
-        per_channel=per_channel,
-        symmetric=symmetric,
-        activations=activations,
-        io=io,
-        float_ops=tuple(float_ops or ()),
-    )
-    target = None if device is None else api.device(device)
-    check_parent(out)
-    with scratch(), progress(quiet=quiet) as show:
-        quantized = api.apply(
-            api.load(model, shapes=opt.shapes(shape), state=opt.states(state)),
-            [step],
-            data=data,
-            target=target,
-            preprocessing=opt.preprocessing(input_range, mean, std, layout),
-            calibration=samples,
-            seed=seed,
-            progress=show.step,
-        )
-    api.save_model(quantized, out, opset)
-    print(f"Wrote {out}")
 
 
 @app.command(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import unicorn
 from unicorn import arm_const
+from unicorn.unicorn_py3.unicorn import uclib
 
 from microlith.core.errors import RunError, TimeLimitError
 from microlith.device.alignment import AlignedAccess, aligned_access
@@ -15,6 +17,7 @@ from microlith.device.block_counter import BlockCounter, Tally
 from microlith.device.cycle_table import BlockDecoder
 from microlith.device.emulated_program import Program
 from microlith.device.emulator_session import Row
+from microlith.device.native_hooks import NativeAlignment, NativeBlockCounter
 from microlith.device.profile import Device
 
 # Armv6-M, Armv7-M and Armv8-M put these at fixed addresses (Arm DDI 0403, B3): the cycle counter, and the system
@@ -76,11 +79,17 @@ class Machine:
         program: what to run.
         device: whose memory it has; anything else faults.
         time_limit_s: of one :meth:`boot` or :meth:`call`.
-        layers: entry address to symbol; None runs uncounted, which is much faster.
+        layers: entry address to symbol; None runs uncounted, which is faster.
+        hooks: shared library of the hooks in C; without it Python counts.
     """
 
     def __init__(
-        self, program: Program, device: Device, time_limit_s: float, layers: dict[int, str] | None = None
+        self,
+        program: Program,
+        device: Device,
+        time_limit_s: float,
+        layers: dict[int, str] | None = None,
+        hooks: str = "",
     ) -> None:
         self.program = program
         self.output = b""
@@ -93,6 +102,8 @@ class Machine:
         self._bad_access: tuple[int, int, int] | None = None
         self._misaligned: tuple[int, int, int] | None = None
         self._decoder = BlockDecoder(device.core)
+        self._native = ctypes.CDLL(hooks) if hooks else None
+        self._alignment: NativeAlignment | None = None
         self._engine: Any = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._engine.ctl_set_cpu_model(_CPUS[device.core])
         taken = [range(region.start, region.start + region.bytes) for region in device.regions]
@@ -139,14 +150,29 @@ class Machine:
         self._engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_bad_access)
         if layers is None:
             return
-        self.counter = BlockCounter(
-            layers,
-            lambda: (self._register(arm_const.UC_ARM_REG_LR), self._register(arm_const.UC_ARM_REG_SP)),
-            self.read,
-            self._decoder,
-        )
-        self._engine.hook_add(unicorn.UC_HOOK_BLOCK, self.counter.on_block)
+
+        def registers() -> tuple[int, int]:
+            return self._register(arm_const.UC_ARM_REG_LR), self._register(arm_const.UC_ARM_REG_SP)
+
+        if self._native is None:
+            self.counter = BlockCounter(layers, registers, self.read, self._decoder)
+            self._engine.hook_add(unicorn.UC_HOOK_BLOCK, self.counter.on_block)
+        else:
+            native = NativeBlockCounter(layers, registers, self.read, self._decoder, self._native)
+            self._hook_native(unicorn.UC_HOOK_BLOCK, native.hook)
+            self.counter = native
         self._engine.hook_add(unicorn.UC_HOOK_MEM_READ, self._on_cycle_read, None, _CYCLE_COUNTER, _CYCLE_COUNTER + 3)
+
+    def _hook_native(self, kind: int, hook: tuple[int, int], begin: int = 1, end: int = 0) -> None:
+        """Let the emulator call a C function, with what it is to be given; by the C interface of Unicorn."""
+        function, data = hook
+        handle = ctypes.c_size_t()
+        limits = ctypes.c_uint64(begin), ctypes.c_uint64(end)
+        status = uclib.uc_hook_add(
+            self._engine._uch, ctypes.byref(handle), kind, ctypes.c_void_p(function), ctypes.c_void_p(data), *limits
+        )
+        if status != unicorn.UC_ERR_OK:
+            raise unicorn.UcError(status)
 
     def check_alignment(self, instructions: dict[int, bytes]) -> None:
         """From now on refuse misaligned accesses of these instructions that would fault on the real core.
@@ -156,9 +182,17 @@ class Machine:
         """
         # A hook on memory would be simpler, but inside an IT block Unicorn then goes wrong: it leaves the condition on
         # for what follows. A hook on the instruction is called only when its condition holds.
+        if self._native is not None:
+            read, stop = (
+                ctypes.cast(function, ctypes.c_void_p).value for function in (uclib.uc_reg_read, uclib.uc_emu_stop)
+            )
+            self._alignment = NativeAlignment(self._native, read or 0, stop or 0)
         for address, code in instructions.items():
             access = aligned_access(self._device.core, self._decoder.instruction(code))
-            if access is not None:
+            if access is not None and self._alignment is not None:
+                hook = self._alignment.hook(access, _REGISTERS)
+                self._hook_native(unicorn.UC_HOOK_CODE, hook, address, address)
+            elif access is not None:
                 self._engine.hook_add(unicorn.UC_HOOK_CODE, self._on_aligned_access, access, address, address)
         self._engine.ctl_flush_tb()
 
@@ -171,6 +205,7 @@ class Machine:
         """A row for each of these layers, and one for everything else."""
         counter = self.counter
         assert counter is not None
+        counter.settle()
 
         def row(tally: Tally) -> Row:
             return Row(counter.instructions(tally), counter.cycles(tally), tally.entries)
@@ -269,6 +304,8 @@ class Machine:
             self._engine.emu_start(pc | 1, until, timeout=left_us)
         except unicorn.UcError as error:
             raise self._fault(error) from None
+        if self._alignment is not None:
+            self._misaligned = self._alignment.found()
 
     def _on_interrupt(self, engine: Any, number: int, _data: Any) -> None:
         pc = self._register(arm_const.UC_ARM_REG_PC) & ~1

@@ -10,6 +10,7 @@ from microlith.kernels.conversion import CONVERSIONS
 from microlith.kernels.convolution import CONVOLUTIONS
 from microlith.kernels.dsp import DSP
 from microlith.kernels.dsp_conv_s16 import DSP_CONV_S16
+from microlith.kernels.dsp_depthwise import DSP_DEPTHWISE
 from microlith.kernels.dsp_elementwise import DSP_ELEMENTWISE
 from microlith.kernels.dsp_winograd import DSP_WINOGRAD
 from microlith.kernels.elementwise import ELEMENTWISE
@@ -55,6 +56,7 @@ PORTABLE: tuple[Kernel, ...] = (
 FAST: tuple[Kernel, ...] = (
     *DSP,
     *DSP_CONV_S16,
+    *DSP_DEPTHWISE,
     *DSP_ELEMENTWISE,
     *DSP_WINOGRAD,
     *THUMB1,
@@ -64,11 +66,13 @@ FAST: tuple[Kernel, ...] = (
 )
 
 ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
+_BY_NAME = {item.name: item for item in ALL}
+_BY_OP = {op: tuple(item for item in ALL if item.op == op) for op in {item.op for item in ALL}}
 
 
 def candidates(ctx: CallContext, device: Device) -> tuple[tuple[Kernel, Fit], ...]:
     """Every kernel for the op of the call, with whether it fits and why not."""
-    return tuple((kernel, kernel.fits(ctx, device)) for kernel in ALL if kernel.op == ctx.call.op)
+    return tuple((kernel, kernel.fits(ctx, device)) for kernel in _BY_OP.get(ctx.call.op, ()))
 
 
 def kernel(name: str) -> Kernel:
@@ -77,10 +81,7 @@ def kernel(name: str) -> Kernel:
     Raises:
         KeyError: there is none.
     """
-    for item in ALL:
-        if item.name == name:
-            return item
-    raise KeyError(name)
+    return _BY_NAME[name]
 
 
 __all__ = ["ALL", "FAST", "PORTABLE", "candidates", "header_text", "headers_needed", "kernel"]

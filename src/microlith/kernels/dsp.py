@@ -22,6 +22,7 @@ from microlith.kernels.fast import (
     round_up,
 )
 from microlith.kernels.overlaps import grouped_lead, is_whole, pixel_bytes, runs
+from microlith.kernels.remembered import by_constants
 from microlith.kernels.weighted import pack_weighted, result_range
 from microlith.kernels.windowed import window_sizes
 from microlith.program.attrs import Window
@@ -73,6 +74,17 @@ def is_full_range(ctx: CallContext) -> bool:
     return low in (None, -128) and high in (None, 127)
 
 
+@by_constants
+def _short(ctx: CallContext) -> ShortFixed | None:
+    return short_fixed(ctx.call.requant, *result_range(ctx), DSP_FIXED)
+
+
+@by_constants
+def short_twice(ctx: CallContext) -> ShortFixed | None:
+    """The requantization of kernels that make accumulators twice as large; None where it does not serve."""
+    return short_fixed(ctx.call.requant, *result_range(ctx), DSP_TWICE)
+
+
 class _Dsp(FastKernel):
     """What the three share."""
 
@@ -82,14 +94,14 @@ class _Dsp(FastKernel):
     def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
         """Those of the base class, and whether the clamp is that of the type, which one instruction does."""
         arguments = super().pointers(ctx)
-        if self._short(ctx):
+        if self.short(ctx) is not None:
             kind = literal("kind", self.short_kind)
             arguments = tuple(kind if argument.name == "kind" else argument for argument in arguments)
         return *arguments, literal("full_range", int(is_full_range(ctx)))
 
     def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
         """Weights in the kernel's own order, the bias folded, and a short requantization where it serves."""
-        packed, short = pack_weighted(ctx, self.pack_weights(ctx)), self._short(ctx)
+        packed, short = pack_weighted(ctx, self.pack_weights(ctx)), self.short(ctx)
         if short is None:
             return packed
         bias = packed["bias"]
@@ -98,12 +110,37 @@ class _Dsp(FastKernel):
             bias = plain(changed, f"{bias.packing}, constant channels of {ctx.call.consts['shift'].id}")
         return {**packed, **short.packed(self.short_kind), "bias": bias}
 
-    def _short(self, ctx: CallContext) -> ShortFixed | None:
-        return short_fixed(ctx.call.requant, *result_range(ctx), self.short_kind)
+    def short(self, ctx: CallContext) -> ShortFixed | None:
+        """The short requantization of that kind; None where it does not serve."""
+        return short_twice(ctx) if self.short_kind == DSP_TWICE else _short(ctx)
 
     def pack_weights(self, ctx: CallContext) -> Packed:
         """The weights in the order in which the kernel reads them."""
         raise NotImplementedError
+
+
+def conv_blocks(ctx: CallContext) -> NDArray[np.int8]:
+    """Whole quads of every run, then what is left of the runs; pairs of two channels interleaved."""
+    weights = ctx.consts["weights"]
+    run = run_bytes(conv_attrs(ctx).window, weights.shape[3])
+    runs = weights.reshape(weights.shape[0], -1, run)
+    whole = run - run % QUAD
+    depth = [part.reshape(weights.shape[0], -1) for part in (runs[:, :, :whole], runs[:, :, whole:])]
+    return interleave_pairs(np.concatenate(depth, axis=1), CONV_CHANNELS)
+
+
+@by_constants
+def _joined(ctx: CallContext) -> NDArray[np.int8] | None:
+    """Blocks of weights, each second one joined to the one before; None where a number or a sum has no room."""
+    blocks = conv_blocks(ctx)
+    both = 256 * blocks[..., 1::2].astype(np.int32) + blocks[..., ::2]
+    short = short_twice(ctx)
+    added = 0 if short is None else short.bias
+    most = np.maximum(*(np.abs(end + added) for end in result_range(ctx)))
+    if both.min() < -(2**15) or most[1::CONV_CHANNELS].max(initial=0) >= _JOINED_BOUND:
+        return None
+    blocks[..., 1::2] = both >> 8
+    return blocks
 
 
 class DspConv2d(_Dsp, FastConv2d):
@@ -118,35 +155,14 @@ class DspConv2d(_Dsp, FastConv2d):
     def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
         """Those of the base class, whether the number of output channels is even, and whether weights are joined."""
         even = literal("even_channels", int(self.out_channels(ctx) % CONV_CHANNELS == 0))
-        return *super().pointers(ctx), even, literal("joined", int(self._joined(ctx) is not None))
+        return *super().pointers(ctx), even, literal("joined", int(_joined(ctx) is not None))
 
     def pack_weights(self, ctx: CallContext) -> Packed:
         """Blocks of two channels; see the header for the order."""
-        run, joined = run_bytes(conv_attrs(ctx).window, ctx.reads[0].shape[3]), self._joined(ctx)
+        run, joined = run_bytes(conv_attrs(ctx).window, ctx.reads[0].shape[3]), _joined(ctx)
         if joined is not None:
             return packed_blocks(joined, f"O2, pairs of runs of {run}, joined")
-        return packed_blocks(self._blocks(ctx), f"O2, pairs of runs of {run}")
-
-    def _blocks(self, ctx: CallContext) -> NDArray[np.int8]:
-        """Whole quads of every run, then what is left of the runs; pairs of two channels interleaved."""
-        weights = ctx.consts["weights"]
-        run = run_bytes(conv_attrs(ctx).window, weights.shape[3])
-        runs = weights.reshape(weights.shape[0], -1, run)
-        whole = run - run % QUAD
-        depth = [part.reshape(weights.shape[0], -1) for part in (runs[:, :, :whole], runs[:, :, whole:])]
-        return interleave_pairs(np.concatenate(depth, axis=1), CONV_CHANNELS)
-
-    def _joined(self, ctx: CallContext) -> NDArray[np.int8] | None:
-        """Blocks of weights, each second one joined to the one before; None where a number or a sum has no room."""
-        blocks = self._blocks(ctx)
-        both = 256 * blocks[..., 1::2].astype(np.int32) + blocks[..., ::2]
-        short = self._short(ctx)
-        added = 0 if short is None else short.bias
-        most = np.maximum(*(np.abs(end + added) for end in result_range(ctx)))
-        if both.min() < -(2**15) or most[1::CONV_CHANNELS].max(initial=0) >= _JOINED_BOUND:
-            return None
-        blocks[..., 1::2] = both >> 8
-        return blocks
+        return packed_blocks(conv_blocks(ctx), f"O2, pairs of runs of {run}")
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """Four columns of 16 bits, two runs, and what is left of all runs."""
@@ -211,10 +227,14 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
 
     def schedules(self, ctx: CallContext) -> tuple[str, ...]:
         """Output rows of a block: first the most whose lines take 2 KB, then all, then ever fewer."""
-        height = ctx.writes[0].shape[1]
+        height = self.block_total(ctx)
         fitting = [rows for rows in range(1, height + 1) if self._lines_bytes(ctx, rows) <= _LINES_BYTES]
         halves = [height >> shift for shift in range(1, height.bit_length())]
         return tuple(f"rows_{rows}" for rows in dict.fromkeys((max(fitting, default=1), height, *halves)))
+
+    def block_total(self, ctx: CallContext) -> int:
+        """Output rows of all blocks."""
+        return ctx.writes[0].shape[1]
 
     def block_rows(self, ctx: CallContext) -> int:
         """Output rows of a block in the call's schedule."""

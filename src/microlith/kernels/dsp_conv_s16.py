@@ -10,7 +10,7 @@ from microlith.kernels.arguments import const
 from microlith.kernels.base import Argument, CallContext, Packed
 from microlith.kernels.convolution import conv_attrs
 from microlith.kernels.descriptor import plain
-from microlith.kernels.dsp import CONV_CHANNELS, DspConv2d, packed_blocks, run_bytes
+from microlith.kernels.dsp import CONV_CHANNELS, DspConv2d, conv_blocks, packed_blocks, run_bytes
 
 
 class DspConv2dS16(DspConv2d):
@@ -36,13 +36,13 @@ class DspConv2dS16(DspConv2d):
 
     def pack_weights(self, ctx: CallContext) -> Packed:
         """In the order of the base class, each pair of taps a word of the one channel, then a word of the other."""
-        blocks = self._blocks(ctx)
+        blocks = conv_blocks(ctx)
         pairs = blocks.reshape(*blocks.shape[:2], 2, 2, CONV_CHANNELS).swapaxes(3, 4)
         run, factor = run_bytes(conv_attrs(ctx).window, ctx.reads[0].shape[3]), self._factor(ctx)
         return packed_blocks(factor * pairs.astype(np.int16), f"O2, pairs of runs of {run}, 16 bits, {factor} times")
 
     def _factor(self, ctx: CallContext) -> int:
-        return 1 if self._short(ctx) is None else 2
+        return 1 if self.short(ctx) is None else 2
 
 
 DSP_CONV_S16 = (
