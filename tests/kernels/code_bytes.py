@@ -20,12 +20,13 @@ from microlith.device.load import device as load_device
 from microlith.device.profile import Device
 from microlith.device.toolchain import find_toolchain
 from microlith.kernels.dsp import DSP
+from microlith.kernels.dsp_conv_s16 import DSP_CONV_S16
 from microlith.kernels.dsp_depthwise import DSP_DEPTHWISE
 from microlith.kernels.dsp_winograd import DSP_WINOGRAD
 
 TABLE = Path(__file__).parents[2] / "src/microlith/kernels/code_bytes.json"
 DEVICES = ("stm32l4r5", "rp2040")
-KERNELS = (*DSP, *DSP_DEPTHWISE, *DSP_WINOGRAD)
+KERNELS = (*DSP, *DSP_CONV_S16, *DSP_DEPTHWISE, *DSP_WINOGRAD)
 # By kernel, or by op.
 LAYERS: dict[str, Case] = {
     "s8_depthwise_conv2d__dsp_lines": depthwise(6, 8, 8, 5, pad=2),

@@ -178,12 +178,12 @@ def layers(*, fast: bool) -> Iterator[Layer]:
 
 def conv_calls(rng: Rng, name: str) -> Iterator[Case]:
     """Convolutions of every code path; the DSP kernel of int8 weights joins two to a number where there is room."""
-    shapes, fast = (SHAPES, True) if "dsp" in name else (2 * SHAPES, False)
+    fast = "dsp" in name
     storages = (False, True) if name == "s8_conv2d__dsp_2x4" else (False,)
     for apart, layer in product(storages, layers(fast=fast)):
-        # One output channel has no scales by channel, and the DSP kernel has a loop for even numbers.
+        # One output channel has no scales by channel.
         least = 2 if layer.per_channel else 1
-        for outputs in ([o for o in OUTPUTS if o >= least and o % 2 == odd] for odd in (0, 1) for _ in range(shapes)):
+        for outputs in [[o for o in OUTPUTS if o >= least]] * (3 * SHAPES // 2 if fast else 4 * SHAPES):
             x, chosen, window = conv_shapes(rng, outputs)
             used = replace(layer, symmetric=not apart, apart=apart)
             yield cases_s8.conv2d(rng, x, chosen, window, layer=used, name=name)
@@ -203,7 +203,7 @@ def depthwise_calls(rng: Rng, name: str) -> Iterator[Case]:
     """Depthwise convolutions of every code path."""
     fast = "dsp" in name
     for layer in layers(fast=fast):
-        for _ in range(SHAPES if fast else 2 * SHAPES):
+        for _ in range(3 * SHAPES if fast else 2 * SHAPES):
             x, window = depthwise_shapes(rng, ((3, 3),) if fast else ((3, 3), (5, 5)), 4 if fast else 1)
             yield cases_s8.depthwise_conv2d(rng, x, 1, window, layer, name)
 

@@ -52,6 +52,7 @@ CONV = (
     conv(9, 5, 4, 3, 1, rows=(7, 9), x_ring=2, y_ring=2),
     conv(5, 7, 8, 4, 1, stride=(2, 3), mode="fixed"),
     conv(4, 5, 4, 3, 1, stride=2, pad=(0, 0, 2, 2)),
+    conv(3, 6, 40, 7, 1, mode="fixed"),
     conv(4, 5, 2, 2, 1, mode="fixed", gain=200),
 )
 
@@ -78,6 +79,7 @@ DEPTHWISE = (
     *(depthwise(9, 7, 8, pad=1, mode="fixed", schedule=f"rows_{rows}") for rows in (1, 2, 4, 9)),
     *(depthwise(9, 7, 8, stride=2, pad=1, mode="fixed", schedule=f"rows_{rows}") for rows in (1, 2, 5)),
     depthwise(10, 5, 4, stride=(3, 2), pad=1, schedule="rows_2"),
+    depthwise(7, 7, 8, stride=2, mode="fixed"),
     depthwise(5, 5, 8, pad=1, mode="fixed", gain=300),
 )
 
@@ -219,7 +221,7 @@ def test_weights_are_joined_where_numbers_and_sums_have_room(case: Case, joined:
 @pytest.mark.parametrize("case", [CONV[-1], DEPTHWISE[-1], FULLY_CONNECTED[-1]], ids=lambda case: case.op)
 def test_shifts_to_the_left_are_left_to_the_portable_requantization(case: Case, rng: np.random.Generator) -> None:
     assert literal_of(case, "kind", rng) == "1"
-    short = DSP_TWICE if case.op == "conv2d" else DSP_FIXED
+    short = DSP_FIXED if case.op == "fully_connected" else DSP_TWICE
     assert literal_of(replace(case, gain=1.0), "kind", rng) == str(short)
 
 
@@ -245,8 +247,8 @@ def test_sizes_share_one_instance_and_ranges_of_the_clamp_do_not(rng: np.random.
     def key(case: Case) -> tuple[object, ...]:
         return kernel_for(case).instance_key(prepare(case, kernel_for(case), device, rng).ctx)
 
-    assert key(conv(5, 5, 3, 4, 3, pad=1)) == key(conv(8, 7, 16, 6, 1, stride=2))
-    assert key(conv(5, 5, 3, 4, 3, pad=1)) != key(conv(5, 5, 3, 3, 3, pad=1))
+    assert key(conv(5, 5, 3, 4, 3, pad=1)) == key(conv(8, 7, 16, 5, 1, stride=2))
+    assert key(conv(5, 5, 3, 4, 3, pad=1)) != key(conv(5, 5, 3, 4, 3, pad=1, high=100))
     assert key(depthwise(5, 5, 8, pad=1)) == key(depthwise(9, 8, 4, stride=2))
     assert key(depthwise(5, 5, 8, pad=1)) != key(depthwise(5, 5, 8, pad=1, high=100))
 

@@ -153,9 +153,8 @@ class DspConv2d(_Dsp, FastConv2d):
         return rings_at_run_time(super().arguments(ctx))
 
     def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
-        """Those of the base class, whether the number of output channels is even, and whether weights are joined."""
-        even = literal("even_channels", int(self.out_channels(ctx) % CONV_CHANNELS == 0))
-        return *super().pointers(ctx), even, literal("joined", int(_joined(ctx) is not None))
+        """Those of the base class, and whether weights are joined."""
+        return *super().pointers(ctx), literal("joined", int(_joined(ctx) is not None))
 
     def pack_weights(self, ctx: CallContext) -> Packed:
         """Blocks of two channels; see the header for the order."""
@@ -195,6 +194,8 @@ def run_bytes(window: Window, channels: int) -> int:
 
 class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
     """``s8_depthwise_conv2d__dsp_3x3``."""
+
+    short_kind: ClassVar[int] = DSP_TWICE
 
     def shape_refusal(self, ctx: CallContext) -> str:
         """A 3x3 window without dilation, at least four channels."""

@@ -10,6 +10,7 @@ from microlith.kernels.arguments import literal, runtime, zero_point
 from microlith.kernels.base import Argument, CallContext, Cost, Lead, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
 from microlith.kernels.dsp import DEPTHWISE_LANES, DspDepthwiseConv2d, rings_at_run_time
+from microlith.kernels.dsp_fixed import DSP_FIXED
 from microlith.kernels.fast import FastDepthwiseConv2d, ceil_div, round_up
 from microlith.kernels.overlaps import is_whole, pixel_bytes
 from microlith.kernels.windowed import window_sizes
@@ -73,6 +74,8 @@ def lines_of(ctx: CallContext) -> Lines:
 
 class DspDepthwiseLines(DspDepthwiseConv2d):
     """``s8_depthwise_conv2d__dsp_lines``."""
+
+    short_kind = DSP_FIXED
 
     def shape_refusal(self, ctx: CallContext) -> str:
         """At least four channels, a stride of 1 or 2 along the lines, and no window that has a kernel of its own."""

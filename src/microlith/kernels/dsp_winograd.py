@@ -50,7 +50,7 @@ class DspWinograd(DspConv2d):
         pointers = tuple(
             const(ctx, "weights", "int16_t") if argument.name == "weights" else argument
             for argument in self.pointers(ctx)
-            if argument.name not in ("even_channels", "joined")
+            if argument.name != "joined"
         )
         return (
             *pointers,

@@ -104,10 +104,14 @@ def _conv_dsp(kernel: Kernel, ctx: CallContext) -> Work:
     alone = rest if rest == 1 or (rest == 2 and quads >= CONV_ALONE_QUADS) else 0
     groups = _ceil(pixels - alone, 4)
     blocks, single = groups * _ceil(outputs, 2), alone * _ceil(outputs, 2)
-    turn_quads = 8 if "s16" in kernel.name and "even" in path else 4
-    inside = rows.full * columns.full if runs == 1 and run >= 4 else 0
-    # Pixels that are read where they lie: one run of whole quads.
-    direct = inside if window.kernel[0] == 1 and run % 4 == 0 else 0
+    turn_quads, left = 4, alone
+    if path.removesuffix(", joined") in _LOOP_PATHS:
+        turn_quads = 8 if kernel.name.endswith("s16") else 4
+        if outputs % 2:
+            # The last channel is done pixel by pixel.
+            blocks, single, left = groups * (outputs // 2), single + pixels - alone, pixels
+    gathers, inside = _gathers(rows, columns) if runs == 1 and run >= 4 else (0, 0)
+    one_run = lines == 1 and run % 4 == 0
     at_edge = (pixels - inside) * lines
     # A run that is padding in part is copied tap by tap; where runs have one tap, so is one wholly beside the row.
     edges = columns.partial if runs == 1 else len(columns.inside) * runs - columns.total
@@ -118,10 +122,12 @@ def _conv_dsp(kernel: Kernel, ctx: CallContext) -> Work:
         "byte of a run": run,
         "row": height,
         "pixel": pixels,
-        "pixel inside": inside - direct,
+        "gather inside": gathers,
+        "pixel of one run": inside * one_run,
+        "pixel inside": inside * (not one_run),
         "pixel at an edge": pixels - inside,
-        "run inside": (inside - direct) * lines,
-        "run inside with a rest": (inside - direct) * lines * (run % 4 > 0),
+        "run inside": inside * lines * (not one_run),
+        "run inside with a rest": inside * lines * (run % 4 > 0),
         "run at an edge": at_edge,
         "run of quads at an edge": at_edge * (run >= 4),
         "run with a rest": at_edge * (run % 4 > 0),
@@ -142,7 +148,7 @@ def _conv_dsp(kernel: Kernel, ctx: CallContext) -> Work:
         "block": blocks,
         "quad of a block": blocks * quads,
         "turn of a block": blocks * _ceil(quads, turn_quads),
-        "pixel alone": alone,
+        "pixel alone": left,
         "block alone": single,
         "quad alone": single * quads,
         "turn alone": single * _turns(quads),
@@ -150,17 +156,29 @@ def _conv_dsp(kernel: Kernel, ctx: CallContext) -> Work:
     return Work(path, counts)
 
 
+def _gathers(rows: _Axis, columns: _Axis) -> tuple[int, int]:
+    """Pixels whose windows lie inside, and the stretches of them that are gathered at once, up to four of a row."""
+    full = [count == columns.taps for count in columns.inside]
+    begin, end = (full.index(True), len(full) - full[::-1].index(True)) if any(full) else (0, 0)
+    stretches = waiting = 0
+    for inside in rows.inside:
+        x = 0
+        while x < len(full):
+            some = 1
+            if inside == rows.taps and begin <= x < end:
+                some, stretches = min(4 - waiting, end - x), stretches + 1
+            waiting, x = (waiting + some) % 4, x + some
+    return stretches, rows.full * columns.full
+
+
 def _conv_dsp_path(kernel: Kernel, ctx: CallContext) -> str:
-    """The loop for an even number of channels is another path, the rest of them differ in their requantization."""
     path = _path(kernel, ctx, "full_range", "per_channel")
-    even = ctx.writes[0].shape[3] % 2 == 0
-    path = f"{path}, even" if even and path in _EVEN_PATHS else path
     return path if _literals(kernel, ctx).get("joined", "0") == "0" else f"{path}, joined"
 
 
 CONV_ALONE_QUADS = 8
 """``ML_CONV_DSP_ALONE_QUADS``."""
-_EVEN_PATHS = ("float, full range, per channel", "short fixed, full range, per channel")
+_LOOP_PATHS = ("float, full range, per channel", "short fixed, full range, per channel")
 
 
 def _conv_winograd(kernel: Kernel, ctx: CallContext) -> Work:
@@ -204,7 +222,7 @@ def _depthwise_dsp(kernel: Kernel, ctx: CallContext) -> Work:
     kept = max(0, 3 - window.stride[0])
     inside, outside = _lines(window.stride[0], window.pad[0], 3, ctx.reads[0].shape[1], height, block_rows)
     starts, middle, single = _line_pairs(-window.pad[1], pairs, in_width)
-    turns, odd = (width // 2, width % 2) if stride == 1 else (width, 0)
+    path = _path(kernel, ctx, "full_range", "per_channel")
     counts = {
         "call": 1,
         "group": groups,
@@ -217,12 +235,26 @@ def _depthwise_dsp(kernel: Kernel, ctx: CallContext) -> Work:
         "pair at an edge": groups * inside * single,
         "pair outside": groups * outside * pairs,
         "channel of a block": 4 * groups * blocks,
-        "row of a channel": 4 * groups * height,
-        "row with turns": 4 * groups * height * (turns > 0),
-        "turn": 4 * groups * height * turns,
-        "odd output": 4 * groups * height * odd,
     }
-    return Work(_path(kernel, ctx, "full_range", "per_channel") + f", stride {stride}", counts)
+    by_loop = "full range" in path and not path.startswith("fixed")
+    # Two rows at a time where their lines overlap.
+    rows = [min(block_rows, height - begin) for begin in range(0, height, block_rows)]
+    twos = sum(count // 2 for count in rows) if by_loop and window.stride == (1, 1) else 0
+    single_rows = 4 * groups * (height - 2 * twos)
+    if stride == 1:
+        parts = {
+            "rows of a channel": 4 * groups * twos,
+            "turn of four": 4 * groups * twos * _ceil(width, 2),
+            "row of a channel": single_rows,
+            "row with turns": single_rows * (width > 1),
+            "turn": single_rows * (width // 2),
+            "odd output": single_rows * (width % 2),
+        }
+    else:
+        at_once = 2 if by_loop and width % 2 == 0 else 1
+        turn = "turn of two" if at_once == 2 else "turn"
+        parts = {"row of a channel": single_rows, turn: single_rows * (width // at_once)}
+    return Work(f"{path}, stride {stride}", counts | parts)
 
 
 def _lines(stride: int, pad: int, reach: int, size: int, outputs: int, block: int) -> tuple[int, int]:

@@ -71,6 +71,14 @@ ML_INLINE uint32_t ml_dsp_pack_high(uint32_t a, uint32_t b)
     return pair;
 }
 
+/* (a.low + b.low, a.high + b.high) */
+ML_INLINE uint32_t ml_dsp_add_pairs(uint32_t a, uint32_t b)
+{
+    uint32_t pair;
+    __asm__("sadd16 %0, %1, %2" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+}
+
 /* acc + a.low * b.low + a.high * b.high */
 ML_INLINE int32_t ml_dsp_dot(uint32_t a, uint32_t b, int32_t acc)
 {

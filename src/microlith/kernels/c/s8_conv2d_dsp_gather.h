@@ -17,6 +17,7 @@ typedef struct {
     int32_t width;
     int32_t channels;
     int32_t row_bytes;
+    int32_t pixel_step; /* bytes from one pixel to the next */
     int32_t line_step; /* bytes from one row of taps to the next */
     int32_t lines;     /* rows of taps */
     int32_t reach_w;   /* columns from the first to the last tap */
@@ -120,45 +121,67 @@ ML_INLINE void ml_conv_dsp_append_rest(const ml_conv_dsp *conv, ml_conv_dsp_plac
     }
 }
 
-/* Gather a receptive field that lies inside the input into the column of a pixel, where a row of taps is one run of a
- * quad or more; `from` is its first byte. */
-static ML_NOINLINE void ml_conv_dsp_gather_inside(const ml_conv_dsp *conv, uint32_t *column, const int8_t *from)
+/* Widen the quads of one run after another, each `step` bytes behind the end of the last; `then` follows each. */
+#define ML_CONV_DSP_WIDEN_RUNS(at_byte, runs, then)                                                                   \
+    __asm__ volatile(                                                                                                 \
+        "2:\n"                                                                                                        \
+        "add %[end], %[from], %[whole]\n"                                                                             \
+        "add pc, %[skipped]\n" /* pc reads as the address of this instruction plus 4 */                               \
+        "nop\n"                                                                                                       \
+        "1:\n" ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN                                \
+        "cmp %[from], %[end]\n"                                                                                       \
+        "bne 1b\n" then                                                                                               \
+        "add %[from], %[from], %[step]\n"                                                                             \
+        "subs %[lines], %[lines], #1\n"                                                                               \
+        "bne 2b"                                                                                                      \
+        : [from] "+r"(at_byte), [column] "+r"(at.column), [rest] "+r"(at.rest), [lines] "+r"(runs), [end] "=&r"(end), \
+          [word] "=&r"(word), [odd] "=&r"(odd)                                                                        \
+        : [step] "r"(step), [whole] "r"(whole), [skipped] "r"(skipped_bytes), [back] "r"(back)                        \
+        : "cc", "memory")
+
+/* The end of the run's last word, whose first bytes are shifted out, where quads leave a rest; what is stored beyond it
+ * is not used. */
+#define ML_CONV_DSP_KEEP_REST                                                                                         \
+    "cmn %[back], #4\n"                                                                                               \
+    "beq 3f\n"                                                                                                        \
+    "ldr %[word], [%[from], %[back]]\n"                                                                               \
+    "lsls %[odd], %[back], #3\n"                                                                                      \
+    "rsbs %[odd], %[odd], #0\n"                                                                                       \
+    "lsrs %[word], %[word], %[odd]\n"                                                                                 \
+    "add %[end], %[back], #4\n"                                                                                       \
+    "str %[word], [%[rest]]\n"                                                                                        \
+    "add %[rest], %[rest], %[end]\n"                                                                                  \
+    "3:\n"
+
+/* To the column of the next pixel. */
+#define ML_CONV_DSP_NEXT_COLUMN "add %[column], %[column], %[back]\n"
+
+/* Gather the receptive fields of `pixels` pixels (1 to 4), which lie inside the input, where a row of taps is one run
+ * of a quad or more; `from` is the first byte of the first one. */
+static ML_NOINLINE void ml_conv_dsp_gather_inside(
+    const ml_conv_dsp *conv, uint32_t *columns, const int8_t *from, int32_t pixels)
 {
-    ml_conv_dsp_place at = {column, conv->rest};
-    int32_t lines = conv->lines;
     const int32_t whole = conv->run_bytes & ~3;
-    const int32_t step = conv->line_step - whole;
     const int32_t skipped_bytes = 5 * (-whole & 12);
-    const int32_t back = (conv->run_bytes & 3) - 4;
     const int8_t *end;
     uint32_t word;
     uint32_t odd;
-    __asm__ volatile(
-        "2:\n"
-        "add %[end], %[from], %[whole]\n"
-        "add pc, %[skipped]\n" /* pc reads as the address of this instruction plus 4 */
-        "nop\n"
-        "1:\n" ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN ML_CONV_DSP_WIDEN
-        "cmp %[from], %[end]\n"
-        "bne 1b\n"
-        "lsls %[odd], %[back], #3\n" /* the end of the run's last word, whose first bytes are shifted out */
-        "rsbs %[odd], %[odd], #0\n"
-        "cmp %[odd], #32\n"
-        "beq 3f\n"
-        "ldr %[word], [%[from], %[back]]\n"
-        "add %[end], %[back], #4\n"
-        "lsrs %[word], %[word], %[odd]\n"
-        "str %[word], [%[rest]]\n" /* what lies beyond it is overwritten or not used */
-        "add %[rest], %[rest], %[end]\n"
-        "3:\n"
-        "add %[from], %[from], %[step]\n"
-        "subs %[lines], %[lines], #1\n"
-        "bne 2b"
-        : [from] "+r"(from), [column] "+r"(at.column), [rest] "+r"(at.rest), [lines] "+r"(lines), [end] "=&r"(end),
-          [word] "=&r"(word), [odd] "=&r"(odd)
-        : [step] "r"(step), [whole] "r"(whole), [skipped] "r"(skipped_bytes), [back] "r"(back)
-        : "cc", "memory");
-    ml_conv_dsp_append_rest(conv, at);
+    if (conv->lines == 1 && conv->run_bytes == whole) {
+        const int32_t step = conv->pixel_step - whole;
+        const int32_t back = 4 - 4 * ML_CONV_DSP_WORDS * (whole >> 2);
+        ml_conv_dsp_place at = {columns, conv->rest};
+        ML_CONV_DSP_WIDEN_RUNS(from, pixels, ML_CONV_DSP_NEXT_COLUMN);
+        return;
+    }
+    const int32_t step = conv->line_step - whole;
+    const int32_t back = (conv->run_bytes & 3) - 4;
+    for (; pixels > 0; --pixels, ++columns, from += conv->pixel_step) {
+        ml_conv_dsp_place at = {columns, conv->rest};
+        int32_t lines = conv->lines;
+        const int8_t *line = from;
+        ML_CONV_DSP_WIDEN_RUNS(line, lines, ML_CONV_DSP_KEEP_REST);
+        ml_conv_dsp_append_rest(conv, at);
+    }
 }
 
 /* Gather any receptive field, of which (iy, ix) is the first tap. */

@@ -188,8 +188,8 @@ ML_INLINE const int8_t *ml_conv_dsp_multiply_alone(
 
 #if ML_ARM_FPU
 /*
- * ml_conv_dsp_channels for scales of each channel, the limits of int8 and an even number of channels, as one loop that
- * keeps in FPU registers what is needed once for each two channels. r7 is saved, for a compiler may keep its frame
+ * An even number of channels of four pixels, for scales of each channel and the limits of int8, as one loop that keeps
+ * in FPU registers what is needed once for each two channels. r7 is saved, for a compiler may keep its frame
  * there. The loop has a head, a requantization and a tail.
  */
 #define ML_CONV_DSP_HEAD(start, pair, turn, end_of_sums)                                                              \

@@ -13,7 +13,7 @@
 #ifndef ML_S8_DEPTHWISE_CONV2D_DSP_H
 #define ML_S8_DEPTHWISE_CONV2D_DSP_H
 
-#include "s8_depthwise_conv2d_dsp_turn.h"
+#include "s8_depthwise_conv2d_dsp_loops.h"
 
 enum { ML_DEPTHWISE_DSP_TAPS = 9 };
 
@@ -29,13 +29,7 @@ ML_INLINE void ml_depthwise_dsp_keep(const ml_depthwise_dsp *conv, int32_t rows,
     }
 }
 
-/* Widened weights of one channel by row of the window: first[i] = (w0, w1), last[i] = (w1, w2). */
-typedef struct {
-    uint32_t first[3];
-    uint32_t last[3];
-} ml_depthwise_dsp_weights;
-
-ML_INLINE ml_depthwise_dsp_weights ml_depthwise_dsp_widen(const int8_t *weights)
+ML_INLINE ml_depthwise_dsp_weights ml_depthwise_dsp_widen(const int8_t *weights, int32_t twice)
 {
     ml_depthwise_dsp_weights w;
     for (int32_t i = 0; i < 2; ++i) {
@@ -50,6 +44,10 @@ ML_INLINE ml_depthwise_dsp_weights ml_depthwise_dsp_widen(const int8_t *weights)
     const uint32_t odd = ml_dsp_widen_odd(word);
     w.first[2] = ml_dsp_pack_outer(odd, even);
     w.last[2] = ml_dsp_pack_high(even, odd);
+    for (int32_t i = 0; i < 3 && twice; ++i) {
+        w.first[i] = ml_dsp_add_pairs(w.first[i], w.first[i]);
+        w.last[i] = ml_dsp_add_pairs(w.last[i], w.last[i]);
+    }
     return w;
 }
 
@@ -62,222 +60,6 @@ ML_INLINE int32_t ml_depthwise_dsp_single(
     }
     return acc;
 }
-
-/* One channel of the rows of a block. */
-typedef struct {
-    int32_t channels;
-    int32_t bias;
-    int32_t step;      /* words from one column pair to the next */
-    int32_t line_step; /* words from the lines of one output row to those of the next */
-    int32_t count;     /* outputs of a row */
-    ml_depthwise_dsp_weights w;
-    ml_dsp_scale scale;
-    ml_dsp_output out;
-} ml_depthwise_dsp_channel;
-
-#if ML_ARM_FPU
-/*
- * The loops below keep everything in registers: r3-r9 the weights, r7, r12 and lr the words of three rows, of which the
- * right ones of one turn are the left ones of the next; what one turn or one row needs once lies in FPU registers. r7
- * is saved, for a compiler may keep its frame there. They clamp to the limits of int8.
- */
-#define ML_DEPTHWISE_DSP_LOAD                                                                                         \
-    "ldr r7, [r0]\n"                                                                                                  \
-    "ldr r12, [r0, #16]\n"                                                                                            \
-    "ldr lr, [r0, #32]\n"
-
-/* Accumulators of two neighbouring outputs in r10 and r11. */
-#define ML_DEPTHWISE_DSP_TWO                                                                                          \
-    "push {r7}\n"                                                                                                     \
-    "3:\n" ML_DEPTHWISE_DSP_LOAD                                                                                      \
-    "vmov r2, %[end]\n"                                                                                               \
-    "cmp r0, r2\n"                                                                                                    \
-    "beq 4f\n"                                                                                                        \
-    "1:\n"                                                                                                            \
-    "vmov r10, %[bias]\n"                                                                                             \
-    "vmov r11, %[bias]\n"                                                                                             \
-    "vmov r2, %[step]\n"                                                                                              \
-    "smlad r10, r7, r3, r10\n"                                                                                        \
-    "smlabt r11, r3, r7, r11\n"                                                                                       \
-    "smlad r10, r12, r5, r10\n"                                                                                       \
-    "smlabt r11, r5, r12, r11\n"                                                                                      \
-    "smlad r10, lr, r8, r10\n"                                                                                        \
-    "smlabt r11, r8, lr, r11\n"                                                                                       \
-    "add r0, r0, r2\n" ML_DEPTHWISE_DSP_LOAD                                                                          \
-    "smlabt r10, r7, r4, r10\n"                                                                                       \
-    "smlad r11, r7, r4, r11\n"                                                                                        \
-    "smlabt r10, r12, r6, r10\n"                                                                                      \
-    "smlad r11, r12, r6, r11\n"                                                                                       \
-    "smlabt r10, lr, r9, r10\n"                                                                                       \
-    "smlad r11, lr, r9, r11\n"
-
-#define ML_DEPTHWISE_DSP_STORE_TWO                                                                                    \
-    "vmov r2, %[channels]\n"                                                                                          \
-    "ssat r10, #8, r10\n"                                                                                             \
-    "ssat r11, #8, r11\n"                                                                                             \
-    "strb r10, [r1]\n"                                                                                                \
-    "strb r11, [r1, r2]\n"                                                                                            \
-    "add r1, r1, r2, lsl #1\n"                                                                                        \
-    "vmov r2, %[end]\n"                                                                                               \
-    "cmp r0, r2\n"                                                                                                    \
-    "bne 1b\n"                                                                                                        \
-    "4:\n"                                                                                                            \
-    "vmov r2, %[odd]\n"                                                                                               \
-    "cmp r2, #0\n"                                                                                                    \
-    "beq 5f\n"
-
-/* Accumulator of one output in r10. */
-#define ML_DEPTHWISE_DSP_ONE                                                                                          \
-    "vmov r10, %[bias]\n"                                                                                             \
-    "vmov r2, %[step]\n"                                                                                              \
-    "smlad r10, r7, r3, r10\n"                                                                                        \
-    "smlad r10, r12, r5, r10\n"                                                                                       \
-    "smlad r10, lr, r8, r10\n"                                                                                        \
-    "add r0, r0, r2\n" ML_DEPTHWISE_DSP_LOAD                                                                          \
-    "smlabt r10, r7, r4, r10\n"                                                                                       \
-    "smlabt r10, r12, r6, r10\n"                                                                                      \
-    "smlabt r10, lr, r9, r10\n"
-
-#define ML_DEPTHWISE_DSP_STORE_ONE                                                                                    \
-    "ssat r10, #8, r10\n"                                                                                             \
-    "strb r10, [r1]\n"
-
-/* A column stride of 2. */
-#define ML_DEPTHWISE_DSP_ALONE                                                                                        \
-    "push {r7}\n"                                                                                                     \
-    "3:\n" ML_DEPTHWISE_DSP_LOAD                                                                                      \
-    "1:\n" ML_DEPTHWISE_DSP_ONE
-
-#define ML_DEPTHWISE_DSP_STORE_ALONE                                                                                  \
-    ML_DEPTHWISE_DSP_STORE_ONE                                                                                        \
-    "vmov r2, %[channels]\n"                                                                                          \
-    "add r1, r2\n"                                                                                                    \
-    "vmov r2, %[end]\n"                                                                                               \
-    "cmp r0, r2\n"                                                                                                    \
-    "bne 1b\n"
-
-#define ML_DEPTHWISE_DSP_NEXT_ROW                                                                                     \
-    "5:\n"                                                                                                            \
-    "vmov r0, %[line]\n"                                                                                              \
-    "vmov r1, %[place]\n"                                                                                             \
-    "vmov r11, %[end]\n"                                                                                              \
-    "vmov r2, %[line_step]\n"                                                                                         \
-    "vmov r10, %[row_bytes]\n"                                                                                        \
-    "add r0, r0, r2\n"                                                                                                \
-    "add r1, r1, r10\n"                                                                                               \
-    "add r11, r11, r2\n"                                                                                              \
-    "vmov r2, %[last]\n"                                                                                              \
-    "vmov %[line], r0\n"                                                                                              \
-    "vmov %[place], r1\n"                                                                                             \
-    "vmov %[end], r11\n"                                                                                              \
-    "cmp r0, r2\n"                                                                                                    \
-    "bne 3b\n"                                                                                                        \
-    "pop {r7}"
-
-#define ML_DEPTHWISE_DSP_FLOAT_TWO                                                                                    \
-    "vmov s0, s1, r10, r11\n"                                                                                         \
-    "vcvt.f32.s32 s0, s0\n"                                                                                           \
-    "vcvt.f32.s32 s1, s1\n"                                                                                           \
-    "vmul.f32 s0, s0, %[scale]\n"                                                                                     \
-    "vmul.f32 s1, s1, %[scale]\n"                                                                                     \
-    "vcvtr.s32.f32 s0, s0\n"                                                                                          \
-    "vcvtr.s32.f32 s1, s1\n"                                                                                          \
-    "vmov r10, r11, s0, s1\n"                                                                                         \
-    "vmov r2, %[zero]\n"                                                                                              \
-    "qadd r10, r10, r2\n"                                                                                             \
-    "qadd r11, r11, r2\n"
-
-#define ML_DEPTHWISE_DSP_FLOAT_ONE                                                                                    \
-    "vmov s0, r10\n"                                                                                                  \
-    "vcvt.f32.s32 s0, s0\n"                                                                                           \
-    "vmul.f32 s0, s0, %[scale]\n"                                                                                     \
-    "vcvtr.s32.f32 s0, s0\n"                                                                                          \
-    "vmov r10, s0\n"                                                                                                  \
-    "vmov r2, %[zero]\n"                                                                                              \
-    "qadd r10, r10, r2\n"
-
-#define ML_DEPTHWISE_DSP_FIXED_TWO                                                                                    \
-    "vmov r2, %[multiplier]\n"                                                                                        \
-    "smmlar r10, r10, r2, r10\n"                                                                                      \
-    "smmlar r11, r11, r2, r11\n"                                                                                      \
-    "vmov r2, %[offset]\n"                                                                                            \
-    "add r10, r10, r2\n"                                                                                              \
-    "add r11, r11, r2\n"                                                                                              \
-    "vmov r2, %[bits]\n"                                                                                              \
-    "asr r10, r10, r2\n"                                                                                              \
-    "asr r11, r11, r2\n"
-
-#define ML_DEPTHWISE_DSP_FIXED_ONE                                                                                    \
-    "vmov r2, %[multiplier]\n"                                                                                        \
-    "smmlar r10, r10, r2, r10\n"                                                                                      \
-    "vmov r2, %[offset]\n"                                                                                            \
-    "add r10, r10, r2\n"                                                                                              \
-    "vmov r2, %[bits]\n"                                                                                              \
-    "asr r10, r10, r2\n"
-
-/* `rows` output rows (at least 1), row_bytes apart; a turn of the inner loop makes two neighbouring outputs where the
- * column stride is 1, and a last one follows. */
-#define ML_DEPTHWISE_DSP_LOOP(name, text, ...)                                                                        \
-    ML_INLINE void name(int8_t *to, int32_t row_bytes, const uint32_t *from, int32_t rows, int32_t turns,             \
-        ml_depthwise_dsp_channel one)                                                                                 \
-    {                                                                                                                 \
-        register const uint32_t *at __asm__("r0") = from;                                                             \
-        register int8_t *y __asm__("r1") = to;                                                                        \
-        register uint32_t first0 __asm__("r3") = one.w.first[0];                                                      \
-        register uint32_t last0 __asm__("r4") = one.w.last[0];                                                        \
-        register uint32_t first1 __asm__("r5") = one.w.first[1];                                                      \
-        register uint32_t last1 __asm__("r6") = one.w.last[1];                                                        \
-        register uint32_t first2 __asm__("r8") = one.w.first[2];                                                      \
-        register uint32_t last2 __asm__("r9") = one.w.last[2];                                                        \
-        const uint32_t *line = from;                                                                                  \
-        const uint32_t *end = from + turns * one.step;                                                                \
-        int8_t *place = to;                                                                                           \
-        __asm__ volatile(text ML_DEPTHWISE_DSP_NEXT_ROW                                                               \
-            : "+r"(at), "+r"(y), [line] "+t"(line), [end] "+t"(end), [place] "+t"(place)                              \
-            : "r"(first0), "r"(last0), "r"(first1), "r"(last1), "r"(first2), "r"(last2), [bias] "t"(one.bias),        \
-              [step] "t"(4 * one.step), [channels] "t"(one.channels), [odd] "t"(one.count & 1),                       \
-              [line_step] "t"(4 * one.line_step), [row_bytes] "t"(row_bytes),                                         \
-              [last] "t"(from + rows * one.line_step), __VA_ARGS__                                                    \
-            : "r2", "r10", "r11", "r12", "lr", "s0", "s1", "cc", "memory");                                           \
-    }
-
-ML_DEPTHWISE_DSP_LOOP(ml_depthwise_dsp_two_float,
-    ML_DEPTHWISE_DSP_TWO ML_DEPTHWISE_DSP_FLOAT_TWO ML_DEPTHWISE_DSP_STORE_TWO ML_DEPTHWISE_DSP_ONE
-        ML_DEPTHWISE_DSP_FLOAT_ONE ML_DEPTHWISE_DSP_STORE_ONE,
-    [scale] "t"(one.scale.scale), [zero] "t"(one.out.zero))
-
-ML_DEPTHWISE_DSP_LOOP(ml_depthwise_dsp_one_float,
-    ML_DEPTHWISE_DSP_ALONE ML_DEPTHWISE_DSP_FLOAT_ONE ML_DEPTHWISE_DSP_STORE_ALONE,
-    [scale] "t"(one.scale.scale), [zero] "t"(one.out.zero))
-
-ML_DEPTHWISE_DSP_LOOP(ml_depthwise_dsp_two_fixed,
-    ML_DEPTHWISE_DSP_TWO ML_DEPTHWISE_DSP_FIXED_TWO ML_DEPTHWISE_DSP_STORE_TWO ML_DEPTHWISE_DSP_ONE
-        ML_DEPTHWISE_DSP_FIXED_ONE ML_DEPTHWISE_DSP_STORE_ONE,
-    [multiplier] "t"(one.scale.multiplier), [offset] "t"(one.scale.offset), [bits] "t"(one.scale.shift))
-
-ML_DEPTHWISE_DSP_LOOP(ml_depthwise_dsp_one_fixed,
-    ML_DEPTHWISE_DSP_ALONE ML_DEPTHWISE_DSP_FIXED_ONE ML_DEPTHWISE_DSP_STORE_ALONE,
-    [multiplier] "t"(one.scale.multiplier), [offset] "t"(one.scale.offset), [bits] "t"(one.scale.shift))
-
-/* `rows` output rows by the loop that serves. */
-ML_INLINE void ml_depthwise_dsp_loops(
-    int8_t *y, int32_t row_bytes, const uint32_t *line, int32_t rows, int32_t stride, ml_depthwise_dsp_channel one)
-{
-    const int32_t turns = stride == 1 ? one.count >> 1 : one.count;
-    if (one.scale.kind == ML_FLOAT) {
-        if (stride == 1) {
-            ml_depthwise_dsp_two_float(y, row_bytes, line, rows, turns, one);
-        } else {
-            ml_depthwise_dsp_one_float(y, row_bytes, line, rows, turns, one);
-        }
-    } else if (stride == 1) {
-        ml_depthwise_dsp_two_fixed(y, row_bytes, line, rows, turns, one);
-    } else {
-        ml_depthwise_dsp_one_fixed(y, row_bytes, line, rows, turns, one);
-    }
-}
-
-#endif
 
 /* One output row of one channel in C. */
 ML_INLINE void ml_depthwise_dsp_plain(int8_t *y, const uint32_t *line, int32_t stride, ml_depthwise_dsp_channel one)
@@ -314,7 +96,7 @@ ML_INLINE void ml_depthwise_dsp_rows(
     int8_t *y, int32_t row_bytes, const uint32_t *line, int32_t rows, int32_t stride, ml_depthwise_dsp_channel one)
 {
 #if ML_ARM_FPU
-    if (one.scale.kind != ML_FIXED && one.out.full_range) {
+    if ((one.scale.kind == ML_FLOAT || one.scale.kind == ML_DSP_TWICE) && one.out.full_range) {
         ml_depthwise_dsp_loops(y, row_bytes, line, rows, stride, one);
         return;
     }
@@ -334,6 +116,7 @@ ML_INLINE void s8_depthwise_conv2d__dsp_3x3(int8_t *y, const int8_t *x, const in
 {
     const ml_requant how = ml_make_requant(kind, scale, multiplier, shift, per_channel);
     const ml_dsp_output out = {full_range, y_zero, low, high};
+    const int32_t twice = kind == ML_DSP_TWICE;
     const int32_t pairs = (stride_w == 1 ? (out_width + 1) / 2 : out_width) + 1;
     const int32_t block_lines = (block_rows - 1) * stride_h + 3;
     const int32_t kept = ml_max(0, 3 - stride_h);
@@ -353,9 +136,10 @@ ML_INLINE void s8_depthwise_conv2d__dsp_3x3(int8_t *y, const int8_t *x, const in
                 ml_depthwise_dsp_line(&conv, conv.lines + i * ML_DEPTHWISE_DSP_LANES, x + first, top + i);
             }
             for (int32_t c = first; c < first + ML_DEPTHWISE_DSP_LANES; ++c) {
-                const ml_depthwise_dsp_channel one = {channels, bias[c], conv.step,
+                const ml_depthwise_dsp_channel one = {channels, twice ? 2 * bias[c] : bias[c], conv.step,
                     stride_h * ML_DEPTHWISE_DSP_LANES, out_width,
-                    ml_depthwise_dsp_widen(weights + ML_DEPTHWISE_DSP_TAPS * c), ml_dsp_scale_of(how, c, out), out};
+                    ml_depthwise_dsp_widen(weights + ML_DEPTHWISE_DSP_TAPS * c, twice),
+                    ml_dsp_scale_of(how, c, out), out};
                 const uint32_t *line = conv.lines + (c - first);
                 for (int32_t oy = begin, rows; oy < end; oy += rows) { /* rows up to the end of the ring */
                     const int32_t place = ml_ring_row(oy, y_ring);

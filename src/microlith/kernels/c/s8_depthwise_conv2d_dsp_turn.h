@@ -47,6 +47,37 @@ ML_INLINE void ml_depthwise_dsp_turn(uint32_t *to, uint32_t left, uint32_t right
     to[3] = ml_dsp_pack_high(left_odd, right_odd);
 }
 
+/* The same for `count` (at least 1) pairs of columns. */
+ML_INLINE void ml_depthwise_dsp_pairs(uint32_t *to, const int8_t *from, int32_t pixel_step, int32_t step, int32_t count)
+{
+    const uint32_t *const end = to + count * step;
+    uint32_t left, right, odd, pair, low;
+    __asm__ volatile(
+        "1:\n"
+        "ldr %[left], [%[from]]\n"
+        "ldr %[right], [%[from], %[pixel]]\n"
+        "sxtb16 %[odd], %[left], ror #8\n"
+        "sxtb16 %[left], %[left]\n"
+        "sxtb16 %[pair], %[right], ror #8\n"
+        "sxtb16 %[right], %[right]\n"
+        "pkhbt %[low], %[left], %[right], lsl #16\n"
+        "pkhtb %[left], %[right], %[left], asr #16\n"
+        "pkhbt %[right], %[odd], %[pair], lsl #16\n"
+        "pkhtb %[odd], %[pair], %[odd], asr #16\n"
+        "add %[from], %[from], %[pixel], lsl #1\n"
+        "str %[low], [%[to]]\n"
+        "str %[right], [%[to], #4]\n"
+        "str %[left], [%[to], #8]\n"
+        "str %[odd], [%[to], #12]\n"
+        "add %[to], %[to], %[step]\n"
+        "cmp %[to], %[end]\n"
+        "bne 1b"
+        : [to] "+r"(to), [from] "+r"(from), [left] "=&r"(left), [right] "=&r"(right), [odd] "=&r"(odd),
+          [pair] "=&r"(pair), [low] "=&r"(low)
+        : [pixel] "r"(pixel_step), [step] "r"(4 * step), [end] "r"(end)
+        : "cc", "memory");
+}
+
 /* Write padding into `pairs` column pairs from `to` on; returns the next one. */
 ML_INLINE uint32_t *ml_depthwise_dsp_pad(const ml_depthwise_dsp *conv, uint32_t *to, int32_t pairs)
 {
@@ -76,9 +107,10 @@ ML_INLINE void ml_depthwise_dsp_line(const ml_depthwise_dsp *conv, uint32_t *to,
         from += pixel_step;
         to += step;
     }
-    for (const uint32_t *const end = to + conv->inside * step; to != end; to += step) {
-        ml_depthwise_dsp_turn(to, ml_dsp_load(from), ml_dsp_load(from + pixel_step));
-        from += 2 * pixel_step;
+    if (conv->inside > 0) {
+        ml_depthwise_dsp_pairs(to, from, pixel_step, step, conv->inside);
+        to += conv->inside * step;
+        from += 2 * conv->inside * pixel_step;
     }
     if (conv->right_edge) {
         ml_depthwise_dsp_turn(to, ml_dsp_load(from), conv->padding);
