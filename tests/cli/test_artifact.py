@@ -155,7 +155,7 @@ def test_an_impossible_budget(
     cli: Cli, artifact: Path, optimize_arguments: tuple[str | Path, ...], copy: Path, tmp_path: Path
 ) -> None:
     before = everything_in(tmp_path)
-    words = [*optimize_arguments, "-o", "out", "--ram", "1K", "--quiet"]
+    words = [*optimize_arguments, "-o", "out", "--ram", "256", "--quiet"]
     done = cli(*words)
     assert done.code == 3
     assert done.out.startswith("✗ Misses the budget")

@@ -141,9 +141,9 @@ def test_check_names_what_stands_in_the_way(tiny_device: Device) -> None:
 
 @pytest.fixture
 def tiny_device() -> Device:
-    """An nRF52840 with 512 bytes of RAM."""
+    """An nRF52840 with 256 bytes of RAM."""
     target = device("nrf52840")
     regions = tuple(
-        region.model_copy(update={"bytes": 512}) if region.kind == "ram" else region for region in target.regions
+        region.model_copy(update={"bytes": 256}) if region.kind == "ram" else region for region in target.regions
     )
     return target.model_copy(update={"regions": regions})

@@ -63,8 +63,12 @@ class Plan:
 
 
 _RESTARTS = 200
-# Restarts times the square of the buffers: above 200 buffers there are fewer, so that the plan takes seconds.
-_RESTART_WORK = 8_000_000
+# Pairs of buffers that all placements together look at, so that the plan of a large network takes seconds.
+_WORK = 3_000_000
+# Orders that are tried before those at random.
+_ORDERS = 4
+# Places beside each neighbour that a placement around the others tries against all of them.
+_PLACES = 4
 
 
 def plan_arena(
@@ -113,8 +117,12 @@ class _Problem:
         """The best placement over the greedy orders, and over random ones where those leave a gap."""
         bound = self.bound()
         best: dict[str, int] | None = None
-        for order in self._orders(rng):
-            for place in (self._place_upwards, *(() if self.pins else (self._place_around,))):
+        near = self._neighbours()
+        upwards, around = _PLACES * sum(near), _PLACES * sum(count * count for count in near)
+        turned = not self.pins and around <= _WORK // _ORDERS
+        restarts = min(_RESTARTS, _WORK // max(upwards + around * turned, 1))
+        for order in self._orders(rng, restarts):
+            for place in (self._place_upwards, *((self._place_around,) if turned else ())):
                 placed = place(order)
                 if best is None or self.used(placed) < self.used(best):
                     best = placed
@@ -122,6 +130,14 @@ class _Problem:
                     return best
         assert best is not None
         return best
+
+    def _neighbours(self) -> list[int]:
+        """For each buffer, how many others are needed when it is."""
+        alive = self._by_step(self.items)
+        found = []
+        for item in self.items.values():
+            found.append(len(set[str]().union(*(alive[step] for step in self._steps(item)))))
+        return found
 
     def used(self, placed: Mapping[str, int]) -> int:
         return max((placed[item.id] + item.bytes for item in self.items.values()), default=0)
@@ -154,7 +170,7 @@ class _Problem:
     def _steps(self, item: Buffer) -> range:
         return range(item.lifetime.first, item.lifetime.last + 1)
 
-    def _orders(self, rng: np.random.Generator) -> Iterable[list[Buffer]]:
+    def _orders(self, rng: np.random.Generator, restarts: int) -> Iterable[list[Buffer]]:
         items = list(self.items.values())
         area = {item.id: item.bytes * (item.lifetime.last - item.lifetime.first + 1) for item in items}
         yield sorted(items, key=lambda item: (-item.bytes, item.lifetime.first, item.id))
@@ -162,7 +178,7 @@ class _Problem:
         yield sorted(items, key=lambda item: (item.lifetime.first, -item.bytes, item.id))
         yield sorted(items, key=lambda item: (-item.lifetime.last, -item.bytes, item.id))
         by_size = sorted(items, key=lambda item: (-item.bytes, item.lifetime.first, item.id))
-        for _ in range(min(_RESTARTS, _RESTART_WORK // max(len(items), 1) ** 2)):
+        for _ in range(restarts):
             noise = rng.uniform(0.5, 1.0, len(items))
             keys = {item.id: -item.bytes * factor for item, factor in zip(by_size, noise, strict=True)}
             yield sorted(by_size, key=lambda item: (keys[item.id], item.id))

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from microlith.compile.arena import Overlap
 from microlith.program.types import STATE_SPACE, Buffer, OpCall, View
 
-WORK = 500_000
-"""Sets of done calls times the number of calls that the search looks at before it gives up: an order of 100 calls is
-proven where at most 5,000 sets of them come in question."""
+WORK = 60_000
+"""Steps from a set of done calls to the next that the search looks at before it gives up: an order is proven where no
+more of them come in question, such as 6,000 sets with ten calls that can run next."""
 
 
 @dataclass(frozen=True)
@@ -215,10 +215,11 @@ class _Schedule:
                 continue
             if done == everything:
                 return self._path(came, everything), peak
-            looked += len(self.before)
+            ready = self.ready(done)
+            looked += len(ready)
             if looked > WORK:
                 return None, peak
-            for index in self.ready(done):
+            for index in ready:
                 during, left = self.step(done, live, index)
                 after, worst = done | 1 << index, max(peak, during)
                 if worst < limit and worst < best.get(after, limit):
