@@ -18,13 +18,16 @@ import compiled
 import models
 from microlith.compile.check_rows import check_rows
 from microlith.compile.choose import Goal
+from microlith.compile.context import call_context
 from microlith.compile.lower import lower
-from microlith.compile.memory import Stretch, cheapest_path, lowest_peak
+from microlith.compile.memory import TURN_ROWS, Stretch, cheapest_path, lowest_peak
 from microlith.compile.pipeline import FLOAT_BOUND, compile_graph
 from microlith.compile.plan import Planned, plan
+from microlith.compile.stream import TURN_CYCLES, Streams
 from microlith.device.load import device
 from microlith.device.profile import Device
 from microlith.graph.metadata import io_qparams
+from microlith.kernels import kernel
 from microlith.program.types import Program, Region, calls
 from microlith.quant.integer_move import quantize
 from microlith.search.artifact import Tools, build_package, check_compiled
@@ -172,6 +175,21 @@ def test_a_limit_is_met_by_the_cheapest_way(name: str, rng: np.random.Generator)
     balanced = plan(program, device(M4))
     assert _cycles(balanced) <= 1.02 * _cycles(fastest)
     assert balanced.program.spaces["arena"] <= spans[1]
+
+
+@pytest.mark.parametrize("name", ["residual", "separable"])
+def test_a_region_never_costs_less_than_its_calls(name: str, rng: np.random.Generator) -> None:
+    program, board = _planned(name, rng, Goal(ram_bytes=10**9)).program, device(M4)
+    streams = Streams(program, tuple(calls(program.entries[0].body)), board)
+    found = 0
+    for chain in (chain for begin in range(len(streams.calls)) for chain in streams.chains(begin)):
+        for turns in (chain.turns(rows) for rows in TURN_ROWS if rows < chain.heights[-1]):
+            scheduled = chain.scheduled(turns)
+            whole = [kernel(call.kernel).cost(call_context(program, call), board).cycles for call in scheduled.calls]
+            switches = TURN_CYCLES * sum(end > begin for turn in turns for begin, end in turn)
+            assert scheduled.cycles(turns, board, whole) >= sum(whole) + switches - 1e-6
+            found += 1
+    assert found > 10
 
 
 def test_checker_sees_a_ring_that_is_too_short(rng: np.random.Generator) -> None:

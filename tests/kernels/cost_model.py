@@ -188,6 +188,16 @@ def conv_calls(rng: Rng, name: str) -> Iterator[Case]:
             yield cases_s8.conv2d(rng, x, chosen, window, layer=used, name=name)
 
 
+def winograd_calls(rng: Rng, name: str) -> Iterator[Case]:
+    """Convolutions of windows of 3x3 and quads of channels."""
+    for layer in layers(fast=True):
+        for _ in range(SHAPES // 2):
+            size, channels = random_size(rng), int(rng.choice((4, 8, 12, 16, 24, 32, 40, 64)))
+            outputs = int(rng.choice([o for o in OUTPUTS if o > layer.per_channel]))
+            window = random_window(rng, ((3, 3),), (1,), size)
+            yield cases_s8.conv2d(rng, (*size, channels), outputs, window, layer=layer, name=name)
+
+
 def depthwise_calls(rng: Rng, name: str) -> Iterator[Case]:
     """Depthwise convolutions of every code path."""
     fast = "dsp" in name
@@ -234,6 +244,7 @@ def sum_calls(rng: Rng, name: str) -> Iterator[Case]:
 
 CALLS: Mapping[str, Callable[[Rng, str], Iterator[Case]]] = {
     "s8_conv2d__dsp_2x4": conv_calls,
+    "s8_conv2d__dsp_winograd_2x2": winograd_calls,
     "s8_depthwise_conv2d__dsp_3x3": depthwise_calls,
     "s8_fully_connected__dsp_1x4": fully_connected_calls,
     "s8_conv2d__portable": conv_calls,

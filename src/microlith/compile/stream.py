@@ -157,10 +157,11 @@ class Chain:
             counts = [end - begin for begin, end in (turn[index] for turn in turns) if end > begin]
             context = call_context(self.program, call)
             scale = whole[index] / kernel(call.kernel).cost(context, device).cycles
-            total += sum(
-                counts.count(rows) * (cycles_of_rows(self.program, call, rows, device) * scale + TURN_CYCLES)
-                for rows in set(counts)
+            rows_cycles = sum(
+                counts.count(rows) * cycles_of_rows(self.program, call, rows, device) * scale for rows in set(counts)
             )
+            # Rows at the top and bottom are reckoned as those between, so the sum can come out below the whole.
+            total += max(rows_cycles, whole[index]) + TURN_CYCLES * len(counts)
         return total
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from microlith.device.profile import Device
 from microlith.kernels.arguments import const, runtime, zero_point
 from microlith.kernels.base import Argument, CallContext, Cost, Lead, Packed, RowRange
 from microlith.kernels.convolution import conv_attrs
@@ -18,6 +17,9 @@ TILES = 4
 POSITIONS = 16
 # Twice the matrix of the paper, so that transformed weights are integers.
 TRANSFORM = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]], np.int64)
+# Positions, counted by rows, in the order of visits, and which weights are negated: see the header.
+ORDER = (5, 10, 6, 9, 8, 4, 12, 14, 13, 15, 11, 7, 3, 2, 1, 0)
+NEGATED = (4, 13)
 # Four times the accumulator is formed modulo 2**32.
 _ACCUMULATOR_BOUND = 2**29
 
@@ -65,7 +67,9 @@ class DspWinograd(DspConv2d):
         outputs, channels = weights.shape[0], weights.shape[3]
         weights = np.concatenate([weights, np.zeros((outputs % 2, *weights.shape[1:]), np.int64)])
         transformed = np.einsum("ai,bj,oijc->oabc", TRANSFORM, TRANSFORM, weights)
-        quads = transformed.reshape(-1, POSITIONS, channels // 4, 4)[..., [0, 2, 1, 3]]
+        positions = transformed.reshape(-1, POSITIONS, channels)
+        positions[:, NEGATED] *= -1
+        quads = positions[:, ORDER].reshape(-1, POSITIONS, channels // 4, 4)[..., [0, 2, 1, 3]]
         pairs = quads.reshape(-1, 2, POSITIONS, channels // 2, 2).transpose(0, 2, 3, 1, 4)
         values = np.ascontiguousarray(pairs.astype(np.int16)).reshape(-1)
         return Packed(values, "Winograd 2x2", align=4, tiles=POSITIONS * channels * 2, sliceable_axes=(0,))
@@ -82,14 +86,14 @@ class DspWinograd(DspConv2d):
         """Pixels of a tile and their transform, places, results."""
         return 320
 
-    def cost(self, ctx: CallContext, device: Device) -> Cost:
+    def rough_cost(self, ctx: CallContext) -> Cost:
         """Turns of four tiles: what makes their values, and for each two outputs products, sums and results."""
         _, height, width, outputs = ctx.writes[0].shape
         channels = ctx.reads[0].shape[3]
         turns = ceil_div(ceil_div(height, 2) * ceil_div(width, 2), TILES)
-        products = POSITIONS * (channels // 2) * 14
-        instructions = turns * (TILES * (60 * channels // 2 + 60) + ceil_div(outputs, 2) * (products + 900))
-        cycles = turns * (TILES * (80 * channels // 2 + 80) + ceil_div(outputs, 2) * (products * 8 / 7 + 1200))
+        positions = POSITIONS * ceil_div(outputs, 2)
+        instructions = turns * (TILES * (60 * channels + 80) + positions * (7 * channels + 55))
+        cycles = turns * (TILES * (70 * channels + 100) + positions * (8 * channels + 75))
         return Cost(instructions, cycles - instructions, cycles, sum(p.bytes for p in self.pack(ctx).values()))
 
 

@@ -144,6 +144,36 @@ def _conv_dsp_path(kernel: Kernel, ctx: CallContext) -> str:
 _EVEN_PATHS = ("float, full range, per channel", "short fixed, full range, per channel")
 
 
+def _conv_winograd(kernel: Kernel, ctx: CallContext) -> Work:
+    assert isinstance(ctx.call.attrs, Conv2d)
+    _, height, width, outputs = ctx.writes[0].shape
+    _, in_height, in_width, channels = ctx.reads[0].shape
+    pad = ctx.call.attrs.window.pad
+    rows, columns = _tile_axis(height, in_height, pad[0]), _tile_axis(width, in_width, pad[1])
+    inside = rows.count(4) * columns.count(4)
+    tiles, quads = len(rows) * len(columns), channels // 4
+    pairs = _ceil(tiles, 4) * _ceil(outputs, 2)
+    counts = {
+        "call": 1,
+        "row of tiles": len(rows),
+        "tile": tiles,
+        "tile at an edge": tiles - inside,
+        "quad of a tile": tiles * quads,
+        "quad at an edge": (tiles - inside) * quads,
+        "row at an edge": (sum(rows) * len(columns) - 4 * inside) * quads,
+        "pixel at an edge": (sum(rows) * sum(columns) - 16 * inside) * quads,
+        "pair of outputs": pairs,
+        "product": pairs * 2 * channels,
+        "turn of products": pairs * _ceil(channels, 16),
+    }
+    return Work(_path(kernel, ctx, "full_range", "per_channel"), counts)
+
+
+def _tile_axis(outputs: int, size: int, pad: int) -> tuple[int, ...]:
+    """Of the four inputs of each tile of two outputs, how many lie inside."""
+    return tuple(max(0, min(out - pad + 4, size) - max(out - pad, 0)) for out in range(0, outputs, 2))
+
+
 def _depthwise_dsp(kernel: Kernel, ctx: CallContext) -> Work:
     assert isinstance(ctx.call.attrs, Conv2d)
     window, (_, _, in_width, channels) = ctx.call.attrs.window, ctx.reads[0].shape
@@ -336,6 +366,7 @@ def _elements(kernel: Kernel, ctx: CallContext) -> Work:
 
 _COUNTERS: Mapping[str, Callable[[Kernel, CallContext], Work]] = {
     "s8_conv2d__dsp_2x4": _conv_dsp,
+    "s8_conv2d__dsp_winograd_2x2": _conv_winograd,
     "s8_depthwise_conv2d__dsp_3x3": _depthwise_dsp,
     "s8_fully_connected__dsp_1x4": _fully_connected_dsp,
     "s8_conv2d__portable": _conv,
