@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ import models
 from microlith.compile.choose import Goal
 from microlith.core.errors import BudgetUnmetError, InputError
 from microlith.core.units import parse_bytes
-from microlith.device.elf import sizes
+from microlith.device.elf import sizes, symbols
 from microlith.device.load import device
+from microlith.device.toolchain import find_toolchain
 from microlith.search.artifact import Tools, build_package, figures_of
+from microlith.search.code_sizes import linked_code_bytes
 from microlith.search.tune import tune
 from microlith.verify.workbench import Workbench
 
@@ -68,6 +71,18 @@ def test_flash_is_met_or_refused_with_the_least(graph: ir.Model) -> None:
         flash(Goal("speed"), 1000)
     least = parse_bytes(refused.value.what.split("less than ")[1].split(" B")[0].replace(",", ""))
     assert least <= smallest
+
+
+@pytest.mark.mcu
+def test_code_is_measured_as_it_is_linked(graph: ir.Model, tmp_path: Path) -> None:
+    toolchain = find_toolchain(DEVICE)
+    measured = linked_code_bytes(graph, toolchain, tmp_path)
+    assert linked_code_bytes(graph, replace(toolchain, command=("no compiler",)), tmp_path) == measured  # it is kept
+    package = build_package(graph, Tools(DEVICE, toolchain), "net", goal=Goal("speed"))
+    with Workbench(package.files, package.manifest, toolchain) as bench:
+        table = symbols(bench.minimal())
+    linked = {part: table[name].bytes for part, name in package.instances.items()}
+    assert {part: measured[part] for part in linked} == pytest.approx(linked, rel=0.25)
 
 
 def test_this_machine_is_not_tuned_for(graph: ir.Model) -> None:

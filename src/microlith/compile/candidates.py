@@ -61,6 +61,11 @@ class Candidate:
         schedule = self.call.schedule
         return self.kernel.name + ("" if schedule == "default" else f" {schedule}")
 
+    @property
+    def instance(self) -> Part:
+        """The part that is its code."""
+        return next(part for part in self.parts if part[0] == "code")
+
 
 @dataclass(frozen=True, eq=False)
 class Choices:

@@ -24,6 +24,7 @@ from microlith.device.profile import Device
 from microlith.device.toolchain import Toolchain, find_toolchain
 from microlith.graph.macs import node_macs
 from microlith.program.types import OpCall, calls
+from microlith.search.code_sizes import linked_code_bytes
 from microlith.search.fit import fitting_package, package_on_device, package_within_ram, unlinked_goal
 from microlith.verify.agreement import compare, to_bytes
 from microlith.verify.figures import Figures, emulated_figures, host_figures, planned_figures
@@ -154,8 +155,9 @@ def build_package(
     def within_flash(wanted: Goal) -> Package:
         if flash_bytes is None or tools.device.is_host:
             return build(unlinked_goal(wanted, tools.device.capacity("flash")))
-        assert tools.target is not None, "whoever limits flash looks for a toolchain"
-        return fitting_package(build, tools.target, wanted, flash_bytes)[0]
+        target = tools.target
+        assert target is not None, "whoever limits flash looks for a toolchain"
+        return fitting_package(build, lambda: linked_code_bytes(model, target), target, wanted, flash_bytes)
 
     if ram_bytes is None or tools.device.is_host:
         return package_on_device(within_flash, goal, tools.device.capacity("ram"))

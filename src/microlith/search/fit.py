@@ -1,14 +1,16 @@
 """A package whose flash and RAM keep limits: the fastest that fits, by link or run and choice in turn.
 
-What an instance of code takes is known once it is linked, and before that about. So each link corrects what the choice
-reckons with, until the choice stays what it is.
+What an instance of code takes is known once it is linked, and before that about. So what no limit binds is linked
+first. Where that does not fit, all that could run a call is linked, and from then on each link corrects what the choice
+reckons with, until the choice stays what it is: code takes other bytes beside other code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from microlith.compile.candidates import Part
 from microlith.compile.choose import Goal, parts
 from microlith.compile.package import Package
 from microlith.core.errors import BudgetUnmetError
@@ -28,12 +30,17 @@ def unlinked_goal(goal: Goal, flash_bytes: int | None) -> Goal:
 
 
 def fitting_package(
-    build: Callable[[Goal], Package], toolchain: Toolchain, goal: Goal, flash_bytes: int
-) -> tuple[Package, Goal]:
-    """The package of the fewest cycles whose minimal application takes at most ``flash_bytes``, and its goal.
+    build: Callable[[Goal], Package],
+    code_bytes: Callable[[], Mapping[Part, int]],
+    toolchain: Toolchain,
+    goal: Goal,
+    flash_bytes: int,
+) -> Package:
+    """The package of the fewest cycles whose minimal application takes at most ``flash_bytes``.
 
     Args:
         build: makes the package for a goal.
+        code_bytes: links each instance that could be used; asked where the limit binds.
         toolchain: links it.
         goal: what to aim at, limit on flash apart.
         flash_bytes: the limit.
@@ -42,22 +49,24 @@ def fitting_package(
         BudgetUnmetError: no set of kernels fits; the message gives the least flash that was reached.
     """
     known = dict(goal.known.code_bytes)
-    trial = unlinked_goal(goal, flash_bytes)
-    fits: tuple[float, Package, Goal] | None = None
+    trial = goal
+    fits: tuple[float, Package] | None = None
     least: int | None = None
     seen: set[tuple[str, ...]] = set()
     for _ in range(_MOST_LINKS):
         package = build(trial)
         chosen = package.planned.chosen
         linked, instances = _link(package, toolchain)
+        if trial is goal and linked > flash_bytes:
+            known.update(code_bytes())
         known.update(instances)
         reckoned = sum(known.get(part, size) for part, size in parts(chosen).items())
         least = linked if least is None else min(least, linked)
         cycles = sum(item.cycles for item in chosen)
         if linked <= flash_bytes and (fits is None or cycles < fits[0]):
-            fits = (cycles, package, trial)
+            fits = (cycles, package)
         names = tuple(item.name for item in chosen)
-        if names in seen:
+        if names in seen or (trial is goal and fits is not None):
             break
         seen.add(names)
         room = flash_bytes - (linked - reckoned)
@@ -68,7 +77,7 @@ def fitting_package(
             f"{format_bytes(least or 0)}",
             hint="Allow that much, or make the model smaller.",
         )
-    return fits[1], fits[2]
+    return fits[1]
 
 
 # Stack and static data of the minimal application, before it has run.
@@ -126,7 +135,7 @@ def package_within_ram(
     return fits
 
 
-def _link(package: Package, toolchain: Toolchain) -> tuple[int, dict[tuple[object, ...], int]]:
+def _link(package: Package, toolchain: Toolchain) -> tuple[int, dict[Part, int]]:
     """Flash of the minimal application, and what each instance takes in it."""
     with Workbench(package.files, package.manifest, toolchain) as bench:
         elf = bench.minimal()

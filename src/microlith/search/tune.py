@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from microlith.compile.candidates import Candidate, Known, Part, content_key
+from microlith.compile.candidates import Candidate, Known, content_key
 from microlith.compile.context import call_context
 from microlith.compile.lower import lower
 from microlith.compile.plan import layer_choices
@@ -23,6 +22,7 @@ from microlith.device.emulator import Emulator
 from microlith.device.toolchain import Toolchain
 from microlith.program.types import Program
 from microlith.search.artifact import Progress, Tools
+from microlith.search.code_sizes import tools_key
 from microlith.verify.workbench import Workbench
 
 # Candidates that are estimated at more than this many times the best one's cycles are not run.
@@ -78,7 +78,7 @@ def tune(model: ir.Model, tools: Tools, progress: Progress, directory: Path | No
             for item in layer.candidates:
                 if item.cycles <= most:
                     keys.setdefault(content_key(call_context(program, item.call), item.kernel, device), item)
-    kept = Kept("tuning", _tools_key(toolchain), _FIGURES, directory)
+    kept = Kept("tuning", tools_key(toolchain), _FIGURES, directory)
     figures = {key: figure for key, figure in kept.load().items() if key in keys}
     before = len(figures)
     missing = {key: item for key, item in keys.items() if key not in figures}
@@ -89,14 +89,8 @@ def tune(model: ir.Model, tools: Tools, progress: Progress, directory: Path | No
         kept.add(found)
         figures |= found
         progress("tune", len(figures), len(keys))
-    code = {_instance(keys[key]): int(figure[1]) for key, figure in figures.items()}
+    code = {keys[key].instance: int(figure[1]) for key, figure in figures.items()}
     return Tuned(Known({key: figure[0] for key, figure in figures.items()}, code), len(missing), before)
-
-
-def _tools_key(toolchain: Toolchain) -> str:
-    device = toolchain.device
-    words = (toolchain.name, toolchain.version, toolchain.flags, device.core, device.fpu)
-    return hashlib.sha256(repr(words).encode()).hexdigest()[:32]
 
 
 def _programs(missing: dict[str, Candidate]) -> Iterator[dict[str, Candidate]]:
@@ -127,11 +121,7 @@ def _counted(
     return {
         key: (
             float(counts.instructions if counts.cycles is None else counts.cycles),
-            float(code.get(_instance(item), item.parts[_instance(item)])),
+            float(code.get(item.instance, item.parts[item.instance])),
         )
         for (key, item), counts in zip(part.items(), layers, strict=True)
     }
-
-
-def _instance(item: Candidate) -> Part:
-    return next(part for part in item.parts if part[0] == "code")
