@@ -35,17 +35,21 @@ from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
 from microlith.graph.state import State, caller_inputs, set_states
 from microlith.graph.values import held_type
+from microlith.quant.schemes import Scheme
 from microlith.report import plots
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
+from microlith.report.ranges import render_page
 from microlith.search import artifact as built
 from microlith.search import optimize as searched
+from microlith.search import ranges
 from microlith.search import tune as tuning
 from microlith.search.artifact import Progress, Tools, no_progress, require_passed
 from microlith.search.check import Check, check
 from microlith.search.existing import Opened, infer, verify, with_board_log
 from microlith.search.optimize import Options
 from microlith.search.prepare import BATCH, Parts, as_inputs, graph_after, optimize_graph, prepare, with_preprocessing
+from microlith.search.ranges import RangeCheck
 from microlith.search.verdicts import budget_needs_toolchain, unmet, with_verdicts
 from microlith.techniques import technique
 from microlith.techniques.base import Context, Technique
@@ -70,6 +74,7 @@ __all__ = [
     "artifact_samples",
     "bench",
     "check",
+    "check_ranges",
     "compile",
     "device",
     "devices",
@@ -90,6 +95,7 @@ __all__ = [
     "verify",
     "with_board_log",
     "with_state",
+    "write_ranges",
     "write_report",
 ]
 
@@ -366,7 +372,7 @@ def apply(
     model: ir.Model,
     steps: Sequence[Technique],
     *,
-    data: object,
+    data: object = None,
     target: Device | None = None,
     preprocessing: Preprocessing | None = None,
     calibration: int | None = None,
@@ -378,13 +384,22 @@ def apply(
     Args:
         model: as loaded; it is not changed.
         steps: techniques.
-        data: see :func:`optimize`; all of it, or the first ``calibration`` samples, is used.
+        data: see :func:`optimize`; all of it, or the first ``calibration`` samples, is used. None for techniques that
+            need none.
         target: device that Q/DQ placement and requantization are meant for.
         preprocessing: folded into the graph.
         calibration: number of samples to use; all by default.
         seed: of everything random.
         progress: called with what is being done, the steps done, and their number.
+
+    Raises:
+        InputError: samples or preprocessing are stated, and there is no data.
     """
+    if data is None:
+        if calibration is not None or preprocessing is not None:
+            raise InputError("samples or preprocessing are stated, and no data is given", hint="Give --data.")
+        context = Context(device=target, rng=generator(seed, "apply"), progress=progress)
+        return run_recipe(optimize_graph(model)[0], Recipe(tuple(steps)), context)
     dataset = load_data(data)
     if calibration is not None:
         if not 1 <= calibration <= len(dataset):
@@ -541,6 +556,40 @@ def write_report(directories: Sequence[Path], page: Path | None = None) -> tuple
         text = render_comparison(runs)
     files.write_text(where, text)
     return runs, where
+
+
+def check_ranges(
+    model: ir.Model,
+    target: Device,
+    *,
+    data: object,
+    samples: int = ranges.SAMPLES,
+    scheme: Scheme | None = None,
+    preprocessing: Preprocessing | None = None,
+    progress: Progress = no_progress,
+) -> RangeCheck:
+    """What quantization does to each value and layer of a model on data; which integers of a quantized one saturate.
+
+    Args:
+        model: as loaded.
+        target: whose arithmetic a float model is quantized for.
+        data: as for :func:`optimize`; its calibration part is read.
+        samples: most to look at.
+        scheme: of the quantization looked at; :class:`PTQ` is one. int8 with one weight scale a channel without.
+        preprocessing: what stands between the stored data and the model's input.
+        progress: called with what is done, steps done, and their number.
+
+    Raises:
+        InputError: the data does not fit the model.
+        UnsupportedError: a node has no integer form, or the model keeps state.
+    """
+    prepared = prepare(model, data, preprocessing=preprocessing)
+    return ranges.check_ranges(prepared, target, samples=samples, scheme=scheme, progress=progress)
+
+
+def write_ranges(found: RangeCheck, model: str, target: Device, page: Path) -> None:
+    """Write what :func:`check_ranges` found as one HTML page with pictures."""
+    files.write_text(page, render_page(found, model, target))
 
 
 def require_fit(found: Check, target: Device) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,21 @@ def test_check_passes(cli: Cli, inputs: Inputs) -> None:
     lines = cli("check", inputs.model, *DEVICE, "--passes").out.splitlines()
     (fold,) = [line for line in lines if line.startswith("FoldBatchNormIntoConv")]
     assert fold.split()[1] == "1"
+
+
+def test_check_with_data(cli: Cli, inputs: Inputs, tmp_path: Path) -> None:
+    done = cli("check", inputs.model, *DEVICE, "--data", inputs.data, "--html", "ranges.html", "--quiet")
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"Values over \d+ samples", done.out)
+    assert "The whole network" in done.out
+    assert "has the most noise" in done.out
+    page = (tmp_path / "ranges.html").read_text()
+    assert page.count("<svg") == 3
+    assert "://" not in page.replace("http://www.w3.org", "")
+    document = json.loads(cli("check", inputs.model, *DEVICE, "--data", inputs.data, "--json", "--quiet").out)
+    assert [row["name"] for row in document["ranges"]["layers"]] == ["stem.conv", "depthwise", "pointwise", "logits"]
+    assert document["ranges"]["scheme"]["weights"] == "int8"
+    assert cli("check", inputs.model, *DEVICE, "--html", "x.html").code == 2
 
 
 def test_check_as_json(cli: Cli, inputs: Inputs) -> None:
@@ -113,6 +129,42 @@ def test_apply_refuses_unknown_values(cli: Cli, inputs: Inputs, option: str, val
     done = cli("apply", "ptq", inputs.model, "--data", inputs.data, "-o", "q.onnx", option, value)
     assert (done.code, done.out) == (2, "")
     assert value in done.err
+
+
+def test_apply_takes_every_setting(cli: Cli, inputs: Inputs, tmp_path: Path) -> None:
+    words = ("apply", "ptq", inputs.model, "--quiet", "--weights", "int4")
+    changed = ("--set", "overrides=[{layers: first, weights: int8}]", "--set", "weights_symmetric=false")
+    assert cli(*words, "--data", inputs.data, "--samples", "10", *changed, "-o", "q.onnx").code == 0
+    stored = [item.data_type for item in onnx.load(tmp_path / "q.onnx").graph.initializer]
+    assert onnx.TensorProto.INT4 in stored
+    alone = cli(*words, "--activations", "float", "-o", "alone.onnx")
+    assert (alone.code, alone.out) == (0, "Wrote alone.onnx\n")
+    assert "QuantizeLinear" not in {node.op_type for node in onnx.load(tmp_path / "alone.onnx").graph.node}
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("weights", "is not NAME=VALUE"),
+        ("weights=[", "is not YAML"),
+        ("wieghts=int4", "Did you mean 'weights'?"),
+        ("weights=int5", "int5"),
+        ("group_size=4", "no integer arithmetic"),
+    ],
+)
+def test_apply_refuses_settings(cli: Cli, inputs: Inputs, option: str, message: str) -> None:
+    done = cli("apply", "ptq", inputs.model, "--data", inputs.data, "-o", "q.onnx", "--set", option)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_apply_without_data_takes_no_samples(cli: Cli, inputs: Inputs) -> None:
+    done = cli("apply", "ptq", inputs.model, "--activations", "float", "--samples", "3", "-o", "q.onnx")
+    assert done.code == 2
+    assert "no data is given" in done.err
+    done = cli("apply", "ptq", inputs.model, "-o", "q.onnx")
+    assert done.code == 2
+    assert "needs calibration data" in done.err
 
 
 def test_devices(cli: Cli) -> None:

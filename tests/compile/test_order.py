@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -127,3 +128,23 @@ def test_a_search_that_is_cut_short_tells_a_bound(monkeypatch: pytest.MonkeyPatc
     short = order_calls(ops, views, buffers, ["t13"])
     assert whole.bound_bytes == whole.peak_bytes
     assert short.bound_bytes <= whole.peak_bytes <= short.peak_bytes
+
+
+@pytest.mark.parametrize("reads", [lambda index: (index - 1,), lambda index: (0,), lambda index: (0, index - 1)])
+def test_work_grows_with_the_calls_and_not_with_their_square(
+    reads: Callable[[int], tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 3000
+    edges = [(), *(reads(index) for index in range(1, count))]
+    ops, views, buffers = _schedule([4] * count, edges)
+    steps = Counter[str]()
+    step = ordering._Schedule.step
+
+    def counted(self: ordering._Schedule, done: int, live: int, index: int) -> tuple[int, int]:
+        steps["taken"] += 1
+        return step(self, done, live, index)
+
+    monkeypatch.setattr(ordering._Schedule, "step", counted)
+    found = order_calls(ops, views, buffers, [f"t{index}" for index in range(count)])
+    assert found.peak_bytes == 4 * count
+    assert steps["taken"] < 12 * count

@@ -10,6 +10,7 @@ from microlith.core.errors import InputError
 from microlith.quant.schemes import (
     MIN_SCALE,
     Grid,
+    Override,
     Scheme,
     qparams_from_range,
     quantize_array,
@@ -99,3 +100,52 @@ def test_a_scheme_knows_its_fields_and_their_values() -> None:
     with pytest.raises(ValidationError):
         Scheme(percentile=40.0)
     assert Scheme(activations="uint8", symmetric=True).grid == Grid("uint8", symmetric=True)
+
+
+@pytest.mark.parametrize(("dtype", "levels"), [("int4", 15), ("int16", 65535)])
+def test_other_widths_cover_the_range_with_all_their_integers(dtype: str, levels: int) -> None:
+    qparams = qparams_from_range(-1.0, 3.0, Grid(dtype))  # type: ignore[arg-type]
+    assert float(qparams.scale) == pytest.approx(4 / levels)
+    low, high = representable(qparams)
+    assert low == pytest.approx(-1.0, abs=4 / levels)
+    assert high == pytest.approx(3.0, abs=4 / levels)
+
+
+def test_int16_is_symmetric_always() -> None:
+    grid = Scheme(activations="int16").grid
+    assert grid.symmetric
+    assert int(qparams_from_range(0.0, 1.0, grid).zero_point) == 0
+
+
+@pytest.mark.parametrize("top", [0.7, 1.0, 1.3])
+def test_scales_of_powers_of_two_hold_the_range(top: float) -> None:
+    qparams = qparams_from_range(0.0, top, Grid(power_of_two=True))
+    exponent = np.log2(float(qparams.scale))
+    assert exponent == np.ceil(np.log2(np.float32(top / 255)))
+    assert representable(qparams)[1] >= top
+
+
+def test_an_override_selects_by_pattern_op_and_place() -> None:
+    chosen = Override(match="conv1*", op="Conv", layers="first", weights="int8")
+    assert chosen.selects("conv1_a", "Conv", "first")
+    assert chosen.selects("conv1_a", "Conv", "both")
+    assert not chosen.selects("conv2_a", "Conv", "first")
+    assert not chosen.selects("conv1_a", "Gemm", "first")
+    assert not chosen.selects("conv1_a", "Conv", None)
+    assert chosen.changes() == {"weights": "int8"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"weights": "ternary", "weights_symmetric": False}, "symmetric"),
+        ({"group_size": 32}, "activations: float"),
+        ({"activations": "float", "overrides": [{"op": "Conv", "activations": "int8"}]}, "they are float"),
+        ({"overrides": [{"weights": "int8"}]}, "match, op or layers"),
+        ({"overrides": [{"op": "Conv"}]}, "changes no setting"),
+        ({"weights": "int5"}, "int4"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Scheme.model_validate(fields)

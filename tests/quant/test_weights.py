@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microlith.core.errors import InputError
+from microlith.quant.schemes import WeightType, weight_grid
 from microlith.quant.types import QParams
 from microlith.quant.weights import ACCUMULATOR_LIMIT, LayerIntegers, layer_integers, reach, weight_qparams
 
@@ -156,3 +157,59 @@ def test_reach_is_the_farther_end() -> None:
     assert reach(QParams.per_tensor(1.0, -128, "int8")) == 255
     assert reach(QParams.per_tensor(1.0, 0, "int8")) == 128
     assert reach(QParams.per_tensor(1.0, 255, "uint8")) == 255
+
+
+KINDS: tuple[WeightType, ...] = ("int8", "int4", "int3", "int2", "ternary", "binary")
+
+
+@pytest.mark.parametrize("search", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_a_kind_use_its_integers_and_only_those(
+    kind: WeightType, search: bool, rng: np.random.Generator
+) -> None:
+    weights = rng.standard_normal((8, 2000)).astype(np.float32)
+    made = layer_integers(weights, None, INPUTS, axis=0, kind=kind, search=search).weights
+    grid = weight_grid(kind)
+    used = np.unique(made.values)
+    assert used.min() >= grid.low
+    assert used.max() == grid.high
+    if kind != "int8" and search:
+        assert used.size == grid.values
+    assert made.qparams.dtype == grid.dtype
+    assert not made.qparams.zero_point.any()
+
+
+@pytest.mark.parametrize("kind", ["int4", "int3", "int2", "ternary"])
+def test_the_searched_scale_is_the_best_of_a_fine_scan(kind: WeightType, rng: np.random.Generator) -> None:
+    weights = rng.standard_normal(5000).astype(np.float32)
+    grid = weight_grid(kind)
+
+    def error(scale: float) -> float:
+        return float(np.sum((np.clip(np.rint(weights / scale), grid.low, grid.high) * scale - weights) ** 2))
+
+    found = weight_qparams(weights, None, kind=kind, search=True)
+    best = min(error(scale) for scale in np.linspace(0.01, 4, 2000))
+    assert error(float(found.scale)) <= best * 1.01
+
+
+def test_binary_weights_are_signs_times_the_mean_magnitude(rng: np.random.Generator) -> None:
+    weights = rng.standard_normal((3, 50)).astype(np.float32)
+    made = layer_integers(weights, None, INPUTS, axis=0, kind="binary").weights
+    assert np.array_equal(made.values, np.where(weights < 0, -1, 1))
+    assert made.qparams.scale == pytest.approx(np.abs(weights).mean(axis=1))
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+def test_scales_may_be_powers_of_two(kind: WeightType, rng: np.random.Generator) -> None:
+    weights = rng.standard_normal((4, 300)).astype(np.float32)
+    free = weight_qparams(weights, 0, kind=kind).scale
+    scale = weight_qparams(weights, 0, kind=kind, power_of_two=True).scale
+    assert (np.log2(scale) % 1 == 0).all()
+    assert ((scale >= free) & (scale < 2 * free)).all()
+
+
+def test_affine_weights_of_4_bits_have_all_16_integers(rng: np.random.Generator) -> None:
+    weights = rng.uniform(0.0, 1.0, (1, 1000)).astype(np.float32)
+    made = layer_integers(weights, None, INPUTS, axis=0, kind="int4", symmetric=False).weights
+    assert made.qparams.zero_point.tolist() == [-8]
+    assert np.unique(made.values).tolist() == list(range(-8, 8))

@@ -76,6 +76,7 @@ def apply(context: typer.Context) -> None:
         "check kws.onnx --device nrf52840",
         "check kws.onnx --device rp2040 --passes",
         "check kws.onnx --device rp2040 --stop-after FoldBatchNormIntoConv -o folded.onnx",
+        "check kws.onnx --device nrf52840 --data kws.npz --html ranges.html",
         "check kws.onnx --device stm32f746 --shape audio=1,1,49,10 --json",
     ),
 )
@@ -87,20 +88,36 @@ def check(
         str | None, typer.Option("--stop-after", metavar="PASS", help="Write the graph as it is after this pass.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File for --stop-after.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Samples: show ranges, clipping and each layer's quantization noise on them too."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with pictures of what --data shows.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Most samples of --data to look at.")] = 100,
+    input_range: opt.InputRange = None,
+    mean: opt.Mean = None,
+    std: opt.Std = None,
+    layout: opt.Layout = None,
     opset: opt.Opset = None,
     shape: opt.Shape = None,
     state: opt.State = None,
     json: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Will the model fit, and what stands in the way? Takes seconds, no data and no compiler.
 
-    Exits 2 where the model cannot be compiled at all, and 3 where no form of it fits the device.
+    With data, also what quantization does to each value and layer. Exits 2 where the model cannot be compiled at all,
+    and 3 where no form of it fits the device.
     """
     from microlith import api
     from microlith.cli.show import print_check
 
     target = api.device(device)
     loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
+    if html is not None and data is None:
+        raise InputError("--html is given without --data", hint="Name samples, as --data kws.npz.")
     if (stop_after is None) != (out is None):
         raise InputError("--stop-after and -o are given one without the other", hint="Name a pass and a file to write.")
     if opset is not None and stop_after is None:
@@ -110,7 +127,20 @@ def check(
     if stop_after is not None and out is not None:
         api.save_model(api.graph_after(loaded, stop_after), out, opset)
     found = api.check(loaded, target)
-    print_check(found, model.name, target, passes=passes, written=out, json=json)
+    ranges = None
+    if data is not None:
+        with progress(quiet=quiet) as show:
+            ranges = api.check_ranges(
+                loaded,
+                target,
+                data=data,
+                samples=samples,
+                preprocessing=opt.preprocessing(input_range, mean, std, layout),
+                progress=show.step,
+            )
+        if html is not None:
+            api.write_ranges(ranges, model.name, target, html)
+    print_check(found, model.name, target, passes=passes, written=out, ranges=ranges, page=html, json=json)
     api.require_fit(found, target)
 
 
@@ -318,21 +348,25 @@ def optimize(
 
 @apply_app.command(
     "ptq",
-    short_help="Static post-training quantization to int8.",
+    short_help="Post-training quantization of weights and activations, or of weights alone.",
     epilog=examples(
         "apply ptq kws.onnx --data kws.npz -o kws_int8.onnx",
         "apply ptq kws.onnx --data kws.npz --device rp2040 --method minmax --per-tensor -o q.onnx",
         "apply ptq kws.onnx --data kws.npz --opset 13 -o q.onnx",
+        "apply ptq kws.onnx --data kws.npz --weights int4 --set 'overrides=[{layers: first, weights: int8}]' -o q.onnx",
+        "apply ptq kws.onnx --activations float --weights int4 --set group_size=32 -o q.onnx",
     ),
 )
 def apply_ptq(
     model: opt.Model,
-    data: opt.Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")],
+    data: opt.OptionalData = None,
     device: Annotated[
         str | None, typer.Option("--device", "-d", help="Device whose arithmetic to quantize for; float by default.")
     ] = None,
-    calibration_method: Annotated[str, typer.Option("--method", help="minmax, percentile or mse.")] = "mse",
+    calibration_method: Annotated[
+        str, typer.Option("--method", help="minmax, moving_average, percentile, entropy, mse or cosine.")
+    ] = "mse",
     percentile: Annotated[float, typer.Option(help="For --method percentile.")] = 99.99,
     per_channel: Annotated[
         bool, typer.Option("--per-channel/--per-tensor", help="Scales of weights: one a channel, or one a tensor.")
@@ -340,7 +374,11 @@ def apply_ptq(
     symmetric: Annotated[
         bool, typer.Option("--symmetric/--affine", help="Whether zero points of activations are in the middle.")
     ] = False,
-    activations: Annotated[str, typer.Option(help="int8 or uint8.")] = "int8",
+    activations: Annotated[
+        str, typer.Option(help="int8, uint8, int16 or int4; float quantizes weights only.")
+    ] = "int8",
+    weights: Annotated[str, typer.Option(help="int8, int4, int3, int2, ternary or binary.")] = "int8",
+    changed: opt.Set = None,
     io: Annotated[str, typer.Option(help="int or float: type of the graph's inputs and outputs.")] = "int",
     float_ops: opt.FloatOps = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Use the first N samples only.")] = None,
@@ -354,20 +392,24 @@ def apply_ptq(
     seed: opt.Seed = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Static post-training quantization: a float model in, a standard ONNX model with Q/DQ out."""
+    """Post-training quantization: a float model in, a standard ONNX model with Q/DQ out.
+
+    Data is needed unless activations stay float.
+    """
     from microlith import api
     from microlith.core.files import check_parent
 
-    step = api.technique(
-        "ptq",
-        calibration=calibration_method,
-        percentile=percentile,
-        per_channel=per_channel,
-        symmetric=symmetric,
-        activations=activations,
-        io=io,
-        float_ops=tuple(float_ops or ()),
-    )
+    named = {
+        "calibration": calibration_method,
+        "percentile": percentile,
+        "per_channel": per_channel,
+        "symmetric": symmetric,
+        "activations": activations,
+        "weights": weights,
+        "io": io,
+        "float_ops": tuple(float_ops or ()),
+    }
+    step = api.technique("ptq", **named | opt.settings(changed))
     target = None if device is None else api.device(device)
     check_parent(out)
     with scratch(), progress(quiet=quiet) as show:
@@ -376,7 +418,7 @@ def apply_ptq(
             [step],
             data=data,
             target=target,
-            preprocessing=opt.preprocessing(input_range, mean, std, layout),
+            preprocessing=opt.given_preprocessing(input_range, mean, std, layout),
             calibration=samples,
             seed=seed,
             progress=show.step,

@@ -63,8 +63,8 @@ def _usage_or_bug(error: Exception) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    from microlith.cli.names import shorten_in
     from microlith.report.format import clean_lines
+    from microlith.report.names import shorten_in
 
     print(f"microlith: {shorten_in(clean_lines(message))}", file=sys.stderr)
     sys.exit(code)

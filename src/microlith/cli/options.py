@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -56,6 +57,13 @@ FloatOps = Annotated[
     typer.Option("--float-ops", help="Name or op type of nodes that may stay in float. May be repeated."),
 ]
 Data = Annotated[str, typer.Option("--data", help="FILE.npz (arrays x and y), FILE.npz:X,Y, or MODULE.py:FUNCTION.")]
+OptionalData = Annotated[
+    str | None, typer.Option("--data", help="FILE.npz (arrays x and y), FILE.npz:X,Y, or MODULE.py:FUNCTION.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any setting as in a recipe; the value is YAML. May be repeated."),
+]
 Opset = Annotated[
     int | None,
     typer.Option("--opset", min=13, max=27, help="Opset of the file that is written; the newest by default."),
@@ -107,6 +115,11 @@ def preprocessing(input_range: str | None, mean: str | None, std: str | None, la
     return Preprocessing.parse(input_range=input_range, mean=mean, std=std, layout=layout)
 
 
+def given_preprocessing(*texts: str | None) -> Preprocessing | None:
+    """Like :func:`preprocessing`; None where nothing of it is stated."""
+    return None if all(text is None for text in texts) else preprocessing(*texts)
+
+
 def parts(calibration: str | None, selection: str | None, report: str | None) -> Parts:
     """Sizes of the three parts of the data: counts, or fractions with a point."""
     from microlith.api import Parts
@@ -151,3 +164,25 @@ def command_line(command: str, model: Path, **given: object) -> str:
             elif item is not None and item is not False:
                 words += [f"--{name.replace('_', '-')}", item.name if isinstance(item, Path) else str(item)]
     return shlex.join(words)
+
+
+def settings(changed: Sequence[str] | None) -> dict[str, Any]:
+    """Settings of a technique from ``--set``.
+
+    Raises:
+        InputError: a text is not ``NAME=VALUE`` with a value in YAML, or names a setting twice.
+    """
+    import yaml
+
+    found: dict[str, Any] = {}
+    for text in changed or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise InputError(f"--set {text!r} is not NAME=VALUE", hint="Write --set weights=int4.")
+        if name in found:
+            raise InputError(f"--set gives {name!r} twice")
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"the value of --set {text!r} is not YAML: {' '.join(str(error).split())}") from error
+    return found

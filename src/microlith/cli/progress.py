@@ -75,7 +75,7 @@ def _lines() -> Progress:
 
 
 def _fit(text: str) -> str:
-    from microlith.cli.names import shorten_in
     from microlith.report.format import clean_lines
+    from microlith.report.names import shorten_in
 
     return shorten_in(clean_lines(text))

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microlith.cli.names import NARROW, WIDTH, short, short_details
 from microlith.core.budget import Budget
 from microlith.core.details import CheckRow, PassRow, RunDetails
 from microlith.core.evidence import EvidenceSet
@@ -20,6 +19,8 @@ from microlith.device.profile import Device
 from microlith.report import terminal
 from microlith.report.format import TIMES, compact_bytes, figure
 from microlith.report.load import Run
+from microlith.report.names import NARROW, WIDTH, short, short_details
+from microlith.report.ranges import render_ranges
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from microlith.bench.layers import Bench
     from microlith.search.check import Check, Form
     from microlith.search.existing import OutputArray
+    from microlith.search.ranges import RangeCheck
 
 PLAIN_WIDTH = 120
 """Columns of a table that goes into a file or a pipe."""
@@ -91,15 +93,19 @@ def print_check(
     *,
     passes: bool = False,
     written: Path | None = None,
+    ranges: RangeCheck | None = None,
+    page: Path | None = None,
     json: bool = False,
 ) -> None:
-    """What a model needs and what a device has."""
+    """What a model needs and what a device has, and what data has shown."""
     if json:
         document = {"model": model, "device": device.name}
         for field in dataclasses.fields(found):
             document[field.name] = getattr(found, field.name)
         document["forms"] = [_form_document(form) for form in found.forms]  # type: ignore[assignment]
         document["passes"] = [row.model_dump() for row in found.passes]  # type: ignore[assignment]
+        if ranges is not None:
+            document["ranges"] = _ranges_document(ranges)  # type: ignore[assignment]
         say_json(document)
         return
     ops = ", ".join(f"{count} {name}" for name, count in found.ops.items())
@@ -110,8 +116,17 @@ def print_check(
     say("Weights and activations only; code, stack and start-up come on top. microlith compile counts all of it.")
     if passes:
         say("", _passes(found.passes), "", *(_fusions(form) for form in found.forms if form.fusions))
+    if ranges is not None:
+        say("", render_ranges(ranges, narrow=console().width < WIDE))
+    if page is not None:
+        say("", f"Wrote {page}", wrap=False)
     if written is not None:
         say("", f"The graph at that point is in {written}.", wrap=False)
+
+
+def _ranges_document(ranges: RangeCheck) -> dict[str, Any]:
+    scheme = None if ranges.scheme is None else ranges.scheme.model_dump(mode="json")
+    return {**dataclasses.asdict(dataclasses.replace(ranges, scheme=None)), "scheme": scheme}
 
 
 def _form_document(form: Form) -> dict[str, Any]:

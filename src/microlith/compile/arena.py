@@ -102,6 +102,7 @@ class _Problem:
 
     def __init__(self, items: Sequence[Buffer], overlaps: Sequence[Overlap], pins: Sequence[Pin]) -> None:
         self.items = {item.id: item for item in items}
+        self.near = self._neighbours()
         self.pins = {pin.buffer: pin.offset for pin in pins if pin.buffer in self.items}
         self.leads = {
             (pair.output, pair.input): pair
@@ -117,8 +118,8 @@ class _Problem:
         """The best placement over the greedy orders, and over random ones where those leave a gap."""
         bound = self.bound()
         best: dict[str, int] | None = None
-        near = self._neighbours()
-        upwards, around = _PLACES * sum(near), _PLACES * sum(count * count for count in near)
+        counts = [len(names) + 1 for names in self.near.values()]
+        upwards, around = _PLACES * sum(counts), _PLACES * sum(count * count for count in counts)
         turned = not self.pins and around <= _WORK // _ORDERS
         restarts = min(_RESTARTS, _WORK // max(upwards + around * turned, 1))
         for order in self._orders(rng, restarts):
@@ -131,13 +132,11 @@ class _Problem:
         assert best is not None
         return best
 
-    def _neighbours(self) -> list[int]:
-        """For each buffer, how many others are needed when it is."""
+    def _neighbours(self) -> dict[str, list[str]]:
+        """For each buffer, the others that are needed when it is."""
         alive = self._by_step(self.items)
-        found = []
-        for item in self.items.values():
-            found.append(len(set[str]().union(*(alive[step] for step in self._steps(item)))))
-        return found
+        near = {item.id: set[str]().union(*(alive[step] for step in self._steps(item))) for item in self.items.values()}
+        return {name: sorted(others - {name}) for name, others in near.items()}
 
     def used(self, placed: Mapping[str, int]) -> int:
         return max((placed[item.id] + item.bytes for item in self.items.values()), default=0)
@@ -206,14 +205,10 @@ class _Problem:
 
     def _place(self, order: Sequence[Buffer], choose: Callable[[Buffer, Mapping[str, int]], int]) -> dict[str, int]:
         placed = dict(self.pins)
-        alive = self._by_step(placed)
         for item in order:
             if item.id not in placed:
-                steps = self._steps(item)
-                near = set[str]().union(*(alive.get(step, ()) for step in steps))
-                placed[item.id] = choose(item, {name: placed[name] for name in near})
-                for step in steps:
-                    alive.setdefault(step, set()).add(item.id)
+                near = {name: placed[name] for name in self.near[item.id] if name in placed}
+                placed[item.id] = choose(item, near)
         return placed
 
     def _nearest(self, item: Buffer, near: Mapping[str, int], span: tuple[int, int]) -> int:
@@ -221,36 +216,31 @@ class _Problem:
 
         Of these, one where the most is shared with those near, which leaves the most to others; then the lowest.
         """
-        others = sorted(near.items())
+        others = []
         candidates = {0}
-        for other, offset in others:
-            candidates |= {
-                _aligned(offset + self.items[other].bytes, item.align),
-                -_aligned(item.bytes - offset, item.align),
-            }
-            for pair, sign in ((self.leads.get((item.id, other)), -1), (self.leads.get((other, item.id)), 1)):
+        for other, offset in sorted(near.items()):
+            size = self.items[other].bytes
+            candidates |= {_aligned(offset + size, item.align), -_aligned(item.bytes - offset, item.align)}
+            over, under = self.leads.get((item.id, other)), self.leads.get((other, item.id))
+            for pair, sign in ((over, -1), (under, 1)):
                 if pair is not None:
                     # As near as may be, start by start, and end by end.
                     ends = self.items[pair.output].bytes - self.items[pair.input].bytes
                     for least in {max(pair.min_delta, wanted) for wanted in (pair.min_delta, 0, ends)}:
                         first = _aligned(least, pair.multiple)
                         candidates |= _first_aligned(offset + sign * first, sign * pair.multiple, item.align)
-        fitting = [
-            at for at in candidates if all(self._fits(item, at, self.items[other], offset) for other, offset in others)
-        ]
-
-        def rank(at: int) -> tuple[int, int, int]:
+            others.append((offset, offset + size, over, under))
+        best: tuple[int, int, int] | None = None
+        for at in candidates:
             end = at + item.bytes
-            shared = sum(max(0, min(end, offset + self.items[o].bytes) - max(at, offset)) for o, offset in others)
-            return max(span[1], end) - min(span[0], at), -shared, at
-
-        return min(fitting, key=rank)
-
-    def _fits(self, item: Buffer, at: int, other: Buffer, offset: int) -> bool:
-        if at + item.bytes <= offset or at >= offset + other.bytes:
-            return True
-        over, under = self.leads.get((item.id, other.id)), self.leads.get((other.id, item.id))
-        return (over is not None and over.permits(offset - at)) or (under is not None and under.permits(at - offset))
+            width = max(span[1], end) - min(span[0], at)
+            if best is not None and width > best[0]:
+                continue
+            shared = _shared(at, end, others)
+            if shared is not None and (best is None or (width, -shared, at) < best):
+                best = (width, -shared, at)
+        assert best is not None, "there is room above all others"
+        return best[2]
 
     def _lowest(self, item: Buffer, near: Mapping[str, int]) -> int:
         """The lowest aligned offset at which ``item`` is in the way of none of those that are needed when it is."""
@@ -259,6 +249,8 @@ class _Problem:
         while moved:
             moved = False
             for other, offset in others:
+                if offset >= candidate + item.bytes:
+                    break
                 found = self._next(item, candidate, self.items[other], offset)
                 moved = moved or found != candidate
                 candidate = found
@@ -281,6 +273,25 @@ class _Problem:
         permitted = range(first, min(last, above) + 1, pair.multiple)
         # Offsets repeat modulo the alignment after as many steps as it has bytes.
         return next((place for place in permitted[: item.align] if place % item.align == 0), above)
+
+
+def _shared(at: int, end: int, others: Sequence[tuple[int, int, Overlap | None, Overlap | None]]) -> int | None:
+    """Bytes of [at, end) that others have as well; None where one does not permit it.
+
+    Args:
+        at: first byte.
+        end: byte after the last.
+        others: first byte, byte after the last, and what permits this to lie over the other and the other over this.
+    """
+    shared = 0
+    for first, last, over, under in others:
+        if at < last and end > first:
+            if not (
+                (over is not None and over.permits(first - at)) or (under is not None and under.permits(at - first))
+            ):
+                return None
+            shared += min(end, last) - max(at, first)
+    return shared
 
 
 def _first_aligned(first: int, step: int, align: int) -> set[int]:

@@ -7,6 +7,7 @@ state itself. A call that reads the state and writes its next value must be of a
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -97,12 +98,17 @@ def _may_update(program: Program, call: OpCall, state: str, device: Device) -> b
 def _sorted(before: Sequence[set[int]]) -> list[int] | None:
     """The calls in an order that respects what must stay before what, as near to the given one as can be."""
     order: list[int] = []
-    done: set[int] = set()
-    while len(order) < len(before):
-        ready = (index for index in range(len(before)) if index not in done and before[index] <= done)
-        chosen = next(ready, None)
-        if chosen is None:
-            return None
+    waits = [len(earlier) for earlier in before]
+    after: list[list[int]] = [[] for _ in before]
+    for index, earlier in enumerate(before):
+        for other in earlier:
+            after[other].append(index)
+    ready = [index for index, count in enumerate(waits) if not count]
+    while ready:
+        chosen = heapq.heappop(ready)
         order.append(chosen)
-        done.add(chosen)
-    return order
+        for index in after[chosen]:
+            waits[index] -= 1
+            if not waits[index]:
+                heapq.heappush(ready, index)
+    return order if len(order) == len(before) else None

@@ -11,6 +11,7 @@ from microlith.compile.lower_indexing import constant
 from microlith.compile.lower_remap import fill_value, moved, remap
 from microlith.compile.lowering import Flattened, Lowering, shape_of, stored
 from microlith.graph.units import Unit
+from microlith.ops import op_of
 from microlith.program.attrs import Copy, Fill
 from microlith.program.types import ITEM_BYTES, View, contiguous
 from microlith.quant.types import QParams
@@ -21,6 +22,8 @@ def lower_reshape(low: Lowering, unit: Unit) -> None:
 
     Axes that become one must stand next to each other, in the graph's order; where they do not, whoever reads copies.
     """
+    if _is_constant(low, unit):
+        return
     value = unit.output.value
     shape = shape_of(value)
     view = low.same_meaning(unit, low.read(unit, 0), low.operand(unit, 0))
@@ -35,8 +38,19 @@ def lower_reshape(low: Lowering, unit: Unit) -> None:
         low.views[value] = low.builder.alias(view, shape, layout, value.name or "", qparams)
 
 
+def _is_constant(low: Lowering, unit: Unit) -> bool:
+    """Move the floats of a constant that is kept as integers now: whoever reads them takes them for a constant."""
+    values = low.dequantized.get(low.operand(unit, 0).value)
+    if values is None or unit.output.value.is_graph_output():
+        return False
+    low.dequantized[unit.output.value] = op_of(unit.node).reference(low.attrs(unit), [values])
+    return True
+
+
 def lower_transpose(low: Lowering, unit: Unit) -> None:
     """Transpose: the same bytes with another layout; whoever reads them copies if it must."""
+    if _is_constant(low, unit):
+        return
     view = low.same_meaning(unit, low.read(unit, 0), low.operand(unit, 0))
     shape = shape_of(unit.output.value)
     layout = transposed(view.layout, low.attrs(unit).axes(len(shape)))

@@ -35,6 +35,8 @@ Array = NDArray[np.generic]
 
 _DTYPES: dict[ir.DataType, DType] = {
     ir.DataType.FLOAT: "f32",
+    ir.DataType.INT2: "s8",
+    ir.DataType.UINT2: "u8",
     ir.DataType.INT4: "s8",
     ir.DataType.UINT4: "u8",
     ir.DataType.INT8: "s8",
@@ -77,7 +79,7 @@ def stored(qparams: QParams) -> QParams:
 
 
 def stored_values(values: Array) -> Array:
-    """Integers as those of :func:`stored`; ones of 4 bits fit into int8 as they are."""
+    """Integers as those of :func:`stored`; ones of 2 and 4 bits fit into int8 as they are."""
     return (values.view(np.uint8) ^ np.uint8(0x80)).view(np.int8) if values.dtype == np.uint8 else values
 
 
@@ -190,7 +192,7 @@ class Lowering:
         values = as_held(np.asarray(operand.value.const_value.numpy()))
         if operand.qparams is None:
             return values
-        return values.astype(np.int8) if operand.qparams.dtype == "uint4" else stored_values(values)
+        return values.astype(np.int8) if operand.qparams.dtype in ("uint2", "uint4") else stored_values(values)
 
     def read(self, unit: Unit, index: int, layout: Layout | None = None) -> View:
         """The view of a computed operand, in that layout or in the one that it has.

@@ -135,6 +135,7 @@ class Ways:
             if buffer.space != STATE_SPACE:
                 for step in range(max(0, buffer.lifetime.first), min(buffer.lifetime.last, len(calls) - 1) + 1):
                     self.alive[step].add(buffer.id)
+        self._scratch: dict[tuple[int, str, str], int] = {}
         self.streams = Streams(program, self.calls, device)
         self.by_begin: list[list[Stretch]] = [self._alone(index) for index in range(len(calls))]
         self._add_regions()
@@ -222,7 +223,7 @@ class Ways:
             overlaps = tuple(region_overlaps(chain, turns, dying)) if born else ()
             shared = sum(pair.common(buffers[pair.output].bytes, buffers[pair.input].bytes) for pair in overlaps)
             scheduled = chain.scheduled(turns)
-            scratch = max(need(self.program, call).scratch_bytes for call in scheduled.calls)
+            scratch = max(self._scratch_bytes(begin + at, call) for at, call in enumerate(scheduled.calls))
             held = sum(
                 held * buffers[self.program.view(name).buffer].bytes // self.program.view(name).shape[1]
                 for name, held in rings.items()
@@ -234,6 +235,13 @@ class Ways:
                 cycles = scheduled.cycles(turns, self.device, whole)
                 found.append(Stretch(begin, end, rows, kernels, live, cycles, rings, overlaps))
         return found
+
+    def _scratch_bytes(self, index: int, call: OpCall) -> int:
+        """Scratch of a call with the kernel and schedule that it has here."""
+        key = (index, call.kernel, call.schedule)
+        if key not in self._scratch:
+            self._scratch[key] = kernel(call.kernel).scratch_bytes(call_context(self.program, call))
+        return self._scratch[key]
 
     def _whole(self, index: int, call: OpCall) -> float:
         """Cycles of a call by itself, perhaps by another kernel than the chosen one."""

@@ -102,27 +102,43 @@ def _over_equals(call: OpCall, views: Mapping[str, View], buffers: Mapping[str, 
 
 
 def dependencies(calls: Sequence[OpCall], views: Mapping[str, View]) -> list[set[int]]:
-    """For each call, the earlier ones that must stay before it."""
+    """For each call, earlier ones that must stay before it; those that must stay before these are left out."""
     before: list[set[int]] = []
-    touched: dict[str, list[int]] = {}
-    writers: dict[str, list[int]] = {}
+    written: dict[str, int] = {}
+    since: dict[str, list[int]] = {}
     for index, call in enumerate(calls):
         reads, writes = ({views[name].buffer for name in names} for names in (call.reads, call.writes))
-        earlier: set[int] = set()
-        for name in reads:
-            earlier.update(writers.get(name, []))
+        earlier = {written[name] for name in reads | writes if name in written}
         for name in writes:
-            earlier.update(touched.get(name, []))
-        for name in reads | writes:
-            touched.setdefault(name, []).append(index)
-        for name in writes:
-            writers.setdefault(name, []).append(index)
+            earlier.update(since.pop(name, ()))
+            written[name] = index
+        for name in reads - writes:
+            since.setdefault(name, []).append(index)
         before.append(earlier)
     return before
 
 
 def _mask(indices: Collection[int]) -> int:
-    return sum(1 << index for index in indices)
+    found = bytearray(max(indices, default=0) // 8 + 1)
+    for index in indices:
+        found[index >> 3] |= 1 << (index & 7)
+    return int.from_bytes(found, "little")
+
+
+def _bits(mask: int) -> list[int]:
+    """The positions of the bits that are set."""
+    if mask.bit_count() < 16:
+        found = []
+        while mask:
+            low = mask & -mask
+            found.append(low.bit_length() - 1)
+            mask ^= low
+        return found
+    return [index for index, digit in enumerate(reversed(f"{mask:b}")) if digit == "1"]
+
+
+_Steps = dict[int, tuple[int, int]]
+"""For each call that can run next, bytes needed while it runs and bytes live after it, beyond those live before."""
 
 
 class _Schedule:
@@ -143,7 +159,12 @@ class _Schedule:
         self.kept = {views[name].buffer for name in outputs}
         self.given = {views[name].buffer for name in inputs}
         self.needs = needs
-        self.before = [_mask(earlier) for earlier in dependencies(calls, views)]
+        before = dependencies(calls, views)
+        self.before = [_mask(earlier) for earlier in before]
+        self.after: list[list[int]] = [[] for _ in calls]
+        for index, earlier in enumerate(before):
+            for other in earlier:
+                self.after[other].append(index)
         self.users: dict[str, int] = dict.fromkeys(self.given, 0)
         for index, names in enumerate(self.touched):
             for name in names:
@@ -183,20 +204,43 @@ class _Schedule:
             done |= 1 << index
         return found
 
-    def ready(self, done: int) -> list[int]:
-        """Calls that can run next."""
-        return [index for index, before in enumerate(self.before) if not done >> index & 1 and not before & ~done]
-
     def greedy(self) -> list[int]:
-        """Of the calls that are ready, always the one that leaves the fewest live bytes; ties by position."""
+        """Of the calls that are ready, always the one that leaves the fewest live bytes; ties by position.
+
+        What a call adds to the live bytes changes only where another one touches its buffers for the first time, or
+        leaves it as the last that does.
+        """
+        waits = [before.bit_count() for before in self.before]
+        queue = [(self.step(0, 0, index)[1], index) for index, count in enumerate(waits) if not count]
+        heapq.heapify(queue)
+        ready = {index: added for added, index in queue}
         order: list[int] = []
-        done, live = 0, self.start()
-        while len(order) < len(self.before):
-            steps = [(self.step(done, live, index)[1], index) for index in self.ready(done)]
-            live, chosen = min(steps)
-            done |= 1 << chosen
+        done = 0
+        while queue:
+            added, chosen = heapq.heappop(queue)
+            if ready.get(chosen) != added:
+                continue
+            del ready[chosen]
             order.append(chosen)
+            changed = [index for index in _bits(self.changed(done, chosen)) if index in ready]
+            done |= 1 << chosen
+            for index in self.after[chosen]:
+                waits[index] -= 1
+                if not waits[index]:
+                    changed.append(index)
+            for index in changed:
+                ready[index] = self.step(done, 0, index)[1]
+                heapq.heappush(queue, (ready[index], index))
         return order
+
+    def changed(self, done: int, index: int) -> int:
+        """The calls of which :meth:`step` says another thing, relative to the live bytes, once a call is done."""
+        found = 0
+        for name in self.touched[index]:
+            left = self.users[name] & ~(done | 1 << index)
+            if not self.users[name] & done or not left & (left - 1):
+                found |= left
+        return found
 
     def search(self, limit: int) -> tuple[list[int] | None, int]:
         """The best order with a peak below ``limit``, and a lower bound on the peak of every order.
@@ -207,6 +251,7 @@ class _Schedule:
         came: dict[int, tuple[int, int]] = {}
         start = self.start()
         best = {0: start}
+        ready: dict[int, _Steps] = {}
         queue = [(start, 0, 0, start)]
         looked = 0
         while queue:
@@ -215,17 +260,30 @@ class _Schedule:
                 continue
             if done == everything:
                 return self._path(came, everything), peak
-            ready = self.ready(done)
-            looked += len(ready)
+            ready[done] = steps = self._next_steps(done, came, ready)
+            looked += len(steps)
             if looked > WORK:
                 return None, peak
-            for index in ready:
-                during, left = self.step(done, live, index)
-                after, worst = done | 1 << index, max(peak, during)
+            for index, (during, left) in steps.items():
+                after, worst = done | 1 << index, max(peak, live + during)
                 if worst < limit and worst < best.get(after, limit):
                     best[after], came[after] = worst, (done, index)
-                    heapq.heappush(queue, (worst, negative_count - 1, after, left))
+                    heapq.heappush(queue, (worst, negative_count - 1, after, live + left))
         return None, limit
+
+    def _next_steps(self, done: int, came: Mapping[int, tuple[int, int]], ready: Mapping[int, _Steps]) -> _Steps:
+        """What :meth:`step` says of the calls that can run next, with what was said before the last one ran."""
+        if not done:
+            return {index: self.step(0, 0, index) for index, before in enumerate(self.before) if not before}
+        earlier, last = came[done]
+        changed = self.changed(earlier, last)
+        steps = {
+            index: self.step(done, 0, index) if changed >> index & 1 else step
+            for index, step in ready[earlier].items()
+            if index != last
+        }
+        more = [index for index in self.after[last] if not self.before[index] & ~done]
+        return steps | {index: self.step(done, 0, index) for index in more}
 
     def _path(self, came: Mapping[int, tuple[int, int]], done: int) -> list[int]:
         order: list[int] = []

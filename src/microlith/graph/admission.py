@@ -13,7 +13,22 @@ from microlith.graph.metadata import OWN_PREFIX
 from microlith.ops import op_at
 
 _TYPES = (
-    *("FLOAT", "INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64", "BOOL"),
+    *(
+        "FLOAT",
+        "INT2",
+        "UINT2",
+        "INT4",
+        "UINT4",
+        "INT8",
+        "UINT8",
+        "INT16",
+        "UINT16",
+        "INT32",
+        "UINT32",
+        "INT64",
+        "UINT64",
+        "BOOL",
+    ),
 )
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 

@@ -33,6 +33,8 @@ from microlith.graph.verifier import verify
 
 _TYPES = (
     ir.DataType.FLOAT,
+    ir.DataType.INT2,
+    ir.DataType.UINT2,
     ir.DataType.INT4,
     ir.DataType.UINT4,
     ir.DataType.INT8,

@@ -1,16 +1,19 @@
 """What the project keeps in a model's metadata.
 
-The requantization, the meaning of integer inputs and outputs, and which nodes are computed in float at the user's wish.
+The requantization, the meaning of integer inputs and outputs, which nodes are computed in float at the user's wish, and
+of which kind weights are that the type does not tell.
 """
 
 from __future__ import annotations
 
 import json
+from typing import cast, get_args
 
 import numpy as np
 import onnx_ir as ir
 
 from microlith.core.errors import ModelError
+from microlith.quant.schemes import WeightType
 from microlith.quant.types import QParams, Requantization
 
 OWN_PREFIX = "microlith."
@@ -19,6 +22,7 @@ OWN_PREFIX = "microlith."
 REQUANTIZATION_KEY = OWN_PREFIX + "requantization"
 _QPARAMS = OWN_PREFIX + "qparams."
 _FLOAT = OWN_PREFIX + "float"
+_WEIGHTS = OWN_PREFIX + "weights"
 
 
 def requantization(model: ir.Model) -> Requantization:
@@ -72,3 +76,20 @@ def keep_in_float(node: ir.Node) -> None:
 def is_kept_in_float(node: ir.Node) -> bool:
     """Whether :func:`keep_in_float` was said of a node."""
     return _FLOAT in node.metadata_props
+
+
+def set_weight_kind(dequantize: ir.Node, kind: WeightType) -> None:
+    """State which of the integers of the stored type the weights read by a DequantizeLinear use."""
+    dequantize.metadata_props[_WEIGHTS] = kind
+
+
+def weight_kind(dequantize: ir.Node) -> WeightType | None:
+    """What :func:`set_weight_kind` said; None where the stored type says everything."""
+    text = dequantize.metadata_props.get(_WEIGHTS)
+    if text is None:
+        return None
+    if text not in get_args(WeightType):
+        raise ModelError(
+            f"{dequantize.name!r} has weights of the kind {text!r}, expected one of {get_args(WeightType)}"
+        )
+    return cast(WeightType, text)

@@ -31,6 +31,8 @@ _FIELDS = {
     "INT32": ("int32_data", 32),
     "INT16": ("int32_data", 16),
     "UINT16": ("int32_data", 16),
+    "INT2": ("int32_data", 2),
+    "UINT2": ("int32_data", 2),
     "INT4": ("int32_data", 4),
     "UINT4": ("int32_data", 4),
     "INT8": ("int32_data", 8),
@@ -39,7 +41,7 @@ _FIELDS = {
     "FLOAT16": ("int32_data", 16),
     "BFLOAT16": ("int32_data", 16),
 }
-"""Where a tensor keeps its elements that has no raw data, and the bits of one; two of 4 bits share an entry there."""
+"""Where a tensor keeps its elements that has no raw data, and the bits of one; of 2 and 4 bits a byte shares one."""
 
 
 def read_onnx(path: Path) -> Any:
@@ -174,8 +176,9 @@ def _storage(owner: str, tensor: Any) -> tuple[str, int]:
 def _check_complete(owner: str, tensor: Any, field: str, size: int) -> None:
     import onnx
 
-    halves = tensor.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
-    elements = size if halves else math.prod(tensor.dims)
+    types = onnx.TensorProto
+    packed = tensor.data_type in (types.INT2, types.UINT2, types.INT4, types.UINT4)
+    elements = size if packed else math.prod(tensor.dims)
     if tensor.HasField("raw_data"):
         got, expected, unit = len(tensor.raw_data), size, "bytes"
     else:

@@ -63,7 +63,7 @@ def make_plan(model: ir.Model, float_ops: Sequence[str] = ()) -> Plan:
         InputError: ``float_ops`` names nothing in the graph.
     """
     graph = model.graph
-    _check_names(graph, float_ops)
+    check_names(graph, float_ops)
     kinds: dict[ir.Node, Kind] = {}
     given: dict[ir.Value, QParams] = {}
     for node in graph:
@@ -83,7 +83,8 @@ def _quantized_states(model: ir.Model, values: Sequence[ir.Value]) -> dict[ir.Va
     return {by_name[into]: by_name[out] for into, out in pairs if into in by_name and out in by_name}
 
 
-def _check_names(graph: ir.Graph, float_ops: Sequence[str]) -> None:
+def check_names(graph: ir.Graph, float_ops: Sequence[str]) -> None:
+    """Refuse names that are neither a node nor an op of the graph."""
     known = {node.name for node in graph if node.name} | {node.op_type for node in graph}
     for name in float_ops:
         if name not in known:

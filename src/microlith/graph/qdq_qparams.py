@@ -35,11 +35,13 @@ class Group:
         values: members.
         low: least value; above ``high`` while nothing was observed.
         high: greatest value.
+        grid: integers of all members.
         fixed: parameters that do not come from a range.
         minimum_scale: what requantization asks of the scale.
     """
 
     values: list[ir.Value]
+    grid: Grid
     low: float = np.inf
     high: float = -np.inf
     fixed: QParams | None = None
@@ -53,10 +55,10 @@ class Group:
         """The range, also of fixed parameters."""
         return representable(self.fixed) if self.fixed is not None else (self.low, self.high)
 
-    def qparams(self, grid: Grid) -> QParams:
+    def qparams(self) -> QParams:
         """The parameters of all members."""
         try:
-            return self.fixed or qparams_from_range(self.low, self.high, grid, self.minimum_scale)
+            return self.fixed or qparams_from_range(self.low, self.high, self.grid, self.minimum_scale)
         except ModelError as error:
             raise ModelError(f"{self.values[0].name!r}: {error.what}", hint=error.hint) from error
 
@@ -92,7 +94,11 @@ def _is_source(value: ir.Value, plan: Plan) -> bool:
 
 
 def assign_qparams(
-    plan: Plan, ranges: Ranges, grid: Grid, initial: Mapping[str, Array] | None = None
+    plan: Plan,
+    ranges: Ranges,
+    grid: Grid,
+    initial: Mapping[str, Array] | None = None,
+    others: Mapping[str, Grid] | None = None,
 ) -> dict[ir.Value, QParams]:
     """Parameters of every quantized or given value.
 
@@ -105,16 +111,19 @@ def assign_qparams(
         ranges: by name of a value.
         grid: of activations.
         initial: first values of the states, by name of the graph input.
+        others: by name of a value, grids that take the place of ``grid``; data movement hands them on.
 
     Raises:
         InputError: a range is missing or not finite.
-        UnsupportedError: a state starts from a value that its fixed parameters cannot stand for.
+        UnsupportedError: a state starts from a value that its fixed parameters cannot stand for, or an op has no
+            integer form on integers of more than 8 bits.
     """
     groups = _Groups()
     for value in (*plan.given, *plan.values):
-        groups.of[value] = Group([value], fixed=plan.given.get(value))
+        own = (others or {}).get(str(value.name), grid)
+        groups.of[value] = Group([value], own, fixed=plan.given.get(value))
     for value in plan.values:
-        _start(groups.of[value], value, plan, ranges, grid)
+        _start(groups.of[value], value, plan, ranges)
     for into, out in plan.states.items():
         groups.join(out, into)
         _cover_initial(into, groups.of[into], (initial or {})[str(into.name)])
@@ -127,8 +136,9 @@ def assign_qparams(
             _cover_padding(node, groups.of[node.outputs[0]])
         elif _role(node) == "concat":
             _join_concat(node, groups)
-    _raise_scales(nodes, plan, groups, grid)
-    return {value: group.qparams(grid) for value, group in groups.of.items()}
+    _check_widths(nodes, groups)
+    _raise_scales(nodes, plan, groups)
+    return {value: group.qparams() for value, group in groups.of.items()}
 
 
 def _role(node: ir.Node) -> str:
@@ -137,10 +147,24 @@ def _role(node: ir.Node) -> str:
     return rule.role
 
 
-def _start(group: Group, value: ir.Value, plan: Plan, ranges: Ranges, grid: Grid) -> None:
+def _check_widths(nodes: tuple[ir.Node, ...], groups: _Groups) -> None:
+    """Refuse what is defined on integers of at most 8 bits only."""
+    for node in nodes:
+        operands = [value for value in data_inputs(node) if constant(value) is None]
+        wide = [value for value in operands if groups.of[value].qparams().dtype == "int16"]
+        products = _role(node) == "matmul" and len(operands) > 1
+        if wide and (_role(node) == "softmax" or products):
+            raise UnsupportedError(
+                f"{node.op_type} of int16 activations has no integer form",
+                node=describe(node),
+                hint=f"Keep it in float: float_ops = [{(node.name or node.op_type)!r}].",
+            )
+
+
+def _start(group: Group, value: ir.Value, plan: Plan, ranges: Ranges) -> None:
     producer = value.producer()
     if producer is not None:
-        group.fixed = fixed_qparams(producer, grid.dtype)
+        group.fixed = fixed_qparams(producer, group.grid.dtype)
     if not _is_source(value, plan):
         return
     name = str(value.name)
@@ -193,7 +217,7 @@ def _join_concat(node: ir.Node, groups: _Groups) -> None:
     group = groups.of[output]
     group.cover(low, high)
     for value in members:
-        if groups.of[value].fixed is None and _may_join(groups.of[value], value, node, low, high):
+        if groups.of[value].fixed is None and _may_join(groups.of[value], group.grid, value, node, low, high):
             groups.join(output, value)
 
 
@@ -206,7 +230,9 @@ def _joint_range(inputs: list[ir.Value], groups: _Groups) -> tuple[float, float]
     return low, high
 
 
-def _may_join(group: Group, value: ir.Value, node: ir.Node, low: float, high: float) -> bool:
+def _may_join(group: Group, target: Grid, value: ir.Value, node: ir.Node, low: float, high: float) -> bool:
+    if group.grid != target:
+        return False
     only_here = len(group.values) == 1 and not value.is_graph_output()
     if only_here and all(use.node is node for use in value.uses()):
         return True
@@ -214,41 +240,41 @@ def _may_join(group: Group, value: ir.Value, node: ir.Node, low: float, high: fl
     return high - low <= _JOIN_RATIO * own
 
 
-def _raise_scales(nodes: tuple[ir.Node, ...], plan: Plan, groups: _Groups, grid: Grid) -> None:
+def _raise_scales(nodes: tuple[ir.Node, ...], plan: Plan, groups: _Groups) -> None:
     for _ in range(_ROUNDS):
         changed = False
         for node in nodes:
             group = groups.of[plan.result(node)]
             if group.fixed is not None:
                 continue
-            least = _least_scale(node, groups, grid)
+            least = _least_scale(node, groups)
             if least > MAX_SCALE:
                 raise ModelError(
                     f"its results need a quantization scale of {least:.3g}, expected at most {MAX_SCALE:.3g}",
                     node=describe(node),
                     hint="Look for weights that are too large.",
                 )
-            if least > float(group.qparams(grid).scale):
+            if least > float(group.qparams().scale):
                 group.minimum_scale, changed = least * 1.0001, True
         if not changed:
             return
     raise UnsupportedError("the scales of the model do not settle", hint="Look for weights that are out of proportion.")
 
 
-def _least_scale(node: ir.Node, groups: _Groups, grid: Grid) -> float:
+def _least_scale(node: ir.Node, groups: _Groups) -> float:
     """The least output scale for which requantization cannot overflow, whatever the input."""
     role = _role(node)
     if role == "layer":
-        return _greatest_layer_result(node, _spread(data_inputs(node)[0], groups, grid)) * _FINEST
+        return _greatest_layer_result(node, _spread(data_inputs(node)[0], groups)) * _FINEST
     if role in ("binary", "matmul"):
         assert node.inputs[0] is not None
-        a, b = (_spread(value, groups, grid) for value in data_inputs(node))
+        a, b = (_spread(value, groups) for value in data_inputs(node))
         if node.op_type in ("Add", "Sub"):
             return 2 * max(a, b) / 255 * _ADD_FINEST
         depth = static_shape(node.inputs[0])[-1] if role == "matmul" else 1
         return a * b * depth * _FINEST
     if role == "pool":
-        return _spread(data_inputs(node)[0], groups, grid) * _added(node) * _FINEST
+        return _spread(data_inputs(node)[0], groups) * _added(node) * _FINEST
     return 0.0
 
 
@@ -260,12 +286,13 @@ def _added(node: ir.Node) -> int:
     return int(np.prod(static_shape(source), dtype=np.int64) // np.prod(static_shape(result), dtype=np.int64))
 
 
-def _spread(value: ir.Value, groups: _Groups, grid: Grid) -> float:
+def _spread(value: ir.Value, groups: _Groups) -> float:
     """An upper bound of the magnitude of a data input."""
     array = constant(value)
     if array is not None:
         return 2 * float(np.abs(array).max(initial=0.0))
-    return float(groups.of[value].qparams(grid).scale) * 255
+    qparams = groups.of[value].qparams()
+    return float(qparams.scale) * (qparams.high - qparams.low)
 
 
 def _greatest_layer_result(node: ir.Node, spread: float) -> float:

@@ -9,8 +9,8 @@ import onnx_ir as ir
 from microlith.graph.values import constant
 from microlith.ops import ALL, op_at
 from microlith.ops.base import Rule
-from microlith.quant.schemes import ActivationType
-from microlith.quant.types import QParams
+from microlith.quant.schemes import IntegerType
+from microlith.quant.types import LIMITS, QParams
 
 RULES: Mapping[str, Rule] = {op.op_type: op.rule for op in ALL if op.rule is not None}
 """The rules that the ops state, by op."""
@@ -49,13 +49,18 @@ def data_positions(node: ir.Node) -> tuple[int, ...]:
     )
 
 
-def fixed_qparams(node: ir.Node, dtype: ActivationType) -> QParams | None:
+def fixed_qparams(node: ir.Node, dtype: IntegerType) -> QParams | None:
     """Parameters that the function itself fixes for its result (Softmax, Sigmoid, Tanh ...); None for other ops.
+
+    int16 has its zero point at 0 always; other types have as many steps between the limits as 8 bits have for theirs.
 
     Source: the TensorFlow Lite 8-bit quantization specification, which fixes those of Softmax, Logistic and Tanh.
     """
     rule = rule_of(node)
     if rule is None or rule.scale is None:
         return None
-    middle = 0 if dtype == "int8" else 128
-    return QParams.per_tensor(rule.scale, middle if rule.signed else middle - 128, dtype)
+    low, high = LIMITS[dtype]
+    if dtype == "int16":
+        return QParams.per_tensor(2.0**-15, 0, dtype)
+    scale = rule.scale * 256 / (high - low + 1)
+    return QParams.per_tensor(scale, (low + high + 1) // 2 if rule.signed else low, dtype)

@@ -15,13 +15,23 @@ Array = NDArray[np.generic]
 Shape = tuple[int, ...]
 
 
-WIDER = {ir.DataType.INT4: ir.DataType.INT8, ir.DataType.UINT4: ir.DataType.UINT8}
-"""The type that holds integers of 4 bits, one a byte, wherever they are computed with."""
+WIDER = {
+    ir.DataType.INT2: ir.DataType.INT8,
+    ir.DataType.UINT2: ir.DataType.UINT8,
+    ir.DataType.INT4: ir.DataType.INT8,
+    ir.DataType.UINT4: ir.DataType.UINT8,
+}
+"""The type that holds integers of 2 and 4 bits, one a byte, wherever they are computed with."""
 
 
 def held_type(dtype: ir.DataType) -> np.dtype[np.generic]:
     """NumPy's type of the arrays that hold values of a type."""
     return WIDER.get(dtype, dtype).numpy()
+
+
+def as_stored(values: Array, dtype: str) -> Array:
+    """Held integers in the type that a graph stores them in."""
+    return values.astype(ir.DataType[dtype.upper()].numpy())
 
 
 def integer_limits(dtype: ir.DataType) -> tuple[int, int]:

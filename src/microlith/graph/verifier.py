@@ -13,6 +13,8 @@ from microlith.graph.inference import infer_types
 from microlith.graph.values import Shape, constant, describe, input_at, integer, known_shape
 
 _ZERO_POINT_TYPES = (
+    ir.DataType.INT2,
+    ir.DataType.UINT2,
     ir.DataType.INT4,
     ir.DataType.UINT4,
     ir.DataType.INT8,

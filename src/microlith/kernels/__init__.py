@@ -54,6 +54,7 @@ PORTABLE: tuple[Kernel, ...] = (
 FAST: tuple[Kernel, ...] = (*DSP, *DSP_ELEMENTWISE, *DSP_WINOGRAD, *THUMB1, *MVE, *MVE_ELEMENTWISE, *AVX2)
 
 ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
+_BY_NAME = {item.name: item for item in ALL}
 
 
 def candidates(ctx: CallContext, device: Device) -> tuple[tuple[Kernel, Fit], ...]:
@@ -67,10 +68,7 @@ def kernel(name: str) -> Kernel:
     Raises:
         KeyError: there is none.
     """
-    for item in ALL:
-        if item.name == name:
-            return item
-    raise KeyError(name)
+    return _BY_NAME[name]
 
 
 __all__ = ["ALL", "FAST", "PORTABLE", "candidates", "header_text", "headers_needed", "kernel"]

@@ -127,7 +127,7 @@ class Cost:
         instructions: executed.
         loads: of memory.
         cycles: by the table of the device's core.
-        const_bytes: stored constants.
+        const_bytes: constants, about.
         error_percent: greatest error of the cycles that was seen when the table was made; None for a rough formula.
     """
 

@@ -67,5 +67,5 @@ def fitted_cost(kernel: Kernel, ctx: CallContext, device: Device) -> Cost | None
     cycles, instructions = evaluate(found.cycles, done), evaluate(found.instructions, done)
     if cycles is None or instructions is None:
         return None
-    const_bytes = sum(packed.bytes for packed in kernel.pack(ctx).values())
+    const_bytes = sum(int(values.nbytes) for values in ctx.consts.values())
     return Cost(instructions, max(0.0, cycles - instructions), cycles, const_bytes, found.worst_percent)

@@ -21,6 +21,7 @@ from microlith.kernels.fast import (
     round_up,
 )
 from microlith.kernels.overlaps import grouped_lead, is_whole, pixel_bytes, runs
+from microlith.kernels.remembered import by_constants
 from microlith.kernels.weighted import pack_weighted, result_range
 from microlith.kernels.windowed import window_sizes
 from microlith.program.attrs import Window
@@ -72,20 +73,25 @@ def is_full_range(ctx: CallContext) -> bool:
     return low in (None, -128) and high in (None, 127)
 
 
+@by_constants
+def _short(ctx: CallContext) -> ShortFixed | None:
+    return short_fixed(ctx.call.requant, *result_range(ctx))
+
+
 class _Dsp(FastKernel):
     """What the three share."""
 
     def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
         """Those of the base class, and whether the clamp is that of the type, which one instruction does."""
         arguments = super().pointers(ctx)
-        if self._short(ctx):
+        if _short(ctx):
             kind = literal("kind", DSP_FIXED)
             arguments = tuple(kind if argument.name == "kind" else argument for argument in arguments)
         return *arguments, literal("full_range", int(is_full_range(ctx)))
 
     def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
         """Weights in the kernel's own order, the bias folded, and what ``ML_DSP_FIXED`` reads where it serves."""
-        packed, short = pack_weighted(ctx, self.pack_weights(ctx)), self._short(ctx)
+        packed, short = pack_weighted(ctx, self.pack_weights(ctx)), _short(ctx)
         if short is None:
             return packed
         bias = packed["bias"]
@@ -94,12 +100,33 @@ class _Dsp(FastKernel):
             bias = plain(changed, f"{bias.packing}, constant channels of {ctx.call.consts['shift'].id}")
         return {**packed, **short.packed(), "bias": bias}
 
-    def _short(self, ctx: CallContext) -> ShortFixed | None:
-        return short_fixed(ctx.call.requant, *result_range(ctx))
-
     def pack_weights(self, ctx: CallContext) -> Packed:
         """The weights in the order in which the kernel reads them."""
         raise NotImplementedError
+
+
+def _blocks(ctx: CallContext) -> NDArray[np.int8]:
+    """Whole quads of every run, then what is left of the runs; pairs of two channels interleaved."""
+    weights = ctx.consts["weights"]
+    run = run_bytes(conv_attrs(ctx).window, weights.shape[3])
+    runs = weights.reshape(weights.shape[0], -1, run)
+    whole = run - run % QUAD
+    depth = [part.reshape(weights.shape[0], -1) for part in (runs[:, :, :whole], runs[:, :, whole:])]
+    return interleave_pairs(np.concatenate(depth, axis=1), CONV_CHANNELS)
+
+
+@by_constants
+def _joined(ctx: CallContext) -> NDArray[np.int8] | None:
+    """Blocks of weights, each second one joined to the one before; None where a number or a sum has no room."""
+    blocks = _blocks(ctx)
+    both = 256 * blocks[..., 1::2].astype(np.int32) + blocks[..., ::2]
+    short = _short(ctx)
+    added = 0 if short is None else short.bias
+    most = np.maximum(*(np.abs(end + added) for end in result_range(ctx)))
+    if both.min() < -(2**15) or most[1::CONV_CHANNELS].max(initial=0) >= _JOINED_BOUND:
+        return None
+    blocks[..., 1::2] = both >> 8
+    return blocks
 
 
 class DspConv2d(_Dsp, FastConv2d):
@@ -112,35 +139,14 @@ class DspConv2d(_Dsp, FastConv2d):
     def pointers(self, ctx: CallContext) -> tuple[Argument, ...]:
         """Those of the base class, whether the number of output channels is even, and whether weights are joined."""
         even = literal("even_channels", int(self.out_channels(ctx) % CONV_CHANNELS == 0))
-        return *super().pointers(ctx), even, literal("joined", int(self._joined(ctx) is not None))
+        return *super().pointers(ctx), even, literal("joined", int(_joined(ctx) is not None))
 
     def pack_weights(self, ctx: CallContext) -> Packed:
         """Blocks of two channels; see the header for the order."""
-        run, joined = run_bytes(conv_attrs(ctx).window, ctx.reads[0].shape[3]), self._joined(ctx)
+        run, joined = run_bytes(conv_attrs(ctx).window, ctx.reads[0].shape[3]), _joined(ctx)
         if joined is not None:
             return packed_blocks(joined, f"O2, pairs of runs of {run}, joined")
-        return packed_blocks(self._blocks(ctx), f"O2, pairs of runs of {run}")
-
-    def _blocks(self, ctx: CallContext) -> NDArray[np.int8]:
-        """Whole quads of every run, then what is left of the runs; pairs of two channels interleaved."""
-        weights = ctx.consts["weights"]
-        run = run_bytes(conv_attrs(ctx).window, weights.shape[3])
-        runs = weights.reshape(weights.shape[0], -1, run)
-        whole = run - run % QUAD
-        depth = [part.reshape(weights.shape[0], -1) for part in (runs[:, :, :whole], runs[:, :, whole:])]
-        return interleave_pairs(np.concatenate(depth, axis=1), CONV_CHANNELS)
-
-    def _joined(self, ctx: CallContext) -> NDArray[np.int8] | None:
-        """Blocks of weights, each second one joined to the one before; None where a number or a sum has no room."""
-        blocks = self._blocks(ctx)
-        both = 256 * blocks[..., 1::2].astype(np.int32) + blocks[..., ::2]
-        short = self._short(ctx)
-        added = 0 if short is None else short.bias
-        most = np.maximum(*(np.abs(end + added) for end in result_range(ctx)))
-        if both.min() < -(2**15) or most[1::CONV_CHANNELS].max(initial=0) >= _JOINED_BOUND:
-            return None
-        blocks[..., 1::2] = both >> 8
-        return blocks
+        return packed_blocks(_blocks(ctx), f"O2, pairs of runs of {run}")
 
     def scratch_bytes(self, ctx: CallContext) -> int:
         """Four columns of 16 bits, two runs, and what is left of all runs."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from microlith.kernels.arguments import zero_point
 from microlith.kernels.base import CallContext, Packed
 from microlith.kernels.descriptor import accumulator_refusal, plain, requant_refusal
+from microlith.kernels.remembered import by_constants
 
 
 def centered_weights(ctx: CallContext) -> NDArray[np.int64]:
@@ -31,16 +32,19 @@ def folded_bias(ctx: CallContext) -> NDArray[np.int64]:
     return folded
 
 
+@by_constants
 def accumulator_bound(ctx: CallContext) -> int:
     """Greatest magnitude of any partial sum, for x in [-128, 127] and the weights as they are."""
     return int((np.abs(folded_bias(ctx)) + 128 * np.abs(centered_weights(ctx)).sum(axis=1)).max())
 
 
+@by_constants
 def result_range(ctx: CallContext) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Least and greatest finished accumulator of each channel, for x in [-128, 127]."""
     weights, bias, zero = centered_weights(ctx), ctx.consts["bias"].astype(np.int64), zero_point(ctx.reads[0])
-    ends = np.stack([weights * (-128 - zero), weights * (127 - zero)])
-    return bias + ends.min(axis=0).sum(axis=1), bias + ends.max(axis=0).sum(axis=1)
+    above = np.maximum(weights, 0).sum(axis=1)
+    below = weights.sum(axis=1) - above
+    return bias + above * (-128 - zero) + below * (127 - zero), bias + above * (127 - zero) + below * (-128 - zero)
 
 
 def weighted_refusal(ctx: CallContext, out_channels: int) -> str:

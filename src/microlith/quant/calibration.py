@@ -1,6 +1,6 @@
 """Choosing the range of a tensor from the histogram of its values.
 
-A wider range rounds more coarsely, a narrower one saturates more values; the three methods weigh that differently.
+A wider range rounds more coarsely, a narrower one saturates more values; the methods weigh that differently.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from microlith.core.errors import InputError
 from microlith.quant.schemes import Grid, Scheme, qparams_from_range, representable, widen_to_zero
 from microlith.quant.types import QParams
 
@@ -24,6 +25,7 @@ class Counts(Protocol):
     """What the methods read of a histogram; see :class:`microlith.quant.observers.Histogram`."""
 
     count: int
+    average: tuple[float, float] | None
     minimum: float
     maximum: float
     counts: NDArray[np.int64]
@@ -56,16 +58,33 @@ def percentile_range(histogram: Counts, percentile: float) -> tuple[float, float
 
 
 def mse_range(histogram: Counts, grid: Grid) -> tuple[float, float]:
-    """The range of least expected squared quantization error, searched at both ends in turn.
+    """The range of least expected squared quantization error.
 
     Source: the clipping search of Banner et al., Post training 4-bit quantization of convolutional networks for
     rapid-deployment (2019), section 3, with the observed histogram in place of a fitted distribution.
     """
+    return _searched_range(histogram, grid, squared_error)
+
+
+def cosine_range(histogram: Counts, grid: Grid) -> tuple[float, float]:
+    """The range for which the quantized values have the least angle with the values.
+
+    Source: Wu et al., EasyQuant: Post-training Quantization via Scale Optimization (2020), section 3.
+    """
+    return _searched_range(histogram, grid, one_minus_cosine)
+
+
+Error = Callable[[NDArray[np.float64], NDArray[np.float64], float, QParams], float]
+"""Of quantizing values with their numbers, known to within bins of a width, with parameters."""
+
+
+def _searched_range(histogram: Counts, grid: Grid, measure: Error) -> tuple[float, float]:
+    """The range of least error, searched at both ends in turn."""
     low, high = widen_to_zero(histogram.minimum, histogram.maximum)
     means, weights = histogram.nonzero()
 
     def error(low: float, high: float) -> float:
-        return squared_error(means, weights, histogram.width, qparams_from_range(low, high, grid))
+        return measure(means, weights, histogram.width, qparams_from_range(low, high, grid))
 
     if grid.symmetric:
         limit = max(-low, high)
@@ -96,14 +115,64 @@ def squared_error(values: NDArray[np.float64], weights: NDArray[np.float64], wid
     Where bins are narrower than a quarter of a quantum the rounding of their means is exact enough; wider bins say
     nothing about rounding, whose error is then taken as uniform within a quantum.
     """
+    nearest, noise = _quantized(values, width, qparams)
+    return float(np.sum(((nearest - values) ** 2 + noise) * weights))
+
+
+def one_minus_cosine(
+    values: NDArray[np.float64], weights: NDArray[np.float64], width: float, qparams: QParams
+) -> float:
+    """1 less the cosine between values and what quantization makes of them; see :func:`squared_error`."""
+    nearest, noise = _quantized(values, width, qparams)
+    product = float(np.sum(nearest * values * weights))
+    lengths = float(np.sum(values**2 * weights)) * float(np.sum((nearest**2 + noise) * weights))
+    return 1.0 - product / np.sqrt(lengths) if lengths > 0 else 1.0
+
+
+def _quantized(values: NDArray[np.float64], width: float, qparams: QParams) -> tuple[NDArray[np.float64], float]:
+    """What the values become, and the mean square of what rounding adds to that."""
     scale, zero = float(qparams.scale), int(qparams.zero_point)
-    low, high = representable(qparams)
     if width <= scale / 4:
-        nearest = np.clip(np.rint(values / scale), qparams.low - zero, qparams.high - zero) * scale
-        errors = (nearest - values) ** 2
-    else:
-        errors = (np.clip(values, low, high) - values) ** 2 + scale**2 / 12
-    return float(np.sum(errors * weights))
+        return np.clip(np.rint(values / scale), qparams.low - zero, qparams.high - zero) * scale, 0.0
+    return np.clip(values, *representable(qparams)), scale**2 / 12
+
+
+def entropy_range(histogram: Counts, grid: Grid) -> tuple[float, float]:
+    """The range of which the quantized distribution has the least divergence (Kullback-Leibler) from the values'.
+
+    Both ends are the same fraction of the observed ones. Values beyond count at the ends of the range. Values of
+    exactly 0 are left out, since they are exact in any case.
+
+    Source: Migacz, 8-bit Inference with TensorRT (GTC 2017), with ranges that need not be symmetric.
+    """
+    low, high = widen_to_zero(histogram.minimum, histogram.maximum)
+    if low == high:
+        return low, high
+    means, weights = histogram.nonzero()
+
+    def divergence(fraction: float) -> float:
+        return _divergence(means, weights, qparams_from_range(low * fraction, high * fraction, grid))
+
+    best = min((float(fraction) for fraction in _FRACTIONS), key=divergence)
+    return low * best, high * best
+
+
+def _divergence(values: NDArray[np.float64], weights: NDArray[np.float64], qparams: QParams) -> float:
+    scale, zero = float(qparams.scale), int(qparams.zero_point)
+    levels = np.rint(values / scale).astype(np.int64) + zero
+    inside = (levels >= qparams.low) & (levels <= qparams.high)
+    if not inside.any():
+        return float("inf")
+    # The distribution with what lies beyond at the outermost bins of either end, and the one that rounding leaves: each
+    # level's share spread evenly over its bins.
+    kept, level = weights[inside], levels[inside] - qparams.low
+    reference = kept.copy()
+    reference[0] += weights[levels < qparams.low].sum()
+    reference[-1] += weights[levels > qparams.high].sum()
+    size = qparams.high - qparams.low + 1
+    spread = np.bincount(level, weights=kept, minlength=size) / np.maximum(np.bincount(level, minlength=size), 1)
+    p, q = reference / reference.sum(), spread[level] / kept.sum()
+    return float(np.sum(p * np.log(p / q)))
 
 
 def range_of(histogram: Counts, scheme: Scheme) -> tuple[float, float]:
@@ -112,6 +181,14 @@ def range_of(histogram: Counts, scheme: Scheme) -> tuple[float, float]:
         return percentile_range(histogram, scheme.percentile)
     if scheme.calibration == "mse":
         return mse_range(histogram, scheme.grid)
+    if scheme.calibration == "cosine":
+        return cosine_range(histogram, scheme.grid)
+    if scheme.calibration == "entropy":
+        return entropy_range(histogram, scheme.grid)
+    if scheme.calibration == "moving_average":
+        if histogram.average is None:
+            raise InputError("a range was asked for before any value was observed", hint="Give calibration data.")
+        return histogram.average
     return histogram.minimum, histogram.maximum
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from microlith.quant.lut import inputs_of
+from microlith.core.errors import UnsupportedError
+from microlith.quant.lut import ENTRIES
 from microlith.quant.requantize import FixedRequant, Ties, multiply_by_quantized_multiplier, requant
-from microlith.quant.types import QParams
+from microlith.quant.types import LIMITS, QParams, held
 
 Integers = NDArray[np.int64]
 _INT16_LOW, _INT16_HIGH = -(1 << 15), (1 << 15) - 1
@@ -74,8 +75,13 @@ def quantized_bounds(bounds: tuple[float, float], y: QParams) -> tuple[float, fl
 
 
 def _centered(x: QParams) -> Integers:
-    inputs_of(x)  # refuses what is not of 8 bits
-    return np.arange(x.low, x.high + 1, dtype=np.int64) - int(x.zero_point)
+    low, high = LIMITS[held(x.dtype)]
+    if high - low >= ENTRIES:
+        raise UnsupportedError(
+            f"fixed requantization of a function of {x.dtype} was asked for; it is defined on 8-bit integers",
+            hint="Use requantization float.",
+        )
+    return np.arange(low, high + 1, dtype=np.int64) - int(x.zero_point)
 
 
 def _ratio(a: NDArray[np.float32] | np.float32, b: NDArray[np.float32] | np.float32) -> float:

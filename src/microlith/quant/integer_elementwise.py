@@ -54,8 +54,8 @@ def extremum(operands: Sequence[QArray], y: QParams, low: int, high: int, *, gre
 
 def _check(a: QArray, b: QArray) -> None:
     for item in (a, b):
-        if item.qparams.axis is not None or item.values.dtype not in (np.int8, np.uint8):
+        if item.qparams.axis is not None or item.values.dtype not in (np.int8, np.uint8, np.int16):
             raise UnsupportedError(
                 f"an operand is {item.values.dtype}{'' if item.qparams.axis is None else ' per channel'}, expected "
-                "8-bit integers with one scale"
+                "integers of at most 16 bits with one scale"
             )

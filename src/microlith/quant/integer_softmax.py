@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from microlith.core.errors import UnsupportedError
 from microlith.quant.factors import PROBABILITY_BITS, softmax_requant
-from microlith.quant.lut import exp_table, float_exp_table
+from microlith.quant.lut import ENTRIES, exp_table, float_exp_table
 from microlith.quant.requantize import round_half_even, scale_accumulator
 from microlith.quant.types import QArray, QParams, Requantization
 
@@ -23,12 +23,14 @@ def softmax(x: QArray, axis: int, y: QParams, mode: Requantization) -> NDArray[n
     """Scaled probabilities along ``axis``, neither offset nor saturated.
 
     Raises:
-        UnsupportedError: the axis is longer than 32-bit arithmetic allows.
+        UnsupportedError: the axis is longer than 32-bit arithmetic allows, or the integers have more than 8 bits.
     """
     if x.values.shape[axis] > LONGEST_AXIS:
         raise UnsupportedError(
             f"a softmax over {x.values.shape[axis]:,} elements was asked for; {LONGEST_AXIS:,} are possible"
         )
+    if x.qparams.high - x.qparams.low >= ENTRIES:
+        raise UnsupportedError(f"a softmax of {x.qparams.dtype} was asked for; it is defined on 8-bit integers")
     values = x.values.astype(np.int64)
     if mode == "fixed":
         return _softmax_float(x.qparams, values, axis, y)

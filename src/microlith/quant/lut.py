@@ -1,4 +1,7 @@
-"""Tables of 256 entries that compute an elementwise function, or the exponentials of a softmax, on 8-bit integers."""
+"""Tables that compute an elementwise function, or the exponentials of a softmax, on integers.
+
+A table has an entry for each integer that a byte, or 16 bits, can hold, those that a narrower type leaves out included.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microlith.core.errors import UnsupportedError
-from microlith.quant.types import QArray, QParams
+from microlith.quant.types import LIMITS, QArray, QParams, held
 
 Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -19,15 +22,17 @@ EXP_ONE = 65536
 
 
 def inputs_of(x: QParams) -> NDArray[np.float64]:
-    """The real values of all 256 integers of an 8-bit type, from the least integer to the greatest."""
-    if x.high - x.low + 1 != ENTRIES:
-        raise UnsupportedError(f"a table over {x.dtype} was asked for; only 8-bit integers have one")
-    integers = np.arange(x.low, x.high + 1, dtype=np.float64)
+    """The real values of all integers that hold the type (256 for one of at most 8 bits), from the least upwards."""
+    low, high = LIMITS[held(x.dtype)]
+    if high - low >= 1 << 16:
+        raise UnsupportedError(f"a table over {x.dtype} was asked for; only integers of at most 16 bits have one")
+    integers = np.arange(low, high + 1, dtype=np.float64)
     return np.asarray(x.scale.astype(np.float64) * (integers - x.zero_point))
 
 
 def unary_table(curve: Curve, x: QParams, y: QParams, low: int, high: int) -> NDArray[np.integer]:
-    """``curve`` as integers of ``y`` clamped to ``[low, high]``; entry ``i`` is for the input integer ``x.low + i``.
+    """``curve`` as integers of ``y`` clamped to ``[low, high]``; entry ``i`` is for the input
+    integer ``i`` above the least one that holds ``x``.
 
     Computed in float64, ties to even; where the curve is not defined, the result is 0.
     """
@@ -59,10 +64,13 @@ def float_exp_table(x: QParams) -> NDArray[np.float32]:
 
 
 def lookup(x: QArray, table: NDArray[np.integer]) -> NDArray[np.integer]:
-    """``table`` of shape (256,) or (1, 256) applied to every element, or one of shape (C, 256) along axis 1."""
-    index = x.values.view(np.uint8)
-    if x.values.dtype == np.int8:
-        index = index ^ np.uint8(0x80)
+    """``table`` of shape (256,) or (1, 256) applied to every element, or one of shape (C, 256) along axis 1.
+
+    One over 16 bits has 65,536 entries instead.
+    """
+    index: NDArray[np.integer] = x.values.view(np.uint8 if x.values.dtype.itemsize == 1 else np.uint16)
+    if x.values.dtype.kind == "i":
+        index = index ^ index.dtype.type(1 << (8 * index.itemsize - 1))
     if table.ndim == 1 or table.shape[0] == 1:
         return np.take(table.reshape(-1), index)
     channels = np.arange(table.shape[0]).reshape(-1, *[1] * (index.ndim - 2))
@@ -72,4 +80,4 @@ def lookup(x: QArray, table: NDArray[np.integer]) -> NDArray[np.integer]:
 def _to_integers(real: NDArray[np.float64], y: QParams, low: int, high: int) -> NDArray[np.integer]:
     real = np.where(np.isnan(real), 0.0, real)
     integers = np.rint(real / y.scale.astype(np.float64)) + y.zero_point
-    return np.asarray(np.clip(integers, low, high).astype(y.dtype))
+    return np.asarray(np.clip(integers, low, high).astype(held(y.dtype)))

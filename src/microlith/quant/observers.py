@@ -20,6 +20,8 @@ from microlith.quant.schemes import Grid
 BINS = 8192
 # The least positive float32.
 _LEAST_EXPONENT = -149
+# Weight of what was before when a batch arrives.
+_MOMENTUM = 0.9
 # Bins narrower than this fraction of the largest magnitude would only resolve float32 rounding.
 _FINEST = 40
 
@@ -32,6 +34,8 @@ class Histogram:
         zeros: values that were exactly 0.
         minimum: least value; ``inf`` before the first update.
         maximum: greatest value; ``-inf`` before the first update.
+        average: moving averages of the least and greatest values of the updates, of which each new one has a weight of
+            a tenth; None before the first. They depend on how the data is cut into batches.
         exponent: the bins are ``2**exponent`` wide.
         first: bin ``i`` covers ``[(first + i) * width, (first + i + 1) * width)``.
         counts: values in each bin, int64.
@@ -43,6 +47,7 @@ class Histogram:
         self.zeros = 0
         self.minimum = math.inf
         self.maximum = -math.inf
+        self.average: tuple[float, float] | None = None
         self.exponent = 0
         self.first = 0
         self.counts: NDArray[np.int64] = np.zeros(bins, np.int64)
@@ -77,6 +82,14 @@ class Histogram:
         low, high = float(values.min()), float(values.max())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise InputError("a value observed is NaN or infinite", hint="Look for NaN in model and data.")
+        self.average = (
+            (low, high)
+            if self.average is None
+            else (
+                _MOMENTUM * self.average[0] + (1 - _MOMENTUM) * low,
+                _MOMENTUM * self.average[1] + (1 - _MOMENTUM) * high,
+            )
+        )
         self._cover(min(low, self.minimum), max(high, self.maximum))
         index = np.floor(np.ldexp(values, -self.exponent)).astype(np.int64) - self.first
         self.counts += np.bincount(index, minlength=self.counts.size)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microlith.core.errors import UnsupportedError
-from microlith.quant.types import QParams, Requantization
+from microlith.quant.types import QParams, Requantization, held
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def scale_accumulator(acc: NDArray[np.int64], how: Requant, ties: Ties = "up") -
 def saturate(
     values: NDArray[np.int64], out: QParams, low: int | None = None, high: int | None = None
 ) -> NDArray[np.integer]:
-    """Add the zero point and clamp to ``[low, high]`` (the limits of the type unless given), as ``out.dtype``."""
+    """Add the zero point and clamp to ``[low, high]`` (the type's limits unless given), as ``out.dtype`` is held."""
     shifted = values + np.int64(out.zero_point)
     clamped = np.clip(shifted, out.low if low is None else low, out.high if high is None else high)
-    return np.asarray(clamped.astype(out.dtype))
+    return np.asarray(clamped.astype(held(out.dtype)))

@@ -13,6 +13,8 @@ from microlith.core.errors import ModelError
 Requantization = Literal["float", "fixed"]
 
 LIMITS = {
+    "int2": (-2, 1),
+    "uint2": (0, 3),
     "int4": (-8, 7),
     "uint4": (0, 15),
     "int8": (-128, 127),
@@ -22,16 +24,16 @@ LIMITS = {
     "int32": (-(2**31), 2**31 - 1),
 }
 _ITSELF = "int32"
-_HELD = {"int4": "int8", "uint4": "uint8"}
+_HELD = {"int2": "int8", "uint2": "uint8", "int4": "int8", "uint4": "uint8"}
 
 
 def held(dtype: str) -> str:
-    """NumPy's name of the type that holds integers of a quantized type: those of 4 bits are held one a byte."""
+    """NumPy's name of the type that holds integers of a quantized type: those of 2 and 4 bits are held one a byte."""
     return _HELD.get(dtype, dtype)
 
 
 def as_held(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Integers of 4 bits one a byte, anything else as it is."""
+    """Integers of 2 and 4 bits one a byte, anything else as it is."""
     return values.astype(held(values.dtype.name)) if values.dtype.name in _HELD else values
 
 

@@ -7,13 +7,24 @@ the channel is widened until it does: what is given up lies far below the resolu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microlith.core.errors import ModelError, UnsupportedError
-from microlith.quant.schemes import MAX_SCALE, MIN_SCALE, quantize_array
+from microlith.quant.schemes import (
+    MAX_SCALE,
+    MIN_SCALE,
+    Scheme,
+    WeightGrid,
+    WeightType,
+    next_power_of_two,
+    quantize_array,
+    weight_grid,
+)
 from microlith.quant.types import QArray, QParams
 
 ACCUMULATOR_LIMIT = 2**31 - 1
@@ -22,7 +33,13 @@ _BIAS_LIMIT = 2**30
 # A channel without weights only has a bias, which then gets this many steps.
 _BIAS_STEPS = 2**22
 _FRACTIONS = np.linspace(1.0, 0.5, 41)
+# The fewer the integers, the more of the range it pays to give up.
+_FRACTIONS_BELOW_8_BITS = np.linspace(1.0, 0.1, 73)
 _WIDENINGS = 64
+
+
+Rounding = Callable[[NDArray[np.floating], QParams, WeightGrid], QArray]
+"""Chooses the integers of weights whose parameters are settled, within the grid; the nearest ones by default."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +47,7 @@ class LayerIntegers:
     """The constants of one Conv, Gemm or the like.
 
     Attributes:
-        weights: int8.
+        weights: as they are held.
         bias: int32 with the scale ``float32(sx) * float32(sw)`` and zero point 0; None for an absent bias.
         accumulator_bound: greatest magnitude that the accumulator can reach, over all channels.
     """
@@ -50,19 +67,27 @@ def weight_qparams(
     weights: NDArray[np.floating],
     axis: int | None,
     *,
+    kind: WeightType = "int8",
     symmetric: bool = True,
     search: bool = False,
+    power_of_two: bool = False,
     minimum_scale: NDArray[np.float64] | float = MIN_SCALE,
 ) -> QParams:
-    """Parameters of int8 weights.
+    """Parameters of weights.
 
-    Symmetric weights use -127..127, affine ones -128..127 and a zero point.
+    Symmetric int8 weights use -127..127; affine ones have all integers of the type and a zero point. The scale of
+    binary weights is the mean of their magnitudes, which has the least squared error.
+
+    Source: Rastegari et al., XNOR-Net (2016), section 3.1, for binary weights.
 
     Args:
         weights: any shape.
         axis: of the output channels; None for one scale.
+        kind: which integers there are.
         symmetric: whether the zero point is 0.
-        search: shrink the range to the fraction (of 0.5 to 1) with the least squared error instead of keeping it all.
+        search: shrink the range to the fraction with the least squared error (0.5 to 1 at 8 bits, 0.1 to 1 below)
+            instead of keeping it all.
+        power_of_two: raise scales to the next power of two.
         minimum_scale: raises scales, shape () or (C,). Weights that are all zero take it as their scale.
 
     Raises:
@@ -74,19 +99,52 @@ def weight_qparams(
     low = np.minimum(rows.min(axis=1, initial=0.0), 0.0)
     high = np.maximum(rows.max(axis=1, initial=0.0), 0.0)
     minimum = np.broadcast_to(np.maximum(minimum_scale, MIN_SCALE), low.shape)
-    fraction = _best_fractions(rows, low, high, symmetric, minimum) if search else np.ones_like(low)
-    scale, zero = _scale_and_zero(low * fraction, high * fraction, symmetric, minimum)
+    form = _Form(weight_grid(kind, symmetric=symmetric), symmetric, power_of_two, minimum)
+    if kind == "binary":
+        mean = np.abs(rows).mean(axis=1) if rows.shape[1] else np.zeros(len(rows))
+        low, high = -mean, mean
+    elif search:
+        fraction = _best_fractions(rows, low, high, form)
+        low, high = low * fraction, high * fraction
+    scale, zero = form.scale_and_zero(low, high)
     if axis is None:
-        return QParams(scale[0], zero[0], "int8")
-    return QParams(scale, zero, "int8", axis)
+        return QParams(scale[0], zero[0], form.grid.dtype)
+    return QParams(scale, zero, form.grid.dtype, axis)
 
 
-def quantize_weights(weights: NDArray[np.floating], qparams: QParams) -> QArray:
-    """Integers nearest to the weights; -128 is not used where the zero point is 0 throughout."""
+class WeightSettings(TypedDict):
+    """Arguments of :func:`weight_qparams` and :func:`layer_integers` that a scheme gives."""
+
+    kind: WeightType
+    symmetric: bool
+    search: bool
+    power_of_two: bool
+
+
+def weight_settings(scheme: Scheme) -> WeightSettings:
+    """Those of a scheme."""
+    return {
+        "kind": scheme.weights,
+        "symmetric": scheme.weights_symmetric,
+        "search": scheme.searches_weights,
+        "power_of_two": scheme.weights_power_of_two,
+    }
+
+
+def quantize_weights(weights: NDArray[np.floating], qparams: QParams, grid: WeightGrid | None = None) -> QArray:
+    """The integers of the grid that are nearest to the weights.
+
+    Args:
+        weights: any shape.
+        qparams: their parameters.
+        grid: of int8 by default; -128 is not used where the zero point is 0 throughout.
+    """
+    if grid is None:
+        grid = weight_grid("int8", symmetric=not qparams.zero_point.any())
+    if grid.kind == "binary":
+        return QArray(np.where(weights < 0, -1, 1).astype(np.int8), qparams)
     quantized = quantize_array(weights, qparams)
-    if qparams.zero_point.any():
-        return quantized
-    return QArray(np.maximum(quantized.values, np.int8(-127)), qparams)
+    return QArray(np.clip(quantized.values, grid.low, grid.high), qparams)
 
 
 def _rows(weights: NDArray[np.floating | np.integer], axis: int | None) -> NDArray[np.float64]:
@@ -94,30 +152,38 @@ def _rows(weights: NDArray[np.floating | np.integer], axis: int | None) -> NDArr
     return moved.reshape(moved.shape[0], -1).astype(np.float64)
 
 
-def _scale_and_zero(
-    low: NDArray[np.float64], high: NDArray[np.float64], symmetric: bool, minimum: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    span = np.maximum(-low, high) / 127 if symmetric else (high - low) / 255
-    scale = np.maximum(span, minimum).astype(np.float32)
-    if (scale > MAX_SCALE).any():
-        raise ModelError("weights are too large to be quantized")
-    if symmetric:
-        return scale, np.zeros(scale.shape, np.int32)
-    return scale, np.clip(np.rint(-128 - low / scale), -128, 127).astype(np.int32)
+@dataclass(frozen=True)
+class _Form:
+    """What scales and zero points must be like."""
+
+    grid: WeightGrid
+    symmetric: bool
+    power_of_two: bool
+    minimum: NDArray[np.float64]
+
+    def scale_and_zero(
+        self, low: NDArray[np.float64], high: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        least, most = self.grid.low, self.grid.high
+        span = np.maximum(low / least, high / most) if self.symmetric else (high - low) / (most - least)
+        scale = np.maximum(span, self.minimum).astype(np.float32)
+        if self.power_of_two:
+            scale = next_power_of_two(scale.astype(np.float64)).astype(np.float32)
+        if (scale > MAX_SCALE).any():
+            raise ModelError("weights are too large to be quantized")
+        if self.symmetric:
+            return scale, np.zeros(scale.shape, np.int32)
+        return scale, np.clip(np.rint(least - low / scale), least, most).astype(np.int32)
 
 
 def _best_fractions(
-    rows: NDArray[np.float64],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-    symmetric: bool,
-    minimum: NDArray[np.float64],
+    rows: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], form: _Form
 ) -> NDArray[np.float64]:
     best, least = np.ones_like(low), np.full_like(low, np.inf)
-    for fraction in _FRACTIONS:
-        scale, zero = _scale_and_zero(low * fraction, high * fraction, symmetric, minimum)
+    for fraction in _FRACTIONS if form.grid.kind == "int8" else _FRACTIONS_BELOW_8_BITS:
+        scale, zero = form.scale_and_zero(low * fraction, high * fraction)
         wide, offset = scale.astype(np.float64)[:, None], zero[:, None]
-        integers = np.clip(np.rint(rows / wide), (-127 if symmetric else -128) - offset, 127 - offset)
+        integers = np.clip(np.rint(rows / wide), form.grid.low - offset, form.grid.high - offset)
         error = np.sum((integers * wide - rows) ** 2, axis=1)
         better = error < least
         best, least = np.where(better, fraction, best), np.where(better, error, least)
@@ -131,8 +197,11 @@ def layer_integers(
     *,
     axis: int,
     per_channel: bool = True,
+    kind: WeightType = "int8",
     symmetric: bool = True,
     search: bool = False,
+    power_of_two: bool = False,
+    rounding: Rounding = quantize_weights,
 ) -> LayerIntegers:
     """Integer weights and bias of a layer, such that its accumulator cannot overflow.
 
@@ -142,8 +211,11 @@ def layer_integers(
         inputs: parameters of the layer's input (per tensor).
         axis: of the output channels.
         per_channel: one scale for each channel instead of one.
+        kind: see :func:`weight_qparams`, as the next three.
         symmetric: whether the zero point of weights is 0.
-        search: see :func:`weight_qparams`.
+        search: whether the range is searched.
+        power_of_two: of the scales of weights.
+        rounding: chooses the integers.
 
     Raises:
         ModelError: a weight or a bias is NaN, infinite or too large for any scale.
@@ -154,9 +226,16 @@ def layer_integers(
     minimum = _minimum_scale(weights, bias, float(inputs.scale), axis, per_channel)
     for _ in range(_WIDENINGS):
         qparams = weight_qparams(
-            weights, axis if per_channel else None, symmetric=symmetric, search=search, minimum_scale=minimum
+            weights,
+            axis if per_channel else None,
+            kind=kind,
+            symmetric=symmetric,
+            search=search,
+            power_of_two=power_of_two,
+            minimum_scale=minimum,
         )
-        result, bounds = _integers(weights, bias, inputs, qparams, axis)
+        quantized = rounding(weights, qparams, weight_grid(kind, symmetric=symmetric))
+        result, bounds = _integers(quantized, bias, inputs, axis)
         over = bounds > ACCUMULATOR_LIMIT
         if not over.any():
             return result
@@ -182,9 +261,9 @@ def _minimum_scale(
 
 
 def _integers(
-    weights: NDArray[np.floating], bias: NDArray[np.floating] | None, inputs: QParams, qparams: QParams, axis: int
+    quantized: QArray, bias: NDArray[np.floating] | None, inputs: QParams, axis: int
 ) -> tuple[LayerIntegers, NDArray[np.int64]]:
-    quantized = quantize_weights(weights, qparams)
+    qparams = quantized.qparams
     bounds = np.abs(_rows(quantized.centered(), axis)).sum(axis=1).astype(np.int64) * reach(inputs)
     if bias is None:
         return LayerIntegers(quantized, None, int(bounds.max())), bounds

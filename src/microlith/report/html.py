@@ -44,7 +44,7 @@ def render(details: RunDetails, evidence: EvidenceSet) -> str:
     """The report of one run as one self-contained HTML document."""
     found = bench_if_counted(details)
     return str(
-        _template("report.html.j2").render(
+        template("report.html.j2").render(
             details=details,
             headline=summary.headline(details),
             cards=summary.verdict_cards(details),
@@ -70,7 +70,7 @@ def render_comparison(runs: Sequence[Run]) -> str:
     if len(runs) < 2:
         raise ValueError(f"a comparison of {len(runs)} runs")
     return str(
-        _template("comparison.html.j2").render(
+        template("comparison.html.j2").render(
             runs=runs,
             headlines=[summary.headline(run.details) for run in runs],
             rows=_comparison_rows(runs),
@@ -98,7 +98,8 @@ def _environment() -> Any:
     return environment
 
 
-def _template(name: str) -> Any:
+def template(name: str) -> Any:
+    """A page of this package, by the name of its file."""
     return _environment().get_template(name)
 
 

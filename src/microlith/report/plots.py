@@ -78,13 +78,13 @@ def memory(rows: Sequence[BufferRow], space: str, key: str, bound_bytes: int | N
         f"Memory plan of space {clean(space)}: {len(held)} buffers over {steps} steps, at most {peak:,} bytes.{bound} "
         "The table of buffers holds the same."
     )
-    return Plot(_svg(chart, key), alternative)
+    return Plot(to_svg(chart, key), alternative)
 
 
 def _rectangles(held: Sequence[BufferRow], steps: int, top: float) -> Any:
     import altair as alt
 
-    base = _chart(
+    base = chart_of(
         [
             {
                 "first": row.first,
@@ -128,8 +128,8 @@ def sqnr(rows: Sequence[LayerRow], key: str) -> Plot:
 
     known = [(row, row.sqnr_db or 0.0) for row in rows if has_sqnr(row)]
     values = [{"name": _layer_label(row), "db": round(db, 1), "text": f"{db:.1f}"} for row, db in known]
-    base = _chart(values).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=_names_axis([_layer_label(row) for row, _ in known])),
+    base = chart_of(values).encode(
+        y=alt.Y("name:N", sort=None, title=None, axis=names_axis([_layer_label(row) for row, _ in known])),
     )
     bars = base.mark_bar(color="var(--accent)", cornerRadiusEnd=2, height={"band": 0.62}).encode(
         x=alt.X("db:Q", title="dB", scale=alt.Scale(zero=True))
@@ -141,7 +141,7 @@ def sqnr(rows: Sequence[LayerRow], key: str) -> Plot:
         f"Signal-to-quantization-noise ratio of {len(known)} layers in decibels; the lowest is {least:.1f} dB at "
         f"{_layer_label(row)}. The table of layers holds the same."
     )
-    return Plot(_svg(chart, key), alternative)
+    return Plot(to_svg(chart, key), alternative)
 
 
 def intervals(
@@ -163,8 +163,8 @@ def intervals(
         {"label": clean(mark.label), "low": mark.interval.low, "value": mark.interval.value, "high": mark.interval.high}
         for mark in marks
     ]
-    base = _chart(values).encode(
-        y=alt.Y("label:N", sort=None, title=None, axis=_names_axis([mark.label for mark in marks]))
+    base = chart_of(values).encode(
+        y=alt.Y("label:N", sort=None, title=None, axis=names_axis([mark.label for mark in marks]))
     )
     x = alt.X(
         "low:Q",
@@ -174,9 +174,9 @@ def intervals(
     )
     layers: list[Any] = []
     if zero:
-        layers.append(_upright(0.0, "none", "var(--muted)", [1, 0]))
+        layers.append(upright(0.0, "none", "var(--muted)", [1, 0]))
     if limit is not None:
-        layers.append(_upright(limit, "limit", "var(--bad)", [5, 3]))
+        layers.append(upright(limit, "limit", "var(--bad)", [5, 3]))
     layers.append(base.mark_rule(strokeWidth=3, color="var(--accent)", opacity=0.55).encode(x=x, x2="high:Q"))
     layers.append(base.mark_point(filled=True, size=85, color="var(--accent)", opacity=1).encode(x="value:Q"))
     chart = alt.layer(*layers).properties(width=330, height=34 * len(values) + 6)
@@ -186,17 +186,18 @@ def intervals(
         for mark in marks
     ]
     bound = "" if limit is None else f" The limit is {limit:{format}}."
-    return Plot(_svg(chart, key), f"In {unit}: {'; '.join(parts)}.{bound}")
+    return Plot(to_svg(chart, key), f"In {unit}: {'; '.join(parts)}.{bound}")
 
 
-def _chart(values: list[dict[str, Any]]) -> Any:
+def chart_of(values: list[dict[str, Any]]) -> Any:
+    """A chart over rows of values."""
     import altair as alt
 
     data: Any = alt.Data
     return alt.Chart(data(values=values))
 
 
-def _names_axis(names: Sequence[str]) -> Any:
+def names_axis(names: Sequence[str]) -> Any:
     """An axis of names with room for them: the width of text is only known to the browser."""
     import altair as alt
 
@@ -207,16 +208,17 @@ def _names_axis(names: Sequence[str]) -> Any:
 def _level(value: float, text: str, colour: str, dash: list[int]) -> Any:
     import altair as alt
 
-    base = _chart([{"value": value, "text": text}])
+    base = chart_of([{"value": value, "text": text}])
     rule = base.mark_rule(color=colour, strokeDash=dash, strokeWidth=1.2).encode(y="value:Q")
     label = base.mark_text(align="right", baseline="bottom", dy=-3, dx=-4, fontSize=11, fontWeight=600, color=colour)
     return rule + label.encode(y="value:Q", x=alt.value(WIDTH), text="text:N")
 
 
-def _upright(value: float, text: str, colour: str, dash: list[int]) -> Any:
+def upright(value: float, text: str, colour: str, dash: list[int]) -> Any:
+    """A vertical line at a value, named unless ``text`` is ``none``."""
     import altair as alt
 
-    base = _chart([{"value": value, "text": text}])
+    base = chart_of([{"value": value, "text": text}])
     rule = base.mark_rule(color=colour, strokeDash=dash, strokeWidth=1.2).encode(x="value:Q")
     if text == "none":
         return rule
@@ -247,7 +249,7 @@ def _layer_label(row: LayerRow) -> str:
     return f"{row.index}  {clean(row.name)}"
 
 
-def _svg(chart: Any, key: str) -> str:
+def to_svg(chart: Any, key: str) -> str:
     """SVG without a background, its ids made unique."""
     import altair as alt
 

@@ -1,4 +1,4 @@
-"""Static post-training quantization: ranges from a little data, then integers throughout.
+"""Post-training quantization: ranges from a little data, then integers throughout; or integer weights alone.
 
 The float model runs once over the calibration set while one histogram an activation is kept; every calibration method
 reads its range from that histogram, so that trying other settings costs no second pass.
@@ -19,6 +19,9 @@ from microlith.core.errors import InputError
 from microlith.graph.expose import expose
 from microlith.graph.pass_base import CONSTANTS_LIFTED, FLOAT_WEIGHTS, SHAPES_KNOWN, Property
 from microlith.graph.passes.place_qdq import Interface, place_qdq, values_to_observe
+from microlith.graph.passes.place_weight_qdq import place_weight_qdq
+from microlith.graph.qdq_constants import Roundings, to_nearest
+from microlith.graph.qdq_schemes import value_schemes
 from microlith.graph.reference import Reference
 from microlith.graph.state import read_states
 from microlith.graph.stepper import Stepper
@@ -50,12 +53,18 @@ class Statistics:
     samples: int
     _known: dict[object, dict[str, tuple[float, float]]] = field(default_factory=dict, repr=False, compare=False)
 
-    def ranges(self, scheme: Scheme) -> dict[str, tuple[float, float]]:
-        """The range of every value by the scheme's calibration method; found once for settings that share it."""
+    def ranges(self, scheme: Scheme, others: Mapping[str, Scheme] | None = None) -> dict[str, tuple[float, float]]:
+        """The range of every value by the scheme's calibration method; found once for settings that share it.
+
+        Args:
+            scheme: of all values.
+            others: by the name of a value, settings that take their place.
+        """
         key = scheme.calibration, scheme.percentile, scheme.grid
         if key not in self._known:
             self._known[key] = {name: range_of(histogram, scheme) for name, histogram in self.histograms.items()}
-        return dict(self._known[key])
+        own = {name: range_of(self.histograms[name], special) for name, special in (others or {}).items()}
+        return self._known[key] | own
 
 
 def observe(
@@ -118,9 +127,11 @@ def quantize(
     *,
     float_ops: Sequence[str] = (),
     io: Interface = "int",
+    rounding: Roundings = to_nearest,
 ) -> ir.Model:
     """A quantized copy of the model with ranges from statistics; see :func:`place_qdq`."""
-    return place_qdq(model, statistics.ranges(scheme), scheme, requantization, float_ops=float_ops, io=io)
+    ranges = statistics.ranges(scheme, value_schemes(model, scheme, float_ops))
+    return place_qdq(model, ranges, scheme, requantization, float_ops=float_ops, io=io, rounding=rounding)
 
 
 def _steps(stepper: Stepper, names: Sequence[str], feeds: Feeds) -> dict[str, NDArray[np.generic]]:
@@ -134,7 +145,7 @@ def _steps(stepper: Stepper, names: Sequence[str], feeds: Feeds) -> dict[str, ND
 
 
 class PTQ(Scheme):
-    """Static post-training quantization to 8 bits.
+    """Static post-training quantization, or of weights alone where ``activations`` is ``float``.
 
     Attributes:
         requantization: how accumulators become integers; None takes the device's default, and ``float`` without one.
@@ -162,8 +173,10 @@ class PTQ(Scheme):
             UnsupportedError: a node cannot be quantized.
         """
         check_requires(self, model)
+        if self.activations == "float":
+            return self.quantize_weights(model, context)
         if context.data is None:
-            raise InputError("ptq needs calibration data", hint="Give --data with about 100 samples.")
+            raise InputError(f"{self.name} needs calibration data", hint="Give --data with about 100 samples.")
 
         def progress(done: int) -> None:
             context.progress("calibrate", done, context.batches)
@@ -173,8 +186,26 @@ class PTQ(Scheme):
 
     def quantize(self, model: ir.Model, statistics: Statistics, context: Context) -> ir.Model:
         """Like :meth:`apply`, with statistics that are there already."""
+        if self.activations == "float":
+            return self.quantize_weights(model, context)
         default: Requantization = "float" if context.device is None else context.device.requantization
-        return quantize(model, statistics, self, self.requantization or default, float_ops=self.float_ops, io=self.io)
+        return quantize(
+            model,
+            statistics,
+            self,
+            self.requantization or default,
+            float_ops=self.float_ops,
+            io=self.io,
+            rounding=self.rounding(model, context),
+        )
+
+    def quantize_weights(self, model: ir.Model, context: Context) -> ir.Model:
+        """The model with integer weights and float activations; needs no statistics."""
+        return place_weight_qdq(model, self, float_ops=self.float_ops, rounding=self.rounding(model, context))
+
+    def rounding(self, model: ir.Model, context: Context) -> Roundings:
+        """How weights become integers: the nearest ones."""
+        return to_nearest
 
 
 _METHODS: tuple[CalibrationMethod, ...] = ("mse", "minmax", "percentile")

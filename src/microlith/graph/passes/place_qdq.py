@@ -2,8 +2,8 @@
 
 Around a float operation ``y = f(x)`` stand ``DequantizeLinear`` on each input and ``QuantizeLinear`` on the result. A
 Relu or Clip that alone reads a result belongs to the operation, so nothing is quantized in between. Weights and biases
-become integer initializers behind DequantizeLinear: int8, and int32 with the scale ``sx * sw``. The result is standard
-ONNX.
+become integer initializers behind DequantizeLinear: of at most 8 bits, and int32 with the scale ``sx * sw``. The result
+is standard ONNX.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from microlith.core.errors import UnsupportedError
 from microlith.graph.metadata import io_qparams, keep_in_float, set_io_qparams, set_requantization
 from microlith.graph.qdq_constants import (
     Constants,
+    Roundings,
     add_qparams,
     constant_operands,
     dequantize,
     prepend,
+    to_nearest,
 )
 from microlith.graph.qdq_plan import Plan, make_plan
 from microlith.graph.qdq_qparams import Ranges, assign_qparams, observed_values
 from microlith.graph.qdq_rules import data_inputs, rule_of
+from microlith.graph.qdq_schemes import node_schemes
 from microlith.graph.state import State, initial_values, read_states, set_states
 from microlith.graph.values import Names, static_shape
 from microlith.quant.integer_move import quantize
@@ -35,7 +38,6 @@ from microlith.quant.types import QParams, Requantization
 
 Interface = Literal["int", "float"]
 
-_DTYPES = {"int8": ir.DataType.INT8, "uint8": ir.DataType.UINT8}
 # Per-channel DequantizeLinear came with opset 13.
 _LEAST_OPSET = 13
 
@@ -57,6 +59,7 @@ def place_qdq(
     *,
     float_ops: Sequence[str] = (),
     io: Interface = "int",
+    rounding: Roundings = to_nearest,
 ) -> ir.Model:
     """A quantized copy of a float model.
 
@@ -69,6 +72,7 @@ def place_qdq(
         io: ``int`` makes graph inputs and outputs integer tensors of the same names and records what they mean in the
             metadata; ``float`` keeps them, with QuantizeLinear and DequantizeLinear at the borders. States are integer
             tensors in any case, unless one end stays in float at the user's wish.
+        rounding: chooses the integers of weights; given each node of ``model``'s copy that has some.
 
     Raises:
         UnsupportedError: a node cannot be quantized; the message names it and says how to keep it in float.
@@ -80,11 +84,13 @@ def place_qdq(
     result = model.clone()
     states = read_states(result)
     plan = make_plan(result, float_ops)
-    qparams = assign_qparams(plan, ranges, scheme.grid, initial_values(model))
+    schemes = node_schemes(result.graph, scheme)
+    grids = {str(plan.result(node).name): schemes[node].grid for node in plan.integer_nodes()}
+    qparams = assign_qparams(plan, ranges, scheme.grid, initial_values(model), grids)
     for node in (node for node, kind in plan.kinds.items() if kind == "float"):
         keep_in_float(node)
     names = Names(result.graph)
-    _quantize_constants(Constants(result.graph, names, scheme), plan, qparams)
+    _quantize_constants(Constants(result.graph, names, schemes, rounding), plan, qparams)
     placer = _Placer(result, names, _interfaces(result, plan, io))
     inputs = [value for value in plan.values if value.producer() is None]
     for value in reversed(inputs):
@@ -94,7 +100,7 @@ def place_qdq(
             placer.produced(value, qparams[value])
     _record_given(result, plan)
     set_states(result, [_quantized_state(state, qparams, plan) for state in states])
-    _drop_unused_initializers(result.graph)
+    drop_unused_initializers(result.graph)
     set_requantization(result, requantization)
     return result
 
@@ -187,7 +193,9 @@ class _Placer:
     def _quantized(self, value: ir.Value, name: str, qparams: QParams) -> ir.Value:
         if name != value.name:
             name = self._names.value(name)
-        return ir.Value(name=name, type=ir.TensorType(_DTYPES[qparams.dtype]), shape=ir.Shape(static_shape(value)))
+        return ir.Value(
+            name=name, type=ir.TensorType(ir.DataType[qparams.dtype.upper()]), shape=ir.Shape(static_shape(value))
+        )
 
     def _quantize_node(self, value: ir.Value, scale: ir.Value, zero: ir.Value, quantized: ir.Value) -> ir.Node:
         name = self._names.node(f"{value.name}_QuantizeLinear")
@@ -218,7 +226,8 @@ def _record_given(model: ir.Model, plan: Plan) -> None:
             set_io_qparams(model, str(source.name), qparams)
 
 
-def _drop_unused_initializers(graph: ir.Graph) -> None:
+def drop_unused_initializers(graph: ir.Graph) -> None:
+    """Remove the constants that nothing reads."""
     for name, value in list(graph.initializers.items()):
         if not value.uses() and not value.is_graph_output():
             del graph.initializers[name]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from microlith.cli.names import WIDTH, short, short_details, shorten_in
 from microlith.core.details import LayerRow, RunDetails
+from microlith.report.names import WIDTH, short, short_details, shorten_in
 
 CONV = (
     "model/batch_normalization_2/FusedBatchNormV3;model/conv2d_2/BiasAdd/ReadVariableOp/resource;model/conv2d_2/Conv2D"
