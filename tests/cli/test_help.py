@@ -8,7 +8,11 @@ import pytest
 
 import microlith
 from cli.running import Cli
+from microlith.cli.apply import OTHERS
 from microlith.cli.commands import ORDER
+from microlith.techniques import TECHNIQUES
+
+APPLY = ("ptq", "recipe", *(name for name, *_ in OTHERS))
 
 
 def test_microlith_alone_shows_help(cli: Cli) -> None:
@@ -24,7 +28,9 @@ def test_version(cli: Cli) -> None:
     assert cli("--version").out == f"microlith {microlith.__version__}\n"
 
 
-@pytest.mark.parametrize("command", [*([name] for name in ORDER if name != "apply"), ["apply", "ptq"]])
+@pytest.mark.parametrize(
+    "command", [*([name] for name in ORDER if name != "apply"), *(["apply", name] for name in APPLY)]
+)
 def test_every_command_has_a_short_page_with_examples(cli: Cli, command: list[str]) -> None:
     page = cli(*command, "--help")
     assert (page.code, page.err) == (0, "")
@@ -37,7 +43,8 @@ def test_every_command_has_a_short_page_with_examples(cli: Cli, command: list[st
 def test_apply_alone_lists_the_techniques(cli: Cli) -> None:
     page = cli("apply")
     assert page.code == 0
-    assert re.search(r"^  ptq ", page.out, re.MULTILINE)
+    assert all(re.search(rf"^  {name} ", page.out, re.MULTILINE) for name in APPLY)
+    assert set(APPLY) == {"recipe", *(item.name for item in TECHNIQUES)}
 
 
 @pytest.mark.parametrize(

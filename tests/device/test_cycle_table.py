@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 
 from microlith.device.block_counter import BlockCounter
+from microlith.device.build_hooks import build_hooks
 from microlith.device.cycle_table import (
     BlockDecoder,
     cycles,
     instruction_offsets,
     thumb_instruction_bytes,
 )
+from microlith.device.native_hooks import NativeBlockCounter
+
+ON_BLOCK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
 
 # Encodings of single instructions, little-endian halfwords (Arm DDI 0403).
 ENCODED = [
@@ -106,25 +112,42 @@ def test_unlisted_instructions_take_one_cycle():
     assert cycles("ldr", after_single=True) == cycles("str", after_single=True) == 1
 
 
+@pytest.fixture(scope="module")
+def hooks() -> ctypes.CDLL:
+    path = build_hooks()
+    assert path is not None
+    return ctypes.CDLL(str(path))
+
+
 class Walk:
     """A counter driven by hand over a program of nops: blocks of two instructions, layer at 0x100."""
 
-    def __init__(self, core: str = "cortex-m4f") -> None:
+    def __init__(self, hooks: ctypes.CDLL | None, core: str = "cortex-m4f") -> None:
         self.link, self.stack_pointer = 0, 0x1000
-        self.counter = BlockCounter(
-            {0x100: "net_layer_0"},
+        layers = {0x100: "net_layer_0"}
+        rest = (
             lambda: (self.link, self.stack_pointer),
             lambda _address, size: b"\x00\xbf" * (size // 2),
             BlockDecoder(core),
         )
+        self.counter = BlockCounter(layers, *rest) if hooks is None else NativeBlockCounter(layers, *rest, hooks)
 
-    def go(self, *addresses: int) -> None:
+    def go(self, *addresses: int, size: int = 4) -> None:
         for address in addresses:
-            self.counter.on_block(None, address, 4, None)
+            if isinstance(self.counter, NativeBlockCounter):
+                function, data = self.counter.hook
+                ON_BLOCK(function)(None, address, size, data)
+            else:
+                self.counter.on_block(None, address, size, None)
+        self.counter.settle()
 
 
-def test_layers_get_what_runs_between_entry_and_return():
-    walk = Walk()
+@pytest.fixture(params=["python", "c"])
+def walk(request, hooks) -> Walk:
+    return Walk(hooks if request.param == "c" else None)
+
+
+def test_layers_get_what_runs_between_entry_and_return(walk):
     walk.go(0x10)
     walk.link = 0x15
     walk.go(0x100, 0x200, 0x104, 0x14, 0x18)
@@ -137,8 +160,7 @@ def test_layers_get_what_runs_between_entry_and_return():
     assert layer.entries == 1
 
 
-def test_passing_the_return_address_deeper_in_the_stack_is_no_return():
-    walk = Walk()
+def test_passing_the_return_address_deeper_in_the_stack_is_no_return(walk):
     walk.link = 0x15
     walk.go(0x100)
     walk.stack_pointer = 0xF00
@@ -150,8 +172,7 @@ def test_passing_the_return_address_deeper_in_the_stack_is_no_return():
     assert walk.counter.instructions(walk.counter.tallies["net_layer_0"]) == 4
 
 
-def test_a_loop_back_to_the_entry_is_no_second_call_and_a_second_call_is():
-    walk = Walk()
+def test_a_loop_back_to_the_entry_is_no_second_call_and_a_second_call_is(walk):
     walk.link = 0x15
     walk.go(0x100, 0x100, 0x100)
     assert walk.counter.tallies["net_layer_0"].entries == 1
@@ -161,16 +182,26 @@ def test_a_loop_back_to_the_entry_is_no_second_call_and_a_second_call_is():
     assert walk.counter.tallies["net_layer_0"].entries == 2
 
 
-def test_overlapping_blocks_are_distinct():
-    walk = Walk()
-    walk.counter.on_block(None, 0x10, 8, None)
-    walk.counter.on_block(None, 0x14, 4, None)
+def test_overlapping_blocks_are_distinct(walk):
+    walk.go(0x10, size=8)
+    walk.go(0x14)
     assert walk.counter.instructions(walk.counter.outside) == 4 + 2
 
 
-def test_cycles_until_an_instruction_of_the_running_block():
-    walk = Walk()
+def test_cycles_until_an_instruction_of_the_running_block(walk):
     walk.go(0x10, 0x14, 0x40)
     assert walk.counter.cycles_until(0x40) == 4 + 2
     assert walk.counter.cycles_until(0x42) == 4 + 2 + 1
-    assert Walk("cortex-m7").counter.cycles_until(0x40) == 0
+    assert Walk(None, "cortex-m7").counter.cycles_until(0x40) == 0
+
+
+def test_more_blocks_than_there_is_room_for_at_first(walk):
+    addresses = range(0x1000, 0x1000 + 8 * 10_000, 8)
+    walk.go(*addresses)
+    walk.go(0x1000)
+    assert walk.counter.outside.blocks == {(at, 4): 1 + (at == 0x1000) for at in addresses}
+    assert walk.counter.outside.taken == len(addresses)
+    walk.counter.reset()
+    walk.counter.break_off()
+    walk.go(0x2000)
+    assert (walk.counter.outside.blocks, walk.counter.outside.taken) == ({(0x2000, 4): 1}, 0)

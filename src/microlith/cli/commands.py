@@ -9,6 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from microlith.cli import options as opt
+from microlith.cli.apply import apply_app
+from microlith.cli.pages import examples, help_if_alone
 from microlith.cli.progress import progress
 from microlith.cli.scratch import scratch
 from microlith.core.errors import InputError
@@ -24,11 +26,6 @@ class InOrder(TyperGroup):
         return list(ORDER)
 
 
-def examples(*commands: str) -> str:
-    """The end of a help page; the first line keeps the line breaks."""
-    return "\b\nExamples:\n" + "\n".join(f"  microlith {command}" for command in commands)
-
-
 app = typer.Typer(
     cls=InOrder,
     epilog=examples("demo", "check kws.onnx --device nrf52840", "optimize --help"),
@@ -36,8 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-apply_app = typer.Typer(rich_markup_mode=None)
-app.add_typer(apply_app, name="apply", short_help="One technique by itself: apply ptq.", invoke_without_command=True)
+app.add_typer(apply_app, name="apply", short_help="Techniques by themselves: apply ptq.", invoke_without_command=True)
 
 
 def _version(value: bool) -> None:
@@ -56,18 +52,7 @@ def main(
     ] = False,
 ) -> None:
     """A trained network and a device in; the smallest, fastest program that does the job, proved by running it."""
-    _help_if_alone(context)
-
-
-def _help_if_alone(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-
-
-@apply_app.callback()
-def apply(context: typer.Context) -> None:
-    """Apply one technique by itself: a model in, a standard ONNX model out."""
-    _help_if_alone(context)
+    help_if_alone(context)
 
 
 @app.command(
@@ -344,87 +329,6 @@ def optimize(
     print_optimized(result, out, json=json)
     if result.best is None:
         raise api.unmet(result.verdicts, result.nearest.built)
-
-
-@apply_app.command(
-    "ptq",
-    short_help="Post-training quantization of weights and activations, or of weights alone.",
-    epilog=examples(
-        "apply ptq kws.onnx --data kws.npz -o kws_int8.onnx",
-        "apply ptq kws.onnx --data kws.npz --device rp2040 --method minmax --per-tensor -o q.onnx",
-        "apply ptq kws.onnx --data kws.npz --opset 13 -o q.onnx",
-        "apply ptq kws.onnx --data kws.npz --weights int4 --set 'overrides=[{layers: first, weights: int8}]' -o q.onnx",
-        "apply ptq kws.onnx --activations float --weights int4 --set group_size=32 -o q.onnx",
-    ),
-)
-def apply_ptq(
-    model: opt.Model,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")],
-    data: opt.OptionalData = None,
-    device: Annotated[
-        str | None, typer.Option("--device", "-d", help="Device whose arithmetic to quantize for; float by default.")
-    ] = None,
-    calibration_method: Annotated[
-        str, typer.Option("--method", help="minmax, moving_average, percentile, entropy, mse or cosine.")
-    ] = "mse",
-    percentile: Annotated[float, typer.Option(help="For --method percentile.")] = 99.99,
-    per_channel: Annotated[
-        bool, typer.Option("--per-channel/--per-tensor", help="Scales of weights: one a channel, or one a tensor.")
-    ] = True,
-    symmetric: Annotated[
-        bool, typer.Option("--symmetric/--affine", help="Whether zero points of activations are in the middle.")
-    ] = False,
-    activations: Annotated[
-        str, typer.Option(help="int8, uint8, int16 or int4; float quantizes weights only.")
-    ] = "int8",
-    weights: Annotated[str, typer.Option(help="int8, int4, int3, int2, ternary or binary.")] = "int8",
-    changed: opt.Set = None,
-    io: Annotated[str, typer.Option(help="int or float: type of the graph's inputs and outputs.")] = "int",
-    float_ops: opt.FloatOps = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Use the first N samples only.")] = None,
-    opset: opt.Opset = None,
-    input_range: opt.InputRange = None,
-    mean: opt.Mean = None,
-    std: opt.Std = None,
-    layout: opt.Layout = None,
-    shape: opt.Shape = None,
-    state: opt.State = None,
-    seed: opt.Seed = 0,
-    quiet: opt.Quiet = False,
-) -> None:
-    """Post-training quantization: a float model in, a standard ONNX model with Q/DQ out.
-
-    Data is needed unless activations stay float.
-    """
-    from microlith import api
-    from microlith.core.files import check_parent
-
-    named = {
-        "calibration": calibration_method,
-        "percentile": percentile,
-        "per_channel": per_channel,
-        "symmetric": symmetric,
-        "activations": activations,
-        "weights": weights,
-        "io": io,
-        "float_ops": tuple(float_ops or ()),
-    }
-    step = api.technique("ptq", **named | opt.settings(changed))
-    target = None if device is None else api.device(device)
-    check_parent(out)
-    with scratch(), progress(quiet=quiet) as show:
-        quantized = api.apply(
-            api.load(model, shapes=opt.shapes(shape), state=opt.states(state)),
-            [step],
-            data=data,
-            target=target,
-            preprocessing=opt.given_preprocessing(input_range, mean, std, layout),
-            calibration=samples,
-            seed=seed,
-            progress=show.step,
-        )
-    api.save_model(quantized, out, opset)
-    print(f"Wrote {out}")
 
 
 @app.command(

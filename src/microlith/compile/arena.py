@@ -6,6 +6,7 @@ extended by overlaps. :mod:`microlith.compile.check_plan` checks the result and 
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,16 @@ def plan_arena(
     return Plan(offsets, spaces, bounds)
 
 
+def needed_bytes(buffers: Iterable[Buffer]) -> dict[int, int]:
+    """Bytes of the buffers that are needed in each step, from the first step in which one is to the last."""
+    changes = Counter[int]()
+    for buffer in buffers:
+        changes[buffer.lifetime.first] += buffer.bytes
+        changes[buffer.lifetime.last + 1] -= buffer.bytes
+    steps = range(min(changes, default=0), max(changes, default=0))
+    return dict(zip(steps, itertools.accumulate(changes[step] for step in steps), strict=True))
+
+
 class _Problem:
     """The buffers of one space."""
 
@@ -134,40 +145,36 @@ class _Problem:
 
     def _neighbours(self) -> dict[str, list[str]]:
         """For each buffer, the others that are needed when it is."""
-        alive = self._by_step(self.items)
-        near = {item.id: set[str]().union(*(alive[step] for step in self._steps(item))) for item in self.items.values()}
-        return {name: sorted(others - {name}) for name, others in near.items()}
+        near: dict[str, list[str]] = {name: [] for name in self.items}
+        needed: list[Buffer] = []
+        for item in sorted(self.items.values(), key=lambda item: item.lifetime.first):
+            needed = [other for other in needed if other.lifetime.last >= item.lifetime.first]
+            for other in needed:
+                near[other.id].append(item.id)
+            near[item.id] += [other.id for other in needed]
+            needed.append(item)
+        return {name: sorted(others) for name, others in near.items()}
 
     def used(self, placed: Mapping[str, int]) -> int:
         return max((placed[item.id] + item.bytes for item in self.items.values()), default=0)
 
     def bound(self) -> int:
         """Most bytes needed at once in any step, every permitted overlap taken as complete."""
-        alive, shared = self._by_step(self.items), Counter[int]()
-        covered = Counter[str]()
+        covered, over = Counter[str](), dict[str, list[Buffer]]()
         inputs: dict[int, set[str]] = {}
         for (out, into), pair in self.leads.items():
             covered[out] += pair.common(self.items[out].bytes, self.items[into].bytes)
+            over.setdefault(into, []).append(self.items[out])
             for step in range(self.items[out].lifetime.first, self.items[into].lifetime.last + 1):
                 inputs.setdefault(step, set()).add(into)
+        shared = Counter[int]()
         for step, names in inputs.items():
-            outputs = {out for out, into in self.leads if into in names} & alive[step]
+            outputs = {
+                out.id for into in names for out in over[into] if out.lifetime.first <= step <= out.lifetime.last
+            }
             most = sum(min(covered[out], self.items[out].bytes) for out in outputs)
             shared[step] = min(most, sum(self.items[into].bytes for into in names))
-        return max(
-            (sum(self.items[name].bytes for name in names) - shared[step] for step, names in alive.items()), default=0
-        )
-
-    def _by_step(self, names: Iterable[str]) -> dict[int, set[str]]:
-        """The buffers that are needed in each step."""
-        alive: dict[int, set[str]] = {}
-        for name in names:
-            for step in self._steps(self.items[name]):
-                alive.setdefault(step, set()).add(name)
-        return alive
-
-    def _steps(self, item: Buffer) -> range:
-        return range(item.lifetime.first, item.lifetime.last + 1)
+        return max((live - shared[step] for step, live in needed_bytes(self.items.values()).items()), default=0)
 
     def _orders(self, rng: np.random.Generator, restarts: int) -> Iterable[list[Buffer]]:
         items = list(self.items.values())

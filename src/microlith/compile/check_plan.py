@@ -28,9 +28,13 @@ def check_plan(program: Program, overlaps: Sequence[Overlap]) -> None:
             assert start % buffer.align == 0, f"{buffer.id} at {start} is not aligned to {buffer.align}"
             assert start >= 0 and start + buffer.bytes <= used, f"{buffer.id} lies outside its space"
         ends = {step for buffer in members for step in (buffer.lifetime.first, buffer.lifetime.last)}
-        by_offset = sorted(members, key=lambda buffer: program.offsets[buffer.id])
+        coming = sorted(members, key=lambda buffer: buffer.lifetime.first, reverse=True)
+        live: list[Buffer] = []
         for step in sorted(ends):  # between them, the same buffers are needed as in one of them, or fewer
-            live = [item for item in by_offset if item.lifetime.first <= step <= item.lifetime.last]
+            live = [item for item in live if step <= item.lifetime.last]
+            while coming and coming[-1].lifetime.first <= step:
+                live.append(coming.pop())
+            live.sort(key=lambda buffer: program.offsets[buffer.id])
             _check_step(program, live, step, permitted)
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from microlith.compile.arena import Overlap
+from microlith.compile.arena import Overlap, needed_bytes
 from microlith.compile.context import call_context
 from microlith.compile.order import Need
 from microlith.compile.stream import Chain, Streams, region_overlaps
 from microlith.device.profile import Device
 from microlith.kernels import kernel
 from microlith.kernels.base import Lead
-from microlith.program.types import STATE_SPACE, OpCall, Program
+from microlith.program.types import STATE_SPACE, Buffer, OpCall, Program
 
 TURN_ROWS = (1, 2, 4, 8, 16)
 """Output rows of a turn that are looked at."""
@@ -130,11 +130,13 @@ class Ways:
             cycles: of each call in each of its schedules.
         """
         self.program, self.calls, self.device, self.cycles = program, tuple(calls), device, cycles
-        self.alive: list[set[str]] = [set() for _ in calls]
-        for buffer in program.buffers.values():
-            if buffer.space != STATE_SPACE:
-                for step in range(max(0, buffer.lifetime.first), min(buffer.lifetime.last, len(calls) - 1) + 1):
-                    self.alive[step].add(buffer.id)
+        placed = [buffer for buffer in program.buffers.values() if buffer.space != STATE_SPACE]
+        self.live = needed_bytes(placed)
+        self.born: dict[int, list[Buffer]] = {}
+        self.dying: dict[int, set[str]] = {}
+        for buffer in placed:
+            self.born.setdefault(buffer.lifetime.first, []).append(buffer)
+            self.dying.setdefault(buffer.lifetime.last, set()).add(buffer.id)
         self._scratch: dict[tuple[int, str, str], int] = {}
         self.streams = Streams(program, self.calls, device)
         self.by_begin: list[list[Stretch]] = [self._alone(index) for index in range(len(calls))]
@@ -166,7 +168,7 @@ class Ways:
         """One call with each of its schedules that is cheaper or smaller than the others."""
         call = self.calls[index]
         found: list[Stretch] = []
-        around = sum(self.program.buffers[name].bytes for name in self.alive[index])
+        around = self.live.get(index, 0)
         for schedule, cycles in self.cycles[index].items():
             needed = need(self.program, replace(call, schedule=schedule))
             live = around + needed.scratch_bytes - self._shared(index, needed)
@@ -175,7 +177,7 @@ class Ways:
 
     def _shared(self, index: int, needed: Need) -> int:
         buffers = self.program.buffers
-        dying = {name for name in self.alive[index] if buffers[name].lifetime.last == index}
+        dying = self.dying.get(index, set())
         shared: dict[str, int] = {}
         for pair in needed.overlaps:
             if pair.input in dying and buffers[pair.output].lifetime.first == index:
@@ -200,9 +202,10 @@ class Ways:
         """The region with each number of rows that needs less than its calls by themselves."""
         buffers, end = self.program.buffers, begin + len(chain.calls)
         inner = {self.program.view(name).buffer for name in chain.inner}
-        around = set[str]().union(*self.alive[begin:end]) - inner
         result = self.program.view(chain.calls[-1].writes[0])
-        outside = sum(buffers[name].bytes for name in around)
+        born = [buffer for step in range(begin + 1, end) for buffer in self.born.get(step, ())]
+        outside = self.live.get(begin, 0) + sum(buffer.bytes for buffer in born)
+        outside -= sum(buffers[name].bytes for name in inner)
         if outside - buffers[result.buffer].bytes >= alone:
             return []
         dying = sorted(
@@ -213,14 +216,14 @@ class Ways:
                 if name not in chain.inner and begin <= buffers[self.program.view(name).buffer].lifetime.last < end
             }
         )
-        born = buffers[result.buffer].lifetime.first == end - 1
+        result_is_new = buffers[result.buffer].lifetime.first == end - 1
         found = []
         for rows in TURN_ROWS:
             if rows >= chain.heights[-1]:
                 break
             turns = chain.turns(rows)
             rings = chain.rings(turns)
-            overlaps = tuple(region_overlaps(chain, turns, dying)) if born else ()
+            overlaps = tuple(region_overlaps(chain, turns, dying)) if result_is_new else ()
             shared = sum(pair.common(buffers[pair.output].bytes, buffers[pair.input].bytes) for pair in overlaps)
             scheduled = chain.scheduled(turns)
             scratch = max(self._scratch_bytes(begin + at, call) for at, call in enumerate(scheduled.calls))

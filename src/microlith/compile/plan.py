@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from microlith.compile.arena import Overlap, plan_arena
+from microlith.compile.arena import Overlap, needed_bytes, plan_arena
 from microlith.compile.builder import ALIGN, SPACE
 from microlith.compile.candidates import Candidate, Choices, Known, choices
 from microlith.compile.check_plan import check_plan, check_states
@@ -226,11 +226,8 @@ def _peak(program: Program, chosen: Sequence[Candidate]) -> tuple[int, int]:
     """Most bytes alive with these candidates, nothing in place, and the position of the call in which they are."""
     (entry,) = program.entries
     lifetimes = with_lifetimes(program, [item.call for item in chosen], entry.inputs, entry.outputs)
-    alive = [
-        sum(buffer.bytes for buffer in lifetimes.values() if buffer.lifetime.first <= step <= buffer.lifetime.last)
-        + item.scratch_bytes
-        for step, item in enumerate(chosen)
-    ]
+    needed = needed_bytes(lifetimes.values())
+    alive = [needed.get(step, 0) + item.scratch_bytes for step, item in enumerate(chosen)]
     return max(alive), alive.index(max(alive))
 
 

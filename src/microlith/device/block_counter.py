@@ -87,6 +87,9 @@ class BlockCounter:
             tally.blocks.clear()
             tally.taken = tally.entries = 0
 
+    def settle(self) -> None:
+        """Bring the tallies up to date; here they always are."""
+
     def break_off(self) -> None:
         """Forget where the processor is: it is about to be started elsewhere by hand, which is no branch."""
         self._fall_through = _NOWHERE
@@ -118,6 +121,7 @@ class BlockCounter:
         """Modelled cycles of everything up to an instruction of the block that runs; 0 where the core has no table."""
         if not self._decoder.has_cycles:
             return 0
+        self.settle()
         total = sum(self.cycles(tally) or 0 for tally in (self.outside, *self.tallies.values()))
         block = self._block(self._last)
         index = block.offsets.index(pc - self._last[0])
@@ -126,6 +130,7 @@ class BlockCounter:
     def executed(self) -> dict[int, bytes]:
         """Address to code of every instruction that ran."""
         found: dict[int, bytes] = {}
+        self.settle()
         for tally in (self.outside, *self.tallies.values()):
             for address, size in tally.blocks:
                 code, offsets = self._memory(address, size), self._block((address, size)).offsets

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from microlith.core.errors import ToolchainError
+from microlith.device.build_hooks import build_hooks
 from microlith.device.elf import require_modules
 from microlith.device.profile import Device
 from microlith.device.qemu_machine import require_qemu
@@ -97,14 +98,17 @@ class Emulator:
         require_modules("elftools", *(() if device.core == "cortex-m55" else ("unicorn", "capstone")))
         self._time_limit_s = time_limit_s
         self._worker: Worker
+        hooks: Path | None = None
         if device.core == "cortex-m55":
             require_qemu(device)
             self._worker = QemuWorker()
         else:
             self._worker = WorkerProcess("microlith.device.emulator_worker", f"the emulated {device.name}")
         try:
+            if device.core != "cortex-m55":
+                hooks = build_hooks()
             plain = device.model_dump(mode="json")
-            self._request("open", elf=str(elf), device=plain, time_limit_s=time_limit_s)
+            self._request("open", elf=str(elf), device=plain, time_limit_s=time_limit_s, hooks=str(hooks or ""))
         except BaseException:
             self.close()
             raise

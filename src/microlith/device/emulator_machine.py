@@ -5,18 +5,21 @@ Only the emulator's worker may import it: Unicorn is GPL.
 
 from __future__ import annotations
 
+import ctypes
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import unicorn
+from unicorn.unicorn_py3.unicorn import uclib
 
 from microlith.core.errors import RunError, TimeLimitError
 from microlith.device.alignment import AlignedAccess
 from microlith.device.block_counter import BlockCounter, Decoder, Tally
 from microlith.device.emulated_program import Program
 from microlith.device.emulator_session import Row
+from microlith.device.native_hooks import NativeAlignment, NativeBlockCounter
 from microlith.device.profile import Device, Region
 
 # Functions called from outside return to a page that no memory takes, on a Cortex-M in the range for external memory:
@@ -48,7 +51,8 @@ class Machine(ABC):
         program: what to run.
         device: whose memory it has; anything else faults.
         time_limit_s: of one :meth:`boot` or :meth:`call`.
-        layers: entry address to symbol; None runs uncounted, which is much faster.
+        layers: entry address to symbol; None runs uncounted, which is faster.
+        hooks: shared library of the hooks in C; without it Python counts.
     """
 
     # Numbers by which Unicorn knows the registers.
@@ -65,7 +69,12 @@ class Machine(ABC):
     breakpoint_bytes: ClassVar[int]
 
     def __init__(
-        self, program: Program, device: Device, time_limit_s: float, layers: dict[int, str] | None = None
+        self,
+        program: Program,
+        device: Device,
+        time_limit_s: float,
+        layers: dict[int, str] | None = None,
+        hooks: str = "",
     ) -> None:
         self.program = program
         self.output = b""
@@ -78,6 +87,8 @@ class Machine(ABC):
         self._bad_access: tuple[int, int, int] | None = None
         self._misaligned: tuple[int, int, int] | None = None
         self._decoder = self.make_decoder(device)
+        self._native = ctypes.CDLL(hooks) if hooks else None
+        self._alignment: NativeAlignment | None = None
         self._engine: Any = self.make_engine(device)
         taken = [range(region.start, region.start + region.bytes) for region in device.regions]
         self._return_page = next(page for page in _RETURN_PAGES if not any(page in memory for memory in taken))
@@ -166,14 +177,29 @@ class Machine(ABC):
         self._engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_bad_access)
         if layers is None:
             return
-        self.counter = BlockCounter(
-            layers,
-            lambda: (self._register(self.link_register), self._register(self.stack_register)),
-            self.read,
-            self._decoder,
-        )
-        self._engine.hook_add(unicorn.UC_HOOK_BLOCK, self.counter.on_block)
+
+        def registers() -> tuple[int, int]:
+            return self._register(self.link_register), self._register(self.stack_register)
+
+        if self._native is None:
+            self.counter = BlockCounter(layers, registers, self.read, self._decoder)
+            self._engine.hook_add(unicorn.UC_HOOK_BLOCK, self.counter.on_block)
+        else:
+            native = NativeBlockCounter(layers, registers, self.read, self._decoder, self._native)
+            self._hook_native(unicorn.UC_HOOK_BLOCK, native.hook)
+            self.counter = native
         self.watch_cycle_counter()
+
+    def _hook_native(self, kind: int, hook: tuple[int, int], begin: int = 1, end: int = 0) -> None:
+        """Let the emulator call a C function, with what it is to be given; by the C interface of Unicorn."""
+        function, data = hook
+        handle = ctypes.c_size_t()
+        limits = ctypes.c_uint64(begin), ctypes.c_uint64(end)
+        status = uclib.uc_hook_add(
+            self._engine._uch, ctypes.byref(handle), kind, ctypes.c_void_p(function), ctypes.c_void_p(data), *limits
+        )
+        if status != unicorn.UC_ERR_OK:
+            raise unicorn.UcError(status)
 
     def check_alignment(self, instructions: dict[int, bytes]) -> None:
         """From now on refuse misaligned accesses of these instructions that would fault on the real core.
@@ -183,9 +209,17 @@ class Machine(ABC):
         """
         # A hook on memory would be simpler, but inside an IT block Unicorn then goes wrong: it leaves the condition on
         # for what follows. A hook on the instruction is called only when its condition holds.
+        if self._native is not None:
+            read, stop = (
+                ctypes.cast(function, ctypes.c_void_p).value for function in (uclib.uc_reg_read, uclib.uc_emu_stop)
+            )
+            self._alignment = NativeAlignment(self._native, read or 0, stop or 0)
         for address, code in instructions.items():
             access = self.aligned_access(code)
-            if access is not None:
+            if access is not None and self._alignment is not None:
+                hook = self._alignment.hook(access, self.register_named)
+                self._hook_native(unicorn.UC_HOOK_CODE, hook, address, address)
+            elif access is not None:
                 self._engine.hook_add(unicorn.UC_HOOK_CODE, self._on_aligned_access, access, address, address)
         self._engine.ctl_flush_tb()
 
@@ -198,6 +232,7 @@ class Machine(ABC):
         """A row for each of these layers, and one for everything else."""
         counter = self.counter
         assert counter is not None
+        counter.settle()
 
         def row(tally: Tally) -> Row:
             return Row(counter.instructions(tally), counter.cycles(tally), tally.entries)
@@ -297,6 +332,8 @@ class Machine(ABC):
             if error.errno != unicorn.UC_ERR_INSN_INVALID or not self.asks_for_semihosting(self._pc()):
                 raise self._fault(error) from None
             self._breakpoint = self._pc()
+        if self._alignment is not None:
+            self._misaligned = self._alignment.found()
 
     def _on_interrupt(self, engine: Any, number: int, _data: Any) -> None:
         pc = self._pc()

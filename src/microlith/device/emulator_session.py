@@ -75,14 +75,15 @@ class EmulatedMachine(Protocol):
         ...
 
 
-MakeMachine = Callable[[Program, Device, float, "dict[int, str] | None"], EmulatedMachine]
+MakeMachine = Callable[[Program, Device, float, "dict[int, str] | None", str], EmulatedMachine]
 
 
 class Session:
     """One program on one device.
 
     Args:
-        make: a machine from program, device, time limit in seconds, and layers to count by entry address.
+        make: a machine from program, device, time limit in seconds, layers to count by entry address, and the shared
+            library of the hooks in C or nothing.
     """
 
     def __init__(self, make: MakeMachine) -> None:
@@ -91,6 +92,7 @@ class Session:
         self._program: Program
         self._device: Device
         self._time_limit_s: float
+        self._hooks = ""
         self._warm: EmulatedMachine | None = None
 
     def open(self, header: dict[str, Any], _blobs: list[bytes]) -> Answer:
@@ -98,6 +100,7 @@ class Session:
         self._program = Program.read(Path(header["elf"]))
         self._device = Device.model_validate(header["device"])
         self._time_limit_s = header["time_limit_s"]
+        self._hooks = header.get("hooks", "")
         return {}, ()
 
     def boot(self, header: dict[str, Any], _blobs: list[bytes]) -> Answer:
@@ -164,7 +167,7 @@ class Session:
     def _machine(self, layers: dict[int, str] | None) -> EmulatedMachine:
         while self._machines and self._machines[-1] is not self._warm:
             self._machines.pop().close()
-        self._machines.append(self._make(self._program, self._device, self._time_limit_s, layers))
+        self._machines.append(self._make(self._program, self._device, self._time_limit_s, layers, self._hooks))
         return self._machines[-1]
 
     def close(self) -> None:

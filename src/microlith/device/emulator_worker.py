@@ -11,9 +11,11 @@ from microlith.device.profile import Device
 from microlith.device.worker_loop import serve
 
 
-def machine(program: Program, device: Device, time_limit_s: float, layers: dict[int, str] | None) -> Machine:
+def machine(
+    program: Program, device: Device, time_limit_s: float, layers: dict[int, str] | None, hooks: str
+) -> Machine:
     """The machine of the device's architecture."""
-    return (RiscvMachine if device.is_riscv else ArmMachine)(program, device, time_limit_s, layers)
+    return (RiscvMachine if device.is_riscv else ArmMachine)(program, device, time_limit_s, layers, hooks)
 
 
 def main() -> None:

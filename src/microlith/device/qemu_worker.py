@@ -13,7 +13,9 @@ class QemuWorker:
     """Answers what :class:`~microlith.device.worker_process.WorkerProcess` answers, for QEMU."""
 
     def __init__(self) -> None:
-        self._session = Session(QemuMachine)
+        self._session = Session(
+            lambda program, device, limit_s, layers, _hooks: QemuMachine(program, device, limit_s, layers)
+        )
 
     def request(
         self, header: dict[str, Any], blobs: Sequence[bytes] = (), *, time_limit_s: float

@@ -15,8 +15,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.graph.passes.fold_pad_into_conv import own_pads
-from microlith.graph.values import add_initializer, constant, input_at, integer, known_shape, real
+from microlith.graph.moments import scale_moments
+from microlith.graph.values import add_initializer, constant, input_at, integer, ints, known_shape, real, static_shape
 
 Float64 = NDArray[np.float64]
 
@@ -58,6 +58,17 @@ def output_channels(node: ir.Node, weights: Float64) -> int:
     return int(weights.shape[0 if node.op_type == "Conv" or integer(node, "transB", 0) else 1])
 
 
+def own_pads(node: ir.Node) -> tuple[int, ...] | None:
+    """Padding of a Conv or a pooling node, begins then ends; None where it depends on auto_pad."""
+    mode = node.attributes.get_string("auto_pad", "NOTSET")
+    source = node.inputs[0]
+    assert source is not None
+    spatial = len(static_shape(source)) - 2
+    if mode not in ("NOTSET", "VALID"):
+        return None
+    return ints(node, "pads", (0,) * (2 * spatial)) if mode == "NOTSET" else (0,) * (2 * spatial)
+
+
 def channel_axis(node: ir.Node, value: ir.Value) -> int:
     """The axis of an operand or a result along which a layer has its channels."""
     return len(known_shape(value) or ()) - 1 if node.op_type == "MatMul" else 1
@@ -80,13 +91,14 @@ def scale_outputs(node: ir.Node, scale: Float64, offset: Float64) -> bool:
         return False
     if node.op_type == "Gemm":  # alpha and beta stay outside: alpha (A sB) + beta (s C + t / beta)
         bias = bias * real(node, "beta", 1.0)
-    scaled, shifted = weights * _by_output(node, weights, scale), bias * scale + offset
+    scaled, shifted = weights * by_output(node, weights, scale), bias * scale + offset
     if not (fits_float32(scaled) and fits_float32(shifted)):
         return False
     node.attributes.pop("beta", None)
     set_weights(node, scaled)
     if node.op_type != "MatMul":
         set_bias(node, shifted)
+    scale_moments(node, scale, offset)
     return True
 
 
@@ -97,15 +109,15 @@ def scale_inputs(node: ir.Node, scale: Float64, offset: Float64) -> bool:
         return False
     if offset.any() and not _takes_offset(node):
         return False
-    by_input = _by_input(node, weights, scale)
+    scaled = by_input(node, weights, scale)
     added = _added(node, weights, offset)
     if node.op_type == "Gemm":
         added = added * real(node, "alpha", 1.0)
         bias = bias * real(node, "beta", 1.0)
-    if not (fits_float32(by_input) and fits_float32(bias + added)):
+    if not (fits_float32(scaled) and fits_float32(bias + added)):
         return False
     node.attributes.pop("beta", None)
-    set_weights(node, by_input)
+    set_weights(node, scaled)
     if offset.any():
         set_bias(node, bias + added)
     elif node.op_type == "Gemm" and input_at(node, 2) is not None:
@@ -120,7 +132,7 @@ def _takes_offset(node: ir.Node) -> bool:
     return node.op_type == "Gemm"
 
 
-def _by_output(node: ir.Node, weights: Float64, scale: Float64) -> Float64:
+def by_output(node: ir.Node, weights: Float64, scale: Float64) -> Float64:
     """The scale in the shape in which it multiplies the weights."""
     spatial = (1,) * (weights.ndim - 2)
     if node.op_type == "ConvTranspose":
@@ -133,7 +145,7 @@ def _by_output(node: ir.Node, weights: Float64, scale: Float64) -> Float64:
     return scale.reshape(-1, 1) if integer(node, "transB", 0) else scale.reshape(1, -1)
 
 
-def _by_input(node: ir.Node, weights: Float64, scale: Float64) -> Float64:
+def by_input(node: ir.Node, weights: Float64, scale: Float64) -> Float64:
     """The weights times the scale of their input channel."""
     if node.op_type == "Conv":
         return weights * _of_taps(node, weights, scale).reshape(*weights.shape[:2], *(1,) * (weights.ndim - 2))

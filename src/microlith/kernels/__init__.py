@@ -55,11 +55,12 @@ FAST: tuple[Kernel, ...] = (*DSP, *DSP_ELEMENTWISE, *DSP_WINOGRAD, *THUMB1, *MVE
 
 ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
 _BY_NAME = {item.name: item for item in ALL}
+_BY_OP = {op: tuple(item for item in ALL if item.op == op) for op in {item.op for item in ALL}}
 
 
 def candidates(ctx: CallContext, device: Device) -> tuple[tuple[Kernel, Fit], ...]:
     """Every kernel for the op of the call, with whether it fits and why not."""
-    return tuple((kernel, kernel.fits(ctx, device)) for kernel in ALL if kernel.op == ctx.call.op)
+    return tuple((kernel, kernel.fits(ctx, device)) for kernel in _BY_OP.get(ctx.call.op, ()))
 
 
 def kernel(name: str) -> Kernel:

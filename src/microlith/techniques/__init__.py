@@ -8,10 +8,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from microlith.core.errors import InputError
+from microlith.techniques.absorb import AbsorbBiases
 from microlith.techniques.base import Technique
+from microlith.techniques.equalize import Equalize
 from microlith.techniques.ptq import PTQ
 
-TECHNIQUES = (PTQ,)
+TECHNIQUES = (PTQ, Equalize, AbsorbBiases)
 
 
 def technique(name: str, **parameters: Any) -> Technique:

@@ -1,7 +1,8 @@
 """A BatchNormalization in inference is an affine map a channel, and a layer with constant weights can hold it.
 
 With ``s = gamma / sqrt(var + epsilon)`` and ``t = beta - mean * s``, BatchNormalization is ``y = s * x + t`` a channel;
-:mod:`microlith.graph.linear_layers` says how a Conv, ConvTranspose, Gemm or MatMul takes it in on either side.
+:mod:`microlith.graph.linear_layers` says how a Conv, ConvTranspose, Gemm or MatMul takes it in on either side. What it
+knew of the distribution of the layer's results stays beside the layer (:mod:`microlith.graph.moments`).
 
 Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
 CVPR 2018, section 3.2; Ioffe and Szegedy, Batch Normalization, ICML 2015, algorithm 2.
@@ -14,6 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.graph.linear_layers import LAYERS, channel_axis, scale_inputs, scale_outputs
+from microlith.graph.moments import Moments, set_moments
 from microlith.graph.pass_base import SHAPES_KNOWN, PassResult, Property, tolerance
 from microlith.graph.values import bypass, can_bypass, constant, real, sole_consumer
 
@@ -59,6 +61,8 @@ def _fold_backward(node: ir.Node) -> bool:
         return False
     if not scale_outputs(layer, *affine):
         return False
+    gamma, beta = (np.asarray(constant(value), np.float64) for value in node.inputs[1:3])
+    set_moments(layer, Moments(beta, np.abs(gamma)))
     bypass(node, middle)
     return True
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from microlith.graph.linear_layers import own_pads
 from microlith.graph.pass_base import EXACT, SHAPES_KNOWN, PassResult, Property
 from microlith.graph.values import (
     constant_ints,
@@ -51,17 +52,6 @@ def constant_pad(node: ir.Node | None) -> ConstantPad | None:
     if any(begins[:2] + ends[:2]) or min(begins + ends, default=0) < 0 or rank < 3:
         return None
     return ConstantPad(node, source, (*begins[2:], *ends[2:]), value)
-
-
-def own_pads(node: ir.Node) -> tuple[int, ...] | None:
-    """Padding of a Conv or a pooling node, begins then ends; None where it depends on auto_pad."""
-    mode = node.attributes.get_string("auto_pad", "NOTSET")
-    source = node.inputs[0]
-    assert source is not None
-    spatial = len(static_shape(source)) - 2
-    if mode not in ("NOTSET", "VALID"):
-        return None
-    return ints(node, "pads", (0,) * (2 * spatial)) if mode == "NOTSET" else (0,) * (2 * spatial)
 
 
 def absorb(node: ir.Node, pad: ConstantPad, own: tuple[int, ...]) -> None:

@@ -11,8 +11,9 @@ import math
 
 import onnx_ir as ir
 
+from microlith.graph.linear_layers import own_pads
 from microlith.graph.pass_base import EXACT, SHAPES_KNOWN, PassResult, Property
-from microlith.graph.passes.fold_pad_into_conv import ConstantPad, absorb, constant_pad, own_pads
+from microlith.graph.passes.fold_pad_into_conv import ConstantPad, absorb, constant_pad
 from microlith.graph.values import constant_scalar, input_at, integer, ints, sole_consumer
 
 _NONNEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Abs")

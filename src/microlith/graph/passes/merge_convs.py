@@ -21,9 +21,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.graph.linear_layers import bias_of, fits_float32, set_bias, set_weights, weights_of
+from microlith.graph.linear_layers import bias_of, fits_float32, own_pads, set_bias, set_weights, weights_of
 from microlith.graph.pass_base import SHAPES_KNOWN, PassResult, Property, tolerance
-from microlith.graph.passes.fold_pad_into_conv import own_pads
 from microlith.graph.patterns import remove_unused
 from microlith.graph.values import (
     bypass,

@@ -1,0 +1,34 @@
+"""The emulator's hooks in C, compiled for this machine."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from microlith.core.errors import ToolchainError
+from microlith.device.load import device
+from microlith.device.toolchain import find_toolchain
+
+
+@cache
+def build_hooks() -> Path | None:
+    """The shared library of the hooks, there while this process is; None where no compiler for this machine is.
+
+    Raises:
+        ToolchainError: the compiler is there and fails.
+    """
+    try:
+        toolchain = find_toolchain(device("host"))
+    except ToolchainError:
+        return None  # Python counts the same, more slowly
+    directory = Path(tempfile.mkdtemp(prefix="microlith-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    source = resources.files("microlith.device").joinpath("native", "hooks.c")
+    out = directory / "hooks.so"
+    with resources.as_file(source) as path:
+        toolchain.compile_shared([path], [], out)
+    return out
