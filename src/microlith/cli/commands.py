@@ -97,7 +97,7 @@ def check(
     and 3 where no form of it fits the device.
     """
     from microlith import api
-    from microlith.cli.show import print_check
+    from microlith.cli.show import print_check, print_remarks
 
     target = api.device(device)
     loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
@@ -110,7 +110,7 @@ def check(
             "--opset is given, and nothing is written", hint="Name what to write: --stop-after PASS -o FILE."
         )
     if stop_after is not None and out is not None:
-        api.save_model(api.graph_after(loaded, stop_after), out, opset)
+        print_remarks(api.save_model(api.graph_after(loaded, stop_after), out, opset))
     found = api.check(loaded, target)
     ranges = None
     if data is not None:
