@@ -38,7 +38,8 @@ def test_every_runtime(cli: Cli, copy: Path, inputs: Inputs) -> None:
         assert name == "original model" or row["elements"] == 5 * row["samples"]
         assert (row["size_bytes"] is None) == (name in ("original model", "specification"))
     assert all(rows[name]["differing"] == 0 for name in ROWS[1:4])
-    assert all(rows[name]["worst"] <= 2 for name in ROWS[4:])
+    # From end to end a quantum may become several.
+    assert all(rows[name]["worst"] <= 8 for name in ROWS[4:])
     assert rows["original model"]["agreement"][0] == 1
     details = RunDetails.model_validate_json((copy / "details.json").read_text())
     assert [row.runtime for row in details.runtimes] == list(ROWS)
