@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Thread
 from typing import Any, Literal
 
 import numpy as np
@@ -32,13 +31,13 @@ from microlith.data.preprocess import Preprocessing
 from microlith.device.load import device, devices
 from microlith.device.profile import Device
 from microlith.graph.export import export_model
+from microlith.graph.feeds import as_inputs
 from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
 from microlith.graph.model_file import is_tflite, save_model
 from microlith.graph.state import State, caller_inputs, set_states
 from microlith.graph.values import held_type
 from microlith.quant.schemes import Scheme
-from microlith.report import plots
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.report.ranges import render_page
@@ -50,7 +49,7 @@ from microlith.search.artifact import Progress, Tools, no_progress, require_pass
 from microlith.search.check import Check, check
 from microlith.search.existing import Opened, infer, verify, with_board_log
 from microlith.search.optimize import Options
-from microlith.search.prepare import BATCH, Parts, as_inputs, graph_after, optimize_graph, prepare, with_preprocessing
+from microlith.search.prepare import BATCH, Parts, graph_after, optimize_graph, prepare, with_preprocessing
 from microlith.search.ranges import RangeCheck
 from microlith.search.verdicts import budget_needs_toolchain, unmet, with_verdicts
 from microlith.techniques import technique
@@ -336,9 +335,6 @@ def compile(
     symbol = identifier(optimized.graph.name or "model") if name is None else name
     goal = Goal(opt) if not tune else Goal(opt, known=tuning.tune(optimized, tools, progress).known)
     progress("compile and count", 0, 1)
-    if tools.target is not None:
-        # The emulator is another process; what the report needs is loaded meanwhile.
-        Thread(target=plots.prepare, daemon=True).start()
     package = built.build_package(
         optimized, tools, symbol, (), seed, packages, goal=goal, flash_bytes=budget.flash, ram_bytes=budget.ram
     )
@@ -431,6 +427,7 @@ def apply(
     steps: Sequence[Technique],
     *,
     data: object = None,
+    original: ir.Model | None = None,
     target: Device | None = None,
     preprocessing: Preprocessing | None = None,
     calibration: int | None = None,
@@ -444,6 +441,8 @@ def apply(
         steps: techniques.
         data: see :func:`optimize`; all of it, or the first ``calibration`` samples, is used. None for techniques that
             need none.
+        original: the float model that ``model`` was quantized from, for techniques that compare with it. The data then
+            goes through its preprocessing, and ``model`` is taken as it is.
         target: device that Q/DQ placement and requantization are meant for.
         preprocessing: folded into the graph.
         calibration: number of samples to use; all by default.
@@ -456,23 +455,25 @@ def apply(
     if data is None:
         if calibration is not None or preprocessing is not None:
             raise InputError("samples or preprocessing are stated, and no data is given", hint="Give --data.")
-        context = Context(device=target, rng=generator(seed, "apply"), progress=progress)
-        return run_recipe(optimize_graph(model)[0], Recipe(tuple(steps)), context)
+        compared = None if original is None else optimize_graph(original)[0]
+        context = Context(device=target, original=compared, rng=generator(seed, "apply"), progress=progress)
+        return run_recipe(optimize_graph(model)[0] if original is None else model, Recipe(tuple(steps)), context)
     dataset = load_data(data)
     if calibration is not None:
         if not 1 <= calibration <= len(dataset):
             raise InputError(f"{calibration} samples are asked for, and the data holds {len(dataset)}")
         dataset = dataset.select(np.arange(calibration))
-    prepared, input_name, _, _ = with_preprocessing(model, dataset, preprocessing)
+    prepared, input_name, _, _ = with_preprocessing(model if original is None else original, dataset, preprocessing)
     optimized, _ = optimize_graph(prepared)
     context = Context(
         data=lambda: dataset.feeds(input_name, batch=BATCH),
         batches=-(-len(dataset) // BATCH),
         device=target,
+        original=None if original is None else optimized,
         rng=generator(seed, "apply"),
         progress=progress,
     )
-    return run_recipe(optimized, Recipe(tuple(steps)), context)
+    return run_recipe(optimized if original is None else model, Recipe(tuple(steps)), context)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class _Run:
     state: list[str] | None
     seed: int
     quiet: bool
+    original: Path | None = None
 
     def run(self, steps: Sequence[Technique], model: Path, preprocessing: Preprocessing | None) -> None:
         """Apply the steps and write what comes out."""
@@ -60,6 +61,7 @@ class _Run:
                 api.load(model, shapes=opt.shapes(self.shape), state=opt.states(self.state)),
                 steps,
                 data=self.data,
+                original=None if self.original is None else api.load(self.original, shapes=opt.shapes(self.shape)),
                 target=target,
                 preprocessing=preprocessing,
                 calibration=self.samples,
@@ -150,6 +152,9 @@ def _command(name: str, what: str) -> Callable[..., None]:
         model: opt.Model,
         out: ModelOut,
         data: opt.OptionalData = None,
+        original: Annotated[
+            Path | None, typer.Option("--original", help="The float model, for a technique that compares with it.")
+        ] = None,
         device: Target = None,
         changed: opt.Set = None,
         samples: Samples = None,
@@ -166,7 +171,7 @@ def _command(name: str, what: str) -> Callable[..., None]:
         from microlith import api
 
         step = api.technique(name, **opt.settings(changed))
-        run = _Run(out, data, device, samples, opset, shape, state, seed, quiet)
+        run = _Run(out, data, device, samples, opset, shape, state, seed, quiet, original)
         run.run([step], model, opt.given_preprocessing(input_range, mean, std, layout))
 
     command.__doc__ = what
@@ -184,6 +189,11 @@ OTHERS = (
         "absorb_biases",
         "Move what a channel always adds into the bias of the next layer.",
         "absorb_biases equal.onnx --data kws.npz -o absorbed.onnx",
+    ),
+    (
+        "correct_biases",
+        "Take off the biases what quantization adds to the mean of each channel.",
+        "correct_biases kws_int8.onnx --original kws.onnx --data kws.npz -o corrected.onnx",
     ),
 )
 """Techniques that have no options of their own: name, what they do, and examples."""

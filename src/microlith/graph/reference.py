@@ -29,6 +29,10 @@ from microlith.quant.types import QArray, QParams, Requantization, as_held
 _TURN_ELEMENTS = 1 << 19
 
 
+Visit = Callable[[Unit, Sequence[Array | None]], Sequence[Array | None]]
+"""Looks at what a unit reads, and gives what it is to be computed from."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Step:
     """A unit made ready: what to call, on which values, and how samples go through it.
@@ -136,6 +140,19 @@ class Reference:
                     parts[name].append(found[name])
         return {name: self._joined(kept[name], pieces, samples) for name, pieces in parts.items()}
 
+    def sweep(self, feeds: Mapping[str, NDArray[np.generic]], visit: Visit) -> None:
+        """Evaluate op by op, each for all samples before the next one.
+
+        Args:
+            feeds: as for :meth:`run`; the model keeps no state.
+            visit: called before a unit is computed, with the unit and what it reads (arrays of values that differ from
+                sample to sample have an axis of samples in front); it is computed from what that returns.
+        """
+        assert not self._states, "samples of a model with state follow each other"
+        arrays, _ = self._check_feeds(feeds)
+        with _blas().limit(limits=1), np.errstate(over="ignore", invalid="ignore"):
+            self._run_turn(arrays, {}, visit)
+
     # ---- preparation
 
     def _prepare(self, unit: Unit, output: Output | None, last_readers: Mapping[ir.Value, Unit]) -> _Step:
@@ -174,11 +191,15 @@ class Reference:
 
     # ---- evaluation
 
-    def _run_turn(self, values: dict[ir.Value, Array], kept: Mapping[str, ir.Value]) -> dict[str, Array]:
+    def _run_turn(
+        self, values: dict[ir.Value, Array], kept: Mapping[str, ir.Value], visit: Visit | None = None
+    ) -> dict[str, Array]:
         values = {**self._constants, **values}
         wanted = set(kept.values())
         for step in self._steps:
-            arrays = [None if value is None else values[value] for value in step.inputs]
+            arrays: Sequence[Array | None] = [None if value is None else values[value] for value in step.inputs]
+            if visit is not None:
+                arrays = visit(step.unit, arrays)
             try:
                 results = self._evaluate(step, arrays)
             except MicrolithError as error:
