@@ -130,8 +130,8 @@ ML_INLINE ml_pool_dsp_taps ml_pool_dsp_taps_at(
 
 ML_INLINE int32_t ml_pool_dsp_all_inside(const ml_window *window, const ml_place *at)
 {
-    return !window->padded
-        || (at->rows.end - at->rows.begin == window->kernel_h && at->columns.end - at->columns.begin == window->kernel_w);
+    const int32_t rows = at->rows.end - at->rows.begin;
+    return !window->padded || (rows == window->kernel_h && at->columns.end - at->columns.begin == window->kernel_w);
 }
 
 /* As s8_max_pool2d__portable; a window has at most 16 rows. */
