@@ -154,18 +154,34 @@ def to_torch(
     real_io: bool = True,
     batch_norm: Literal["train", "frozen"] = "train",
     dropout: Mapping[str, float] | None = None,
+    exact: bool = False,
 ) -> Any:
     """The graph as a module of PyTorch, for a training loop of one's own; :func:`to_graph` brings it back.
 
     A ``torch.fx.GraphModule`` in evaluation mode whose parameters are the initializers, under their names; see
     :func:`microlith.train.to_module.to_module`.
 
+    Args:
+        model: float or quantized.
+        float_weights: by the name of an initializer of integers, floats to start its training at.
+        real_io: whether integer inputs and outputs are given as the real numbers that they stand for.
+        batch_norm: whether BatchNormalization normalizes by the batch in training mode, or never.
+        dropout: by the name of a value, the share of its elements that is set to 0 in training mode.
+        exact: compute the integers of the device bit for bit instead, from and to the graph's own types, without
+            gradients; see :mod:`microlith.train.exact`.
+
     Raises:
-        InputError: torch is missing.
+        InputError: torch is missing, or ``exact`` comes with settings of training.
         UnsupportedError: an op cannot be trained through.
     """
     require_torch()
+    from microlith.train.exact import to_exact
     from microlith.train.to_module import to_module
+
+    if exact:
+        if float_weights or not real_io or batch_norm != "train" or dropout:
+            raise InputError("the exact mode has no use for settings of training")
+        return to_exact(model)
 
     return to_module(model, float_weights=float_weights, real_io=real_io, batch_norm=batch_norm, dropout=dropout)
 
