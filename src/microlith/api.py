@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Thread
 from typing import Any, Literal
 
 import numpy as np
@@ -39,7 +38,6 @@ from microlith.graph.model_file import is_tflite, save_model
 from microlith.graph.state import State, caller_inputs, set_states
 from microlith.graph.values import held_type
 from microlith.quant.schemes import Scheme
-from microlith.report import plots
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.report.ranges import render_page
@@ -321,9 +319,6 @@ def compile(
     symbol = identifier(optimized.graph.name or "model") if name is None else name
     goal = Goal(opt) if not tune else Goal(opt, known=tuning.tune(optimized, tools, progress).known)
     progress("compile and count", 0, 1)
-    if tools.target is not None:
-        # The emulator is another process; what the report needs is loaded meanwhile.
-        Thread(target=plots.prepare, daemon=True).start()
     package = built.build_package(
         optimized, tools, symbol, (), seed, packages, goal=goal, flash_bytes=budget.flash, ram_bytes=budget.ram
     )

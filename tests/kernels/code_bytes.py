@@ -20,11 +20,15 @@ from microlith.device.load import device as load_device
 from microlith.device.profile import Device
 from microlith.device.toolchain import find_toolchain
 from microlith.kernels.dsp import DSP
+from microlith.kernels.dsp_depthwise import DSP_DEPTHWISE
 from microlith.kernels.dsp_winograd import DSP_WINOGRAD
 
 TABLE = Path(__file__).parents[2] / "src/microlith/kernels/code_bytes.json"
 DEVICES = ("stm32l4r5", "rp2040")
+KERNELS = (*DSP, *DSP_DEPTHWISE, *DSP_WINOGRAD)
+# By kernel, or by op.
 LAYERS: dict[str, Case] = {
+    "s8_depthwise_conv2d__dsp_lines": depthwise(6, 8, 8, 5, pad=2),
     "conv2d": conv(6, 8, 8, 6, 3, pad=1),
     "depthwise_conv2d": depthwise(6, 8, 8, pad=1),
     "fully_connected": fully_connected(1, 40, 8),
@@ -50,10 +54,9 @@ def _measured(device: Device) -> Iterator[tuple[str, int]]:
     if "dsp" in device.isas:
         rng = np.random.default_rng(0)
         with tempfile.TemporaryDirectory() as directory:
-            kernels = (*DSP, *DSP_WINOGRAD)
-            batch = Batch(
-                [prepare(case, kernel, device, rng) for kernel in kernels for case in with_modes(LAYERS[kernel.op])]
-            )
+            layers = [(kernel, LAYERS.get(kernel.name, LAYERS[kernel.op])) for kernel in KERNELS]
+            calls = [(kernel, case) for kernel, layer in layers for case in with_modes(layer)]
+            batch = Batch([prepare(case, kernel, device, rng) for kernel, case in calls])
             elf = link(batch, find_toolchain(device), Path(directory))
             yield from _largest(elf, {name: key[0] for key, name in batch.instances.items()})
 

@@ -207,6 +207,24 @@ def depthwise_calls(rng: Rng, name: str) -> Iterator[Case]:
             yield cases_s8.depthwise_conv2d(rng, x, 1, window, layer, name)
 
 
+def depthwise_lines_calls(rng: Rng, name: str) -> Iterator[Case]:
+    """Depthwise convolutions with lines along rows and along columns, at strides of 1 and 2."""
+    flat = ((5, 5), (5, 5), (3, 5), (1, 3), (1, 9), (2, 2), (1, 1), (4, 7), (5, 6))
+    upright = ((3, 1), (5, 1), (9, 1), (4, 1), (7, 1))
+    chosen = [layer for layer in layers(fast=True) if layer.per_channel]
+    for layer, kernels, (stride, dilation) in product(chosen, (flat, upright), ((1, 1), (1, 2), (2, 1))):
+        for _ in range(SHAPES // 2):
+            while True:
+                x, window = depthwise_shapes(rng, kernels, 4)
+                if window.stride == (stride, stride):
+                    break
+            if dilation == 2:
+                reach = tuple(2 * (size - 1) for size in window.kernel)
+                pads = (reach[0] // 2, reach[1] // 2, reach[0] - reach[0] // 2, reach[1] - reach[1] // 2)
+                window = replace(window, dilation=(2, 2), pad=pads)
+            yield cases_s8.depthwise_conv2d(rng, x, 1, window, layer, name)
+
+
 def fully_connected_calls(rng: Rng, name: str) -> Iterator[Case]:
     """Fully connected layers of every code path."""
     for layer in layers(fast="dsp" in name):
@@ -230,7 +248,7 @@ def pool_calls(rng: Rng, name: str) -> Iterator[Case]:
 
 def mean_calls(rng: Rng, name: str) -> Iterator[Case]:
     """Means of images."""
-    for mode, _ in product(("float", "fixed"), range(SHAPES // 2)):
+    for mode, _ in product(("float", "fixed"), range(SHAPES)):
         count, inner = int(rng.integers(2, 100)), int(rng.integers(1, 65))
         yield cases_s8.reduce_mean(rng, int(rng.choice((1, 1, 2))), count, inner, mode)  # type: ignore[arg-type]
 
@@ -246,6 +264,7 @@ CALLS: Mapping[str, Callable[[Rng, str], Iterator[Case]]] = {
     "s8_conv2d__dsp_2x4": conv_calls,
     "s8_conv2d__dsp_winograd_2x2": winograd_calls,
     "s8_depthwise_conv2d__dsp_3x3": depthwise_calls,
+    "s8_depthwise_conv2d__dsp_lines": depthwise_lines_calls,
     "s8_fully_connected__dsp_1x4": fully_connected_calls,
     "s8_conv2d__portable": conv_calls,
     "s8_depthwise_conv2d__portable": depthwise_calls,

@@ -43,8 +43,9 @@ def test_layers_and_remainder_add_up_to_the_total() -> None:
 
 
 @pytest.mark.mcu
-def test_core_without_a_cycle_table_has_instructions_only() -> None:
-    figures = _figures("rp2040")
+@pytest.mark.parametrize("name", ["rp2040", "esp32c3"])
+def test_core_without_a_cycle_table_has_instructions_only(name: str) -> None:
+    figures = _figures(name)
     metrics = {item.metric for item in figures.evidence}
     assert "instructions" in metrics
     assert not metrics & {"cycles", "latency_s", "energy_j"}

@@ -359,9 +359,7 @@ def print_devices(devices: Iterable[Device], *, json: bool = False) -> None:
         cells = (
             device.name,
             device.title,
-            device.core.removeprefix("cortex-").upper().replace("PLUS", "+")
-            if not device.is_host
-            else ", ".join(device.isas),
+            _core(device),
             device.fpu,
             "" if device.clock_hz is None else f"{device.clock_hz / 1e6:g} MHz",
             *(_capacity(device.capacity(kind)) for kind in ("flash", "ram")),

@@ -116,7 +116,9 @@ def cycle_figures(device: Device, cycles: int, context: dict[str, str]) -> list[
 
 
 def _second_compiler_flash(bench: Workbench) -> dict[str, str]:
-    """The minimal application's size with a second compiler, where that is installed."""
+    """The minimal application's size with a second compiler, where that is installed and knows the core."""
+    if bench.manifest.device.is_riscv:
+        return {}
     if bench.toolchain.name == SECOND_COMPILER or shutil.which(SECOND_COMPILER) is None:
         return {}
     other = find_toolchain(bench.manifest.device, SECOND_COMPILER, opt=bench.toolchain.opt)
