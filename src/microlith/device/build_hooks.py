@@ -14,13 +14,22 @@ from microlith.device.load import device
 from microlith.device.toolchain import find_toolchain
 
 
-@cache
 def build_hooks() -> Path | None:
-    """The shared library of the hooks, there while this process is; None where no compiler for this machine is.
+    """The shared library of the hooks; None where no compiler for this machine is.
 
     Raises:
         ToolchainError: the compiler is there and fails.
     """
+    made = _built()
+    if made is not None and not made.exists():
+        # A command's temporary directory goes when the command ends, and the process may run another.
+        _built.cache_clear()
+        made = _built()
+    return made
+
+
+@cache
+def _built() -> Path | None:
     try:
         toolchain = find_toolchain(device("host"))
     except ToolchainError:
