@@ -17,19 +17,20 @@ from microlith.device.toolchain import find_toolchain
 def build_hooks() -> Path | None:
     """The shared library of the hooks; None where no compiler for this machine is.
 
+    It is built once, and again where its temporary directory is gone: that of a command ends with the command.
+
     Raises:
         ToolchainError: the compiler is there and fails.
     """
-    made = _built()
-    if made is not None and not made.exists():
-        # A command's temporary directory goes when the command ends, and the process may run another.
-        _built.cache_clear()
-        made = _built()
-    return made
+    found = _build()
+    if found is not None and not found.is_file():
+        _build.cache_clear()
+        found = _build()
+    return found
 
 
 @cache
-def _built() -> Path | None:
+def _build() -> Path | None:
     try:
         toolchain = find_toolchain(device("host"))
     except ToolchainError:
