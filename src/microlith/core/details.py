@@ -298,6 +298,7 @@ class RunDetails(_Row):
         fusions: what lowering joined.
         candidates: recipes tried.
         checks: executors compared.
+        precision: how the precision of each layer was chosen; None where all have the same.
         notes: what the reader must know, such as a selection made on the calibration part.
     """
 
@@ -322,4 +323,5 @@ class RunDetails(_Row):
     fusions: tuple[FusionRow, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()
     checks: tuple[CheckRow, ...] = ()
+    precision: PrecisionPlan | None = None
     notes: tuple[str, ...] = Field(default=())

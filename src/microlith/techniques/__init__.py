@@ -12,9 +12,10 @@ from microlith.techniques.absorb import AbsorbBiases
 from microlith.techniques.base import Technique
 from microlith.techniques.correct_biases import CorrectBiases
 from microlith.techniques.equalize import Equalize
+from microlith.techniques.mixed_precision import MixedPrecision
 from microlith.techniques.ptq import PTQ
 
-TECHNIQUES = (PTQ, Equalize, AbsorbBiases, CorrectBiases)
+TECHNIQUES = (PTQ, Equalize, AbsorbBiases, CorrectBiases, MixedPrecision)
 
 
 def technique(name: str, **parameters: Any) -> Technique:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import onnx_ir as ir
 from pydantic import Field, model_validator
 
@@ -17,7 +16,7 @@ from microlith.core.details import PrecisionOption, PrecisionPlan, PrecisionRow
 from microlith.core.errors import BudgetUnmetError, InputError
 from microlith.core.solver import Limit, least_loss
 from microlith.device.profile import Device
-from microlith.graph.layer_constants import rounded_constants
+from microlith.graph.layer_constants import rounded_constants, with_constants
 from microlith.graph.metadata import set_precision_plan
 from microlith.graph.values import Array, constant, input_at
 from microlith.program.types import calls
@@ -80,7 +79,7 @@ class MixedPrecision(PTQ):
         search = _Search(self, model, statistics, context, _first(context.data(), self.sensitivity_samples))
         chosen, found = search.run()
         result = self._with(chosen).quantize(model, statistics, context)
-        set_precision_plan(result, found.model_dump_json())
+        set_precision_plan(result, found)
         return result
 
     def _with(self, kinds: Mapping[str, WeightType]) -> PTQ:
@@ -204,8 +203,6 @@ class _Search:
         def measured(choice: Sequence[int]) -> float:
             kinds = {name: self.settings.kinds[index] for name, index in zip(names, choice, strict=True)}
             constants = rounded_constants(self._quantized(kinds))
-            from microlith.graph.layer_constants import with_constants
-
             changed = with_constants(self.model, {name: constants[name] for name in names})
             return MEASURES[self.settings.measure](exact, outputs_of(changed, self.batches))
 
@@ -275,8 +272,10 @@ def _why(row: Sequence[PrecisionOption], index: int) -> str:
     taken, first = row[index], row[0]
     if index == 0:
         narrower = min(row[1:], key=lambda item: item.loss)
-        return f"{narrower.kind} would add {narrower.loss - taken.loss:.2g} for {taken.weight_bytes - narrower.weight_bytes:,} B"
-    return f"saves {first.weight_bytes - taken.weight_bytes:,} B for {taken.loss - first.loss:.2g}"
+        saved = taken.weight_bytes - narrower.weight_bytes
+        return f"{narrower.kind} would save {saved:,} B and add a loss of {narrower.loss - taken.loss:.2g}"
+    saved = first.weight_bytes - taken.weight_bytes
+    return f"saves {saved:,} B against {first.kind} and adds a loss of {taken.loss - first.loss:.2g}"
 
 
 def _bits_as_bytes(node: ir.Node, kind: WeightType) -> int:

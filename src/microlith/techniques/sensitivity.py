@@ -34,8 +34,10 @@ def noise_ratio(exact: Floats, found: Floats) -> float:
 
 
 def divergence(exact: Floats, found: Floats) -> float:
-    """Mean Kullback-Leibler divergence of the classes' probabilities, in nats: the increase of the loss for targets that
-    are the original's own answers."""
+    """Mean Kullback-Leibler divergence of the classes' probabilities in nats.
+
+    It is the increase of the cross entropy where the targets are the original's own probabilities.
+    """
     p, q = _probabilities(exact), _probabilities(found)
     return float(np.mean(np.sum(p * (np.log(p) - np.log(q)), axis=1)))
 
