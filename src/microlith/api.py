@@ -154,18 +154,34 @@ def to_torch(
     real_io: bool = True,
     batch_norm: Literal["train", "frozen"] = "train",
     dropout: Mapping[str, float] | None = None,
+    exact: bool = False,
 ) -> Any:
     """The graph as a module of PyTorch, for a training loop of one's own; :func:`to_graph` brings it back.
 
     A ``torch.fx.GraphModule`` in evaluation mode whose parameters are the initializers, under their names; see
     :func:`microlith.train.to_module.to_module`.
 
+    Args:
+        model: float or quantized.
+        float_weights: by the name of an initializer of integers, floats to start its training at.
+        real_io: whether integer inputs and outputs are given as the real numbers that they stand for.
+        batch_norm: whether BatchNormalization normalizes by the batch in training mode, or never.
+        dropout: by the name of a value, the share of its elements that is set to 0 in training mode.
+        exact: compute the integers of the device bit for bit instead, from and to the graph's own types, without
+            gradients; see :mod:`microlith.train.exact`.
+
     Raises:
-        InputError: torch is missing.
+        InputError: torch is missing, or ``exact`` comes with settings of training.
         UnsupportedError: an op cannot be trained through.
     """
     require_torch()
+    from microlith.train.exact import to_exact
     from microlith.train.to_module import to_module
+
+    if exact:
+        if float_weights or not real_io or batch_norm != "train" or dropout:
+            raise InputError("the exact mode has no use for settings of training")
+        return to_exact(model)
 
     return to_module(model, float_weights=float_weights, real_io=real_io, batch_norm=batch_norm, dropout=dropout)
 
@@ -274,6 +290,7 @@ def compile(
     *,
     name: str | None = None,
     compiler: str | None = None,
+    beside: Sequence[str] = (),
     float_ops: Sequence[str] = (),
     state: States | None = None,
     opt: Opt = "balanced",
@@ -292,6 +309,7 @@ def compile(
         target: device.
         name: prefix of every C symbol; made from the model's name by default.
         compiler: see :func:`microlith.device.toolchain.find_toolchain`; figures that need one are absent without.
+        beside: other compilers, whose flash, RAM, instructions and cycles are obtained too, to be shown beside.
         float_ops: names or op types that may stay in float in a quantized model.
         state: see :func:`with_state`; what the model itself says by default.
         opt: ``size``, ``balanced`` or ``speed``; see :class:`microlith.compile.choose.Goal`.
@@ -307,22 +325,26 @@ def compile(
 
     Raises:
         BudgetUnmetError: nothing takes as little flash or RAM; the message gives the least that was reached.
-        InputError: it shall be tuned for this machine, which is not emulated.
+        InputError: it shall be tuned, or compilers be compared, for this machine, which is not emulated.
     """
     budget = parse_budget(flash=flash, ram=ram)
+    for other in beside:
+        if target.is_host:
+            raise InputError("compilers are compared on an emulated device", hint="Name a microcontroller.")
+        Tools.find(target, other, required=True)
     package_kinds(packages, target)  # said before any work is done
     progress("graph passes", 0, 1)
     optimized, rows = optimize_graph(model if state is None else with_state(model, state))
     refuse_float_nodes(optimized, float_ops)
     progress("graph passes", 1, 1)
-    tools = Tools.find(target, compiler, required=tune or budget_needs_toolchain(budget))
+    tools = Tools.find(target, compiler, required=tune or bool(beside) or budget_needs_toolchain(budget))
     symbol = identifier(optimized.graph.name or "model") if name is None else name
     goal = Goal(opt) if not tune else Goal(opt, known=tuning.tune(optimized, tools, progress).known)
     progress("compile and count", 0, 1)
     package = built.build_package(
         optimized, tools, symbol, (), seed, packages, goal=goal, flash_bytes=budget.flash, ram_bytes=budget.ram
     )
-    figures = built.figures_of(optimized, package, tools)
+    figures = built.figures_of(optimized, package, tools, beside=beside)
     progress("compile and count", 1, 1)
     found = tools.compiler
     counts = figures.counts

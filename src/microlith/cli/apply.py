@@ -191,6 +191,11 @@ OTHERS = (
         "absorb_biases equal.onnx --data kws.npz -o absorbed.onnx",
     ),
     (
+        "gptq",
+        "Quantize like ptq, with weights by GPTQ.",
+        "gptq kws.onnx --data kws.npz --set weights=int4 -o kws_w4.onnx",
+    ),
+    (
         "correct_biases",
         "Take off the biases what quantization adds to the mean of each channel.",
         "correct_biases kws_int8.onnx --original kws.onnx --data kws.npz -o corrected.onnx",

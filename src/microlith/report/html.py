@@ -54,6 +54,7 @@ def render(details: RunDetails, evidence: EvidenceSet) -> str:
             key_figures=_key_figures(details, evidence),
             accuracy=_accuracy(details, evidence),
             figures=summary.figure_rows(details, evidence),
+            compilers=summary.compilers(details, evidence),
             settings=_setting_names(details),
             layers=summary.layers(details),
             bench=found,

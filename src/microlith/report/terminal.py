@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from microlith.bench.layers import Bench
 from microlith.core.details import CheckRow, PrecisionPlan, RunDetails, TradeRow
 from microlith.core.evidence import EvidenceSet
+from microlith.core.units import format_bytes
 from microlith.report import summary
 from microlith.report.format import DASH, allowance, clean, clean_lines, memory_lines, metric_name
 from microlith.report.load import Run
@@ -41,6 +42,10 @@ def render_summary(details: RunDetails, evidence: EvidenceSet, *, narrow: bool =
     if details.verdicts:
         parts += [text(""), _verdicts(details, narrow)]
     parts += [text(""), _figures(details, evidence)]
+    compilers = summary.compilers(details, evidence)
+    # A second compiler's flash alone, which is counted wherever there is one, is told by the page.
+    if any(row.instructions is not None for row in compilers[1:]):
+        parts += [text(""), _compilers(compilers)]
     if details.candidates:
         parts += [text(""), _candidates(details)]
     if details.precision is not None:
@@ -153,6 +158,16 @@ def _precision(plan: PrecisionPlan, narrow: bool) -> Table:
             f"{taken.weight_bytes:,}",
         )
         table.add_row(*map(text, cells), *([] if narrow else [text(row.why, "dim")]))
+    return table
+
+
+def _compilers(rows: Sequence[summary.CompilerRow]) -> Table:
+    table = table_of("Compilers", "compiler", ">flash", ">RAM", ">instructions", ">cycles")
+    for row in rows:
+        sizes = (row.flash_bytes, row.ram_bytes)
+        cells = [DASH if size is None else format_bytes(size) for size in sizes]
+        cells += [DASH if count is None else f"{count:,}" for count in (row.instructions, row.cycles)]
+        table.add_row(text(row.compiler), *map(text, cells))
     return table
 
 
