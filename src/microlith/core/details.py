@@ -274,6 +274,42 @@ class CheckRow(_Row):
     passed: bool
 
 
+Figures = tuple[float, float, float]
+"""A figure and the ends of its 95% interval."""
+
+
+class RuntimeRow(_Row):
+    """The model in one runtime.
+
+    Attributes:
+        runtime: its name; also ``original model`` and ``specification`` (the NumPy reference).
+        version: of the runtime or the compiler.
+        missing: why it was not run, and what to do about it; empty where it was.
+        size_bytes: of what the runtime is given; None where that is nothing of its own.
+        size_of: what that is.
+        samples: inputs that ran.
+        metric: figure of merit on these samples; None without labels and original model.
+        agreement: of the top-1 output with the original model's; None where that is not known.
+        elements: output values compared with the specification.
+        differing: values that differ.
+        worst: largest difference, in quanta of integers, as it is of floats.
+        remarks: what the runtime was given otherwise than the graph says.
+    """
+
+    runtime: str
+    version: str = ""
+    missing: str = ""
+    size_bytes: int | None = None
+    size_of: str = ""
+    samples: int = 0
+    metric: Figures | None = None
+    agreement: Figures | None = None
+    elements: int = 0
+    differing: int = 0
+    worst: float = 0.0
+    remarks: tuple[str, ...] = ()
+
+
 class RunDetails(_Row):
     """Everything that the report shows beside ``evidence.json``.
 
@@ -299,6 +335,8 @@ class RunDetails(_Row):
         candidates: recipes tried.
         checks: executors compared.
         precision: how the precision of each layer was chosen; None where all have the same.
+        runtimes: the model in other runtimes, where that was asked for.
+        runtimes_metric: what their figures of merit are.
         notes: what the reader must know, such as a selection made on the calibration part.
     """
 
@@ -324,4 +362,6 @@ class RunDetails(_Row):
     candidates: tuple[CandidateRow, ...] = ()
     checks: tuple[CheckRow, ...] = ()
     precision: PrecisionPlan | None = None
+    runtimes: tuple[RuntimeRow, ...] = ()
+    runtimes_metric: str = ""
     notes: tuple[str, ...] = Field(default=())
