@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from kernel_batch import (
     with_modes,
 )
 from kernels import cases_s8
+from kernels.cases_neural import transposed_by_rows
 from kernels.harness import Case as CheckedCase
 from kernels.mcu_program import McuProgram, write_program
 from kernels.test_portable_mcu import GROUPS
@@ -72,18 +74,19 @@ def _measured(device: Device) -> Iterator[tuple[str, int]]:
         with tempfile.TemporaryDirectory() as directory:
             layers = [(kernel, LAYERS.get(kernel.name, LAYERS[kernel.op])) for kernel in KERNELS]
             calls = [(kernel, case) for kernel, layer in layers for case in with_modes(layer)]
-            pools = [prepared(case, rng) for case in _pools(rng)]
-            batch = Batch([*(prepare(case, kernel, device, rng) for kernel, case in calls), *pools])
+            others = [prepared(case, rng) for case in _others(rng)]
+            batch = Batch([*(prepare(case, kernel, device, rng) for kernel, case in calls), *others])
             elf = link(batch, find_toolchain(device), Path(directory))
             yield from _largest(elf, {name: key[0] for key, name in batch.instances.items()})
 
 
-def _pools(rng: np.random.Generator) -> Iterator[CheckedCase]:
+def _others(rng: np.random.Generator) -> Iterator[CheckedCase]:
     window, size = Window((3, 3), (2, 2), (1, 1), (1, 1, 1, 1)), (7, 8, 9)
     yield cases_s8.max_pool2d(rng, size, window, cases_s8.Bounds(-3, 100), "s8_max_pool2d__dsp_1x4")
     for mode in MODES:
         yield cases_s8.average_pool2d(rng, size, window, False, mode, name="s8_average_pool2d__dsp_1x4")
         yield cases_s8.reduce_mean(rng, 1, 49, 30, mode, "s8_reduce_mean__dsp_1x4")
+    yield from islice(transposed_by_rows(rng, "s8_conv_transpose2d__dsp_2x4", symmetric=True), 3)
 
 
 def _largest(elf: Path, kernels: dict[str, object]) -> Iterator[tuple[str, int]]:

@@ -30,6 +30,7 @@ from microlith.kernels.recurrent import RECURRENT
 from microlith.kernels.reductions import REDUCTIONS
 from microlith.kernels.softmax import SOFTMAX
 from microlith.kernels.thumb1 import THUMB1
+from microlith.kernels.transposed import DSP_TRANSPOSED, TRANSPOSED
 from microlith.kernels.volumes import VOLUMES
 
 PORTABLE: tuple[Kernel, ...] = (
@@ -43,6 +44,7 @@ PORTABLE: tuple[Kernel, ...] = (
     *POOLING,
     *REDUCTIONS,
     *VOLUMES,
+    *TRANSPOSED,
     *SOFTMAX,
     *NORMALIZATIONS,
     *RECURRENT,
@@ -58,6 +60,7 @@ FAST: tuple[Kernel, ...] = (
     *DSP_DEPTHWISE,
     *DSP_ELEMENTWISE,
     *DSP_POOLING,
+    *DSP_TRANSPOSED,
     *DSP_WINOGRAD,
     *THUMB1,
     *MVE,
