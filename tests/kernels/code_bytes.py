@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kernel_batch import RUNNER_SYMBOLS, Batch, Case, conv, depthwise, fully_connected, link, prepare, with_modes
+from kernels import cases_s8
 from kernels.harness import Case as KernelCase
 from kernels.mcu_program import McuProgram, write_program
 from kernels.test_dsp_elementwise import cases as elementwise_cases
@@ -22,8 +23,11 @@ from microlith.device.load import device as load_device
 from microlith.device.profile import Device
 from microlith.device.toolchain import find_toolchain
 from microlith.kernels import FAST
+from microlith.program.attrs import Window
+from microlith.quant.types import Requantization
 
 TABLE = Path(__file__).parents[2] / "src/microlith/kernels/code_bytes.json"
+MODES: tuple[Requantization, ...] = ("float", "fixed")
 DEVICES = ("stm32l4r5", "rp2040", "mps3-an547", "esp32c3")
 # By kernel, or by op.
 LAYERS: dict[str, Case] = {
@@ -44,7 +48,7 @@ def _measured(device: Device) -> Iterator[tuple[str, int]]:
     rng = np.random.default_rng(0)
     groups = [cases() for cases in GROUPS.values()]
     if "dsp" in device.isas:
-        groups.append(tuple(elementwise_cases(rng)))
+        groups.append((*elementwise_cases(rng), *_pools(rng)))
     for cases in groups:
         yield from _linked(cases, device)
     fast = [kernel for kernel in FAST if kernel.isa in device.isas and kernel.op in LAYERS]
@@ -66,6 +70,14 @@ def _linked(cases: Sequence[KernelCase], device: Device) -> Iterator[tuple[str, 
             sources, [Path(directory)], Path(directory) / "linker.ld", elf, keep=RUNNER_SYMBOLS
         )
         yield from _largest(elf, {name: key[0] for key, name in program.instances.items()})
+
+
+def _pools(rng: np.random.Generator) -> Iterator[KernelCase]:
+    window, size = Window((3, 3), (2, 2), (1, 1), (1, 1, 1, 1)), (7, 8, 9)
+    yield cases_s8.max_pool2d(rng, size, window, cases_s8.Bounds(-3, 100), "s8_max_pool2d__dsp_1x4")
+    for mode in MODES:
+        yield cases_s8.average_pool2d(rng, size, window, False, mode, name="s8_average_pool2d__dsp_1x4")
+        yield cases_s8.reduce_mean(rng, 1, 49, 30, mode, "s8_reduce_mean__dsp_1x4")
 
 
 def _largest(elf: Path, kernels: dict[str, object]) -> Iterator[tuple[str, int]]:
