@@ -17,6 +17,7 @@ from microlith.kernels.float_gemm import FLOAT_GEMM
 from microlith.kernels.float_winograd import FLOAT_WINOGRAD
 from microlith.kernels.headers import header_text, headers_needed
 from microlith.kernels.indexing import INDEXING
+from microlith.kernels.integer_sums import INTEGER_SUMS
 from microlith.kernels.movement import MOVEMENT
 from microlith.kernels.mve import MVE
 from microlith.kernels.mve_elementwise import MVE_ELEMENTWISE
@@ -41,6 +42,7 @@ PORTABLE: tuple[Kernel, ...] = (
     *POOLING,
     *REDUCTIONS,
     *VOLUMES,
+    *INTEGER_SUMS,
     *SOFTMAX,
     *NORMALIZATIONS,
     *RECURRENT,
