@@ -31,6 +31,8 @@ __all__ = [
     "load",
     "optimize",
     "technique",
+    "to_graph",
+    "to_torch",
     "with_state",
 ]
 
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
         load,
         optimize,
         technique,
+        to_graph,
+        to_torch,
         with_state,
     )
 

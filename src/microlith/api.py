@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Thread
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -30,13 +30,14 @@ from microlith.data.load import load_data
 from microlith.data.preprocess import Preprocessing
 from microlith.device.load import device, devices
 from microlith.device.profile import Device
-from microlith.graph.export import export_model, save_model
+from microlith.graph.export import export_model
+from microlith.graph.feeds import as_inputs
 from microlith.graph.load import check_states, load_model
 from microlith.graph.metadata import io_qparams
+from microlith.graph.model_file import is_tflite, save_model
 from microlith.graph.state import State, caller_inputs, set_states
 from microlith.graph.values import held_type
 from microlith.quant.schemes import Scheme
-from microlith.report import plots
 from microlith.report.html import render, render_comparison
 from microlith.report.load import Run, load_run
 from microlith.report.ranges import render_page
@@ -48,13 +49,14 @@ from microlith.search.artifact import Progress, Tools, no_progress, require_pass
 from microlith.search.check import Check, check
 from microlith.search.existing import Opened, infer, verify, with_board_log
 from microlith.search.optimize import Options
-from microlith.search.prepare import BATCH, Parts, as_inputs, graph_after, optimize_graph, prepare, with_preprocessing
+from microlith.search.prepare import BATCH, Parts, graph_after, optimize_graph, prepare, with_preprocessing
 from microlith.search.ranges import RangeCheck
 from microlith.search.verdicts import budget_needs_toolchain, unmet, with_verdicts
 from microlith.techniques import technique
 from microlith.techniques.base import Context, Technique
 from microlith.techniques.ptq import PTQ, ptq_search_space
 from microlith.techniques.recipe import Recipe, run_recipe
+from microlith.train.require import require_torch
 
 Array = NDArray[np.generic]
 States = Mapping[str, "str | State"]
@@ -82,6 +84,7 @@ __all__ = [
     "export_model",
     "graph_after",
     "infer",
+    "is_tflite",
     "load",
     "optimize",
     "package_kinds",
@@ -91,6 +94,8 @@ __all__ = [
     "save_model",
     "take_board_log",
     "technique",
+    "to_graph",
+    "to_torch",
     "unmet",
     "verify",
     "with_board_log",
@@ -140,6 +145,58 @@ def with_state(model: ir.Model, state: States) -> ir.Model:
     set_states(copy, [item if isinstance(item, State) else State(name, item) for name, item in state.items()])
     check_states(copy)
     return copy
+
+
+def to_torch(
+    model: ir.Model,
+    *,
+    float_weights: Mapping[str, Array] | None = None,
+    real_io: bool = True,
+    batch_norm: Literal["train", "frozen"] = "train",
+    dropout: Mapping[str, float] | None = None,
+    exact: bool = False,
+) -> Any:
+    """The graph as a module of PyTorch, for a training loop of one's own; :func:`to_graph` brings it back.
+
+    A ``torch.fx.GraphModule`` in evaluation mode whose parameters are the initializers, under their names; see
+    :func:`microlith.train.to_module.to_module`.
+
+    Args:
+        model: float or quantized.
+        float_weights: by the name of an initializer of integers, floats to start its training at.
+        real_io: whether integer inputs and outputs are given as the real numbers that they stand for.
+        batch_norm: whether BatchNormalization normalizes by the batch in training mode, or never.
+        dropout: by the name of a value, the share of its elements that is set to 0 in training mode.
+        exact: compute the integers of the device bit for bit instead, from and to the graph's own types, without
+            gradients; see :mod:`microlith.train.exact`.
+
+    Raises:
+        InputError: torch is missing, or ``exact`` comes with settings of training.
+        UnsupportedError: an op cannot be trained through.
+    """
+    require_torch()
+    from microlith.train.exact import to_exact
+    from microlith.train.to_module import to_module
+
+    if exact:
+        if float_weights or not real_io or batch_norm != "train" or dropout:
+            raise InputError("the exact mode has no use for settings of training")
+        return to_exact(model)
+
+    return to_module(model, float_weights=float_weights, real_io=real_io, batch_norm=batch_norm, dropout=dropout)
+
+
+def to_graph(module: Any) -> ir.Model:
+    """The model that a module of :func:`to_torch` was made from, with what the module has learned.
+
+    Raises:
+        InputError: this is no such module.
+        ModelError: a parameter became NaN or infinite.
+    """
+    require_torch()
+    from microlith.train.to_graph import to_graph as written_back
+
+    return written_back(module)
 
 
 def _loaded(source: object, example_input: object, shapes: Mapping[str, tuple[int, ...]] | None) -> ir.Model:
@@ -233,6 +290,7 @@ def compile(
     *,
     name: str | None = None,
     compiler: str | None = None,
+    beside: Sequence[str] = (),
     float_ops: Sequence[str] = (),
     state: States | None = None,
     opt: Opt = "balanced",
@@ -251,6 +309,7 @@ def compile(
         target: device.
         name: prefix of every C symbol; made from the model's name by default.
         compiler: see :func:`microlith.device.toolchain.find_toolchain`; figures that need one are absent without.
+        beside: other compilers, whose flash, RAM, instructions and cycles are obtained too, to be shown beside.
         float_ops: names or op types that may stay in float in a quantized model.
         state: see :func:`with_state`; what the model itself says by default.
         opt: ``size``, ``balanced`` or ``speed``; see :class:`microlith.compile.choose.Goal`.
@@ -266,25 +325,26 @@ def compile(
 
     Raises:
         BudgetUnmetError: nothing takes as little flash or RAM; the message gives the least that was reached.
-        InputError: it shall be tuned for this machine, which is not emulated.
+        InputError: it shall be tuned, or compilers be compared, for this machine, which is not emulated.
     """
     budget = parse_budget(flash=flash, ram=ram)
+    for other in beside:
+        if target.is_host:
+            raise InputError("compilers are compared on an emulated device", hint="Name a microcontroller.")
+        Tools.find(target, other, required=True)
     package_kinds(packages, target)  # said before any work is done
     progress("graph passes", 0, 1)
     optimized, rows = optimize_graph(model if state is None else with_state(model, state))
     refuse_float_nodes(optimized, float_ops)
     progress("graph passes", 1, 1)
-    tools = Tools.find(target, compiler, required=tune or budget_needs_toolchain(budget))
+    tools = Tools.find(target, compiler, required=tune or bool(beside) or budget_needs_toolchain(budget))
     symbol = identifier(optimized.graph.name or "model") if name is None else name
     goal = Goal(opt) if not tune else Goal(opt, known=tuning.tune(optimized, tools, progress).known)
     progress("compile and count", 0, 1)
-    if tools.target is not None:
-        # The emulator is another process; what the report needs is loaded meanwhile.
-        Thread(target=plots.prepare, daemon=True).start()
     package = built.build_package(
         optimized, tools, symbol, (), seed, packages, goal=goal, flash_bytes=budget.flash, ram_bytes=budget.ram
     )
-    figures = built.figures_of(optimized, package, tools)
+    figures = built.figures_of(optimized, package, tools, beside=beside)
     progress("compile and count", 1, 1)
     found = tools.compiler
     counts = figures.counts
@@ -373,6 +433,7 @@ def apply(
     steps: Sequence[Technique],
     *,
     data: object = None,
+    original: ir.Model | None = None,
     target: Device | None = None,
     preprocessing: Preprocessing | None = None,
     calibration: int | None = None,
@@ -386,6 +447,8 @@ def apply(
         steps: techniques.
         data: see :func:`optimize`; all of it, or the first ``calibration`` samples, is used. None for techniques that
             need none.
+        original: the float model that ``model`` was quantized from, for techniques that compare with it. The data then
+            goes through its preprocessing, and ``model`` is taken as it is.
         target: device that Q/DQ placement and requantization are meant for.
         preprocessing: folded into the graph.
         calibration: number of samples to use; all by default.
@@ -398,23 +461,25 @@ def apply(
     if data is None:
         if calibration is not None or preprocessing is not None:
             raise InputError("samples or preprocessing are stated, and no data is given", hint="Give --data.")
-        context = Context(device=target, rng=generator(seed, "apply"), progress=progress)
-        return run_recipe(optimize_graph(model)[0], Recipe(tuple(steps)), context)
+        compared = None if original is None else optimize_graph(original)[0]
+        context = Context(device=target, original=compared, rng=generator(seed, "apply"), progress=progress)
+        return run_recipe(optimize_graph(model)[0] if original is None else model, Recipe(tuple(steps)), context)
     dataset = load_data(data)
     if calibration is not None:
         if not 1 <= calibration <= len(dataset):
             raise InputError(f"{calibration} samples are asked for, and the data holds {len(dataset)}")
         dataset = dataset.select(np.arange(calibration))
-    prepared, input_name, _, _ = with_preprocessing(model, dataset, preprocessing)
+    prepared, input_name, _, _ = with_preprocessing(model if original is None else original, dataset, preprocessing)
     optimized, _ = optimize_graph(prepared)
     context = Context(
         data=lambda: dataset.feeds(input_name, batch=BATCH),
         batches=-(-len(dataset) // BATCH),
         device=target,
+        original=None if original is None else optimized,
         rng=generator(seed, "apply"),
         progress=progress,
     )
-    return run_recipe(optimized, Recipe(tuple(steps)), context)
+    return run_recipe(optimized if original is None else model, Recipe(tuple(steps)), context)
 
 
 @dataclass(frozen=True)

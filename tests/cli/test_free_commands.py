@@ -167,6 +167,20 @@ def test_apply_without_data_takes_no_samples(cli: Cli, inputs: Inputs) -> None:
     assert "needs calibration data" in done.err
 
 
+def test_apply_a_recipe_and_its_steps_by_themselves(cli: Cli, inputs: Inputs, tmp_path: Path) -> None:
+    steps = "schema_version: 1\nsteps:\n- equalize\n- {technique: ptq, weights: int4}\n- correct_biases\n"
+    (tmp_path / "steps.yaml").write_text(steps)
+    data = ("--data", inputs.data, "--samples", "20", "--quiet")
+    done = cli("apply", "recipe", inputs.model, "--recipe", "steps.yaml", *data, "-o", "all.onnx")
+    assert (done.code, done.out) == (0, "Wrote all.onnx\n")
+    assert cli("apply", "equalize", inputs.model, "--quiet", "-o", "equal.onnx").code == 0
+    assert cli("apply", "ptq", "equal.onnx", "--weights", "int4", *data, "-o", "q.onnx").code == 0
+    alone = cli("apply", "correct_biases", "q.onnx", "--original", "equal.onnx", *data, "-o", "corrected.onnx")
+    assert alone.code == 0
+    assert (tmp_path / "corrected.onnx").read_bytes() == (tmp_path / "all.onnx").read_bytes()
+    assert (tmp_path / "corrected.onnx").read_bytes() != (tmp_path / "q.onnx").read_bytes()
+
+
 def test_devices(cli: Cli) -> None:
     table = cli("devices").out
     document = json.loads(cli("devices", "--json").out)

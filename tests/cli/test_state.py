@@ -14,8 +14,8 @@ from microlith.compile.manifest import read_manifest
 from microlith.core.evidence import EvidenceSet
 from microlith.device.emulator import Emulator
 from microlith.device.toolchain import find_toolchain
-from microlith.graph.export import save_model
 from microlith.graph.load import load_model
+from microlith.graph.model_file import save_model
 from microlith.graph.state import set_states
 from microlith.graph.stepper import Stepper
 from microlith.search.existing import Opened, infer

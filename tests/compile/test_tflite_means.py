@@ -10,8 +10,8 @@ import pytest
 
 from microlith.compile.lower import lower
 from microlith.core.errors import ModelError
-from microlith.graph.export import save_model
 from microlith.graph.load import load_model
+from microlith.graph.model_file import save_model
 from microlith.graph.reference import Reference
 from microlith.ops.reduce import IMAGE_MEAN_KEY, is_image_mean
 from microlith.program.attrs import ReduceMean

@@ -13,6 +13,7 @@ from microlith.graph.opset import OPSET, oldest_opset
 from microlith.graph.passes.expand_functions import FOLDED
 from microlith.graph.qdq_rules import RULES
 from microlith.ops import OPS
+from microlith.train.forms import FORMS, MODULES, REFUSED
 
 PAGE = Path(__file__).parents[2] / "docs" / "operators.md"
 GENERAL = frozenset(f"microlith.ops.{name}" for name in ("unary", "base", "nodes", "movement", "elementwise", "plain"))
@@ -23,12 +24,14 @@ _PAGE = """# Operators
 Generated from the code by `make docs`. Opset {opset} is the one that everything works in; a node of an older or newer
 opset is brought to it, from the opset that is given here on. Shapes are static. "float32" says that the op is compiled
 to C as it stands in the graph, for every device; "int8" that it has an integer form, so that quantization leaves
-nothing of it in float. Which element types each op is tested with is told in [conformance.md](conformance.md).
+nothing of it in float; "torch" that it can be trained through, with a gradient or ("computed") without one, as
+[training.md](training.md) tells. Which element types each op is tested with is told in
+[conformance.md](conformance.md).
 
 {count} ops compile to C, {integer} of them in int8 as well.
 
-| op | from opset | float32 | int8 | notes |
-|---|--:|---|---|---|
+| op | from opset | float32 | int8 | torch | notes |
+|---|--:|---|---|---|---|
 {rows}
 
 ## Written out
@@ -52,7 +55,8 @@ def page() -> str:
     compiled = sorted(name for name in OPS if name in HANDLERS)
     integer = [name for name in compiled if is_integer(name)]
     rows = [
-        f"| {name} | {OPS[name].domain or oldest_opset(name)} | yes | {'yes' * (name in integer)} | {note(name)} |"
+        f"| {name} | {OPS[name].domain or oldest_opset(name)} | yes | {'yes' * (name in integer)} "
+        f"| {in_torch(name)} | {note(name)} |"
         for name in compiled
     ]
     control = f"{', '.join(CONTROL_FLOW[:-1])} and {CONTROL_FLOW[-1]}"
@@ -70,6 +74,15 @@ def is_integer(name: str) -> bool:
     """Whether quantization has a rule for the op, and the op a meaning in integers."""
     op = OPS[name]
     return name in RULES and (op.quantized is not None or op.tables is not None)
+
+
+def in_torch(name: str) -> str:
+    """Whether an op can be trained through, and why not."""
+    if name in MODULES:
+        return "yes"
+    if name not in FORMS:
+        return f"no: {REFUSED.get(name, 'it has no form there')}"
+    return "yes" if FORMS[name].gradient else "computed"
 
 
 def note(name: str) -> str:

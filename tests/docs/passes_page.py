@@ -39,6 +39,11 @@ DONE: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str], ...]], ...] = (
                 f"{_GRAPH}eliminate_dead_nodes.py::test_nodes_outputs_and_constants_without_readers",
             ),
             (
+                "Channels of a quantized graph that are constant, or that nothing reads",
+                ("EliminateConstantChannels",),
+                f"{_GRAPH}eliminate_constant_channels.py::test_a_channel_of_zeros_leaves_and_its_bias_goes_on",
+            ),
+            (
                 "Common subexpressions",
                 ("EliminateCommonSubexpressions",),
                 f"{_GRAPH}eliminate_common_subexpressions.py::test_equal_nodes_are_computed_once",

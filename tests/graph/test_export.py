@@ -19,8 +19,9 @@ import op_models
 from microlith.cli import options
 from microlith.compile.pipeline import random_feeds
 from microlith.core.errors import InputError, UnsupportedError
-from microlith.graph.export import OLDEST_OPSET, WRITTEN_OUT, export_model, restore, save_model
+from microlith.graph.export import OLDEST_OPSET, WRITTEN_OUT, export_model, restore
 from microlith.graph.load import load_bytes, load_model
+from microlith.graph.model_file import save_model
 from microlith.graph.opset import OPSET
 from microlith.graph.reference import Reference
 from microlith.graph.save import model_bytes

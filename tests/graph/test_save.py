@@ -5,9 +5,9 @@ import pytest
 
 import models
 from microlith.core.errors import InputError
-from microlith.graph.export import save_model
 from microlith.graph.load import load_model
 from microlith.graph.metadata import set_io_qparams, set_requantization
+from microlith.graph.model_file import save_model
 from microlith.graph.save import model_bytes, model_hash
 from microlith.quant.types import QParams
 

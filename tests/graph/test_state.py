@@ -12,9 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from microlith.core.errors import InputError, ModelError
-from microlith.graph.export import save_model
 from microlith.graph.load import load_bytes, load_model
 from microlith.graph.metadata import set_io_qparams
+from microlith.graph.model_file import save_model
 from microlith.graph.reference import Reference
 from microlith.graph.state import (
     State,

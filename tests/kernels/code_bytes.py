@@ -12,7 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from kernel_batch import RUNNER_SYMBOLS, Batch, Case, conv, depthwise, fully_connected, link, prepare, with_modes
+from kernel_batch import (
+    RUNNER_SYMBOLS,
+    Batch,
+    Case,
+    conv,
+    depthwise,
+    fully_connected,
+    link,
+    prepare,
+    prepared,
+    with_modes,
+)
+from kernels import cases_s8
+from kernels.harness import Case as CheckedCase
 from kernels.mcu_program import McuProgram, write_program
 from kernels.test_portable_mcu import GROUPS
 from microlith.device.elf import symbols
@@ -20,11 +33,18 @@ from microlith.device.load import device as load_device
 from microlith.device.profile import Device
 from microlith.device.toolchain import find_toolchain
 from microlith.kernels.dsp import DSP
+from microlith.kernels.dsp_depthwise import DSP_DEPTHWISE
 from microlith.kernels.dsp_winograd import DSP_WINOGRAD
+from microlith.program.attrs import Window
+from microlith.quant.types import Requantization
 
 TABLE = Path(__file__).parents[2] / "src/microlith/kernels/code_bytes.json"
+MODES: tuple[Requantization, ...] = ("float", "fixed")
 DEVICES = ("stm32l4r5", "rp2040")
+KERNELS = (*DSP, *DSP_DEPTHWISE, *DSP_WINOGRAD)
+# By kernel, or by op.
 LAYERS: dict[str, Case] = {
+    "s8_depthwise_conv2d__dsp_lines": depthwise(6, 8, 8, 5, pad=2),
     "conv2d": conv(6, 8, 8, 6, 3, pad=1),
     "depthwise_conv2d": depthwise(6, 8, 8, pad=1),
     "fully_connected": fully_connected(1, 40, 8),
@@ -50,12 +70,20 @@ def _measured(device: Device) -> Iterator[tuple[str, int]]:
     if "dsp" in device.isas:
         rng = np.random.default_rng(0)
         with tempfile.TemporaryDirectory() as directory:
-            kernels = (*DSP, *DSP_WINOGRAD)
-            batch = Batch(
-                [prepare(case, kernel, device, rng) for kernel in kernels for case in with_modes(LAYERS[kernel.op])]
-            )
+            layers = [(kernel, LAYERS.get(kernel.name, LAYERS[kernel.op])) for kernel in KERNELS]
+            calls = [(kernel, case) for kernel, layer in layers for case in with_modes(layer)]
+            pools = [prepared(case, rng) for case in _pools(rng)]
+            batch = Batch([*(prepare(case, kernel, device, rng) for kernel, case in calls), *pools])
             elf = link(batch, find_toolchain(device), Path(directory))
             yield from _largest(elf, {name: key[0] for key, name in batch.instances.items()})
+
+
+def _pools(rng: np.random.Generator) -> Iterator[CheckedCase]:
+    window, size = Window((3, 3), (2, 2), (1, 1), (1, 1, 1, 1)), (7, 8, 9)
+    yield cases_s8.max_pool2d(rng, size, window, cases_s8.Bounds(-3, 100), "s8_max_pool2d__dsp_1x4")
+    for mode in MODES:
+        yield cases_s8.average_pool2d(rng, size, window, False, mode, name="s8_average_pool2d__dsp_1x4")
+        yield cases_s8.reduce_mean(rng, 1, 49, 30, mode, "s8_reduce_mean__dsp_1x4")
 
 
 def _largest(elf: Path, kernels: dict[str, object]) -> Iterator[tuple[str, int]]:

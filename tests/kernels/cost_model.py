@@ -30,6 +30,7 @@ from microlith.device.toolchain import find_toolchain
 from microlith.kernels.cost_table import evaluate
 from microlith.kernels.work import Work, work
 from microlith.program.attrs import Window
+from microlith.quant.types import Requantization
 
 DEVICE = "stm32l4r5"
 TABLES = Path(__file__).parents[2] / "src/microlith/kernels/cost_tables"
@@ -207,6 +208,24 @@ def depthwise_calls(rng: Rng, name: str) -> Iterator[Case]:
             yield cases_s8.depthwise_conv2d(rng, x, 1, window, layer, name)
 
 
+def depthwise_lines_calls(rng: Rng, name: str) -> Iterator[Case]:
+    """Depthwise convolutions with lines along rows and along columns, at strides of 1 and 2."""
+    flat = ((5, 5), (5, 5), (3, 5), (1, 3), (1, 9), (2, 2), (1, 1), (4, 7), (5, 6))
+    upright = ((3, 1), (5, 1), (9, 1), (4, 1), (7, 1))
+    chosen = [layer for layer in layers(fast=True) if layer.per_channel]
+    for layer, kernels, (stride, dilation) in product(chosen, (flat, upright), ((1, 1), (1, 2), (2, 1))):
+        for _ in range(SHAPES // 2):
+            while True:
+                x, window = depthwise_shapes(rng, kernels, 4)
+                if window.stride == (stride, stride):
+                    break
+            if dilation == 2:
+                reach = tuple(2 * (size - 1) for size in window.kernel)
+                pads = (reach[0] // 2, reach[1] // 2, reach[0] - reach[0] // 2, reach[1] - reach[1] // 2)
+                window = replace(window, dilation=(2, 2), pad=pads)
+            yield cases_s8.depthwise_conv2d(rng, x, 1, window, layer, name)
+
+
 def fully_connected_calls(rng: Rng, name: str) -> Iterator[Case]:
     """Fully connected layers of every code path."""
     for layer in layers(fast="dsp" in name):
@@ -217,22 +236,28 @@ def fully_connected_calls(rng: Rng, name: str) -> Iterator[Case]:
 
 
 def pool_calls(rng: Rng, name: str) -> Iterator[Case]:
-    """Pools."""
-    for mode in ("float", "fixed") if "average" in name else ("float",):
+    """Pools; those of the DSP kernels clamp or not."""
+    fast = "dsp" in name
+    modes: tuple[Requantization, ...] = ("float", "fixed") if "average" in name else ("float",)
+    for mode, bounds in product(modes, (Bounds(), Bounds(-100, 120)) if fast else (Bounds(-100, 120),)):
         for _ in range(5 * SHAPES):
-            size, channels = random_size(rng), int(rng.choice(CHANNELS))
+            size = random_size(rng)
+            channels = int(rng.choice([item for item in (*CHANNELS, 6, 7, 9) if item >= 4] if fast else CHANNELS))
             window = random_window(rng, ((2, 2), (3, 3)), (1, 2), size)
             if "max" in name:
-                yield cases_s8.max_pool2d(rng, (*size, channels), window)
+                yield cases_s8.max_pool2d(rng, (*size, channels), window, bounds if fast else Bounds(), name)
             else:
-                yield cases_s8.average_pool2d(rng, (*size, channels), window, False, mode)  # type: ignore[arg-type]
+                yield cases_s8.average_pool2d(rng, (*size, channels), window, False, mode, False, name, bounds)
 
 
 def mean_calls(rng: Rng, name: str) -> Iterator[Case]:
     """Means of images."""
-    for mode, _ in product(("float", "fixed"), range(SHAPES // 2)):
-        count, inner = int(rng.integers(2, 100)), int(rng.integers(1, 65))
-        yield cases_s8.reduce_mean(rng, int(rng.choice((1, 1, 2))), count, inner, mode)  # type: ignore[arg-type]
+    modes: tuple[Requantization, ...] = ("float", "fixed")
+    for mode, _ in product(modes, range(SHAPES)):
+        count, inner = int(rng.integers(2, 100)), int(rng.integers(4 if "dsp" in name else 1, 65))
+        if "dsp" in name and rng.random() < 0.2:
+            count, inner = int(rng.integers(255, 700)), int(rng.integers(4, 12))
+        yield cases_s8.reduce_mean(rng, int(rng.choice((1, 1, 2))), count, inner, mode, name)
 
 
 def sum_calls(rng: Rng, name: str) -> Iterator[Case]:
@@ -246,10 +271,14 @@ CALLS: Mapping[str, Callable[[Rng, str], Iterator[Case]]] = {
     "s8_conv2d__dsp_2x4": conv_calls,
     "s8_conv2d__dsp_winograd_2x2": winograd_calls,
     "s8_depthwise_conv2d__dsp_3x3": depthwise_calls,
+    "s8_depthwise_conv2d__dsp_lines": depthwise_lines_calls,
     "s8_fully_connected__dsp_1x4": fully_connected_calls,
     "s8_conv2d__portable": conv_calls,
     "s8_depthwise_conv2d__portable": depthwise_calls,
     "s8_fully_connected__portable": fully_connected_calls,
+    "s8_max_pool2d__dsp_1x4": pool_calls,
+    "s8_average_pool2d__dsp_1x4": pool_calls,
+    "s8_reduce_mean__dsp_1x4": mean_calls,
     "s8_max_pool2d__portable": pool_calls,
     "s8_average_pool2d__portable": pool_calls,
     "s8_reduce_mean__portable": mean_calls,

@@ -1,4 +1,4 @@
-"""The portable kernels on emulated cores: with the FPU's own rounding (M4F) and without a 64-bit product (M0+)."""
+"""The portable kernels on emulated cores: the FPU's own rounding (M4F), no 64-bit product (M0+), RISC-V."""
 
 from __future__ import annotations
 
@@ -30,9 +30,13 @@ GROUPS: dict[str, Callable[[], tuple[Case, ...]]] = {
 }
 
 
+# The two Arm cores run everything; RISC-V what depends on the width of a product and on software floats.
+RUNS = [(name, group) for name in ("nrf52840", "rp2040") for group in GROUPS]
+RUNS += [("esp32c3", group) for group in ("integer networks", "float networks", "plain")]
+
+
 @pytest.mark.mcu
-@pytest.mark.parametrize("group", GROUPS)
-@pytest.mark.parametrize("name", ["nrf52840", "rp2040"])
+@pytest.mark.parametrize(("name", "group"), RUNS)
 def test_emulated_core_equals_the_meaning(name: str, group: str, tmp_path: Path) -> None:
     device = load_device(name)
     program = McuProgram(GROUPS[group]())

@@ -137,4 +137,4 @@ def test_every_technique_states_itself() -> None:
         made: Technique = technique(item.name)
         assert isinstance(made, item)
         assert made.paper
-        assert FLOAT_WEIGHTS in made.requires
+        assert (FLOAT_WEIGHTS in made.requires) != (INTEGER_WEIGHTS in made.requires)

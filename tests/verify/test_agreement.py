@@ -17,8 +17,8 @@ import models
 from microlith.compile.pipeline import FLOAT_BOUND, compile_graph, float_nodes, refuse_float_nodes
 from microlith.core.errors import UnsupportedError
 from microlith.device.load import device
-from microlith.graph.export import save_model
 from microlith.graph.load import load_model
+from microlith.graph.model_file import save_model
 from microlith.graph.passes import DEFAULT_PASSES
 from microlith.graph.pipeline import run_passes
 from microlith.search.artifact import outside_checks

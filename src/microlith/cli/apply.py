@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 apply_app = typer.Typer(rich_markup_mode=None)
 
-ModelOut = Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")]
+ModelOut = Annotated[Path, typer.Option("--out", "-o", help="The .onnx or .tflite file to write.")]
 Target = Annotated[
     str | None, typer.Option("--device", "-d", help="Device whose arithmetic to quantize for; float by default.")
 ]
@@ -29,7 +29,7 @@ Samples = Annotated[int | None, typer.Option("--samples", min=1, help="Use the f
 
 @apply_app.callback()
 def apply(context: typer.Context) -> None:
-    """Apply techniques by themselves: a model in, a standard ONNX model out."""
+    """Apply techniques by themselves: a model in, a standard ONNX model (or a .tflite file) out."""
     help_if_alone(context)
 
 
@@ -46,10 +46,12 @@ class _Run:
     state: list[str] | None
     seed: int
     quiet: bool
+    original: Path | None = None
 
     def run(self, steps: Sequence[Technique], model: Path, preprocessing: Preprocessing | None) -> None:
         """Apply the steps and write what comes out."""
         from microlith import api
+        from microlith.cli.show import print_remarks
         from microlith.core.files import check_parent
 
         target = None if self.device is None else api.device(self.device)
@@ -59,13 +61,14 @@ class _Run:
                 api.load(model, shapes=opt.shapes(self.shape), state=opt.states(self.state)),
                 steps,
                 data=self.data,
+                original=None if self.original is None else api.load(self.original, shapes=opt.shapes(self.shape)),
                 target=target,
                 preprocessing=preprocessing,
                 calibration=self.samples,
                 seed=self.seed,
                 progress=show.step,
             )
-        api.save_model(made, self.out, self.opset)
+        print_remarks(api.save_model(made, self.out, self.opset))
         print(f"Wrote {self.out}")
 
 
@@ -76,16 +79,20 @@ class _Run:
         "apply ptq kws.onnx --data kws.npz -o kws_int8.onnx",
         "apply ptq kws.onnx --data kws.npz --device rp2040 --method minmax --per-tensor -o q.onnx",
         "apply ptq kws.onnx --data kws.npz --opset 13 -o q.onnx",
+        "apply ptq kws.onnx --data kws.npz -o q.tflite",
         "apply ptq kws.onnx --data kws.npz --weights int4 --set 'overrides=[{layers: first, weights: int8}]' -o q.onnx",
         "apply ptq kws.onnx --activations float --weights int4 --set group_size=32 -o q.onnx",
     ),
 )
 def apply_ptq(
     model: opt.Model,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")],
+    out: ModelOut,
     data: opt.OptionalData = None,
     device: Annotated[
-        str | None, typer.Option("--device", "-d", help="Device whose arithmetic to quantize for; float by default.")
+        str | None,
+        typer.Option(
+            "--device", "-d", help="Device to quantize for; float requantization by default, fixed for .tflite."
+        ),
     ] = None,
     calibration_method: Annotated[
         str, typer.Option("--method", help="minmax, moving_average, percentile, entropy, mse or cosine.")
@@ -131,6 +138,8 @@ def apply_ptq(
         "io": io,
         "float_ops": tuple(float_ops or ()),
     }
+    if device is None and api.is_tflite(out):
+        named["requantization"] = "fixed"
     step = api.technique("ptq", **named | opt.settings(changed))
     run = _Run(out, data, device, samples, opset, shape, state, seed, quiet)
     run.run([step], model, opt.given_preprocessing(input_range, mean, std, layout))
@@ -143,6 +152,9 @@ def _command(name: str, what: str) -> Callable[..., None]:
         model: opt.Model,
         out: ModelOut,
         data: opt.OptionalData = None,
+        original: Annotated[
+            Path | None, typer.Option("--original", help="The float model, for a technique that compares with it.")
+        ] = None,
         device: Target = None,
         changed: opt.Set = None,
         samples: Samples = None,
@@ -159,7 +171,7 @@ def _command(name: str, what: str) -> Callable[..., None]:
         from microlith import api
 
         step = api.technique(name, **opt.settings(changed))
-        run = _Run(out, data, device, samples, opset, shape, state, seed, quiet)
+        run = _Run(out, data, device, samples, opset, shape, state, seed, quiet, original)
         run.run([step], model, opt.given_preprocessing(input_range, mean, std, layout))
 
     command.__doc__ = what
@@ -177,6 +189,16 @@ OTHERS = (
         "absorb_biases",
         "Move what a channel always adds into the bias of the next layer.",
         "absorb_biases equal.onnx --data kws.npz -o absorbed.onnx",
+    ),
+    (
+        "gptq",
+        "Quantize like ptq, with weights by GPTQ.",
+        "gptq kws.onnx --data kws.npz --set weights=int4 -o kws_w4.onnx",
+    ),
+    (
+        "correct_biases",
+        "Take off the biases what quantization adds to the mean of each channel.",
+        "correct_biases kws_int8.onnx --original kws.onnx --data kws.npz -o corrected.onnx",
     ),
 )
 """Techniques that have no options of their own: name, what they do, and examples."""

@@ -97,7 +97,7 @@ def check(
     and 3 where no form of it fits the device.
     """
     from microlith import api
-    from microlith.cli.show import print_check
+    from microlith.cli.show import print_check, print_remarks
 
     target = api.device(device)
     loaded = api.load(model, shapes=opt.shapes(shape), state=opt.states(state))
@@ -110,7 +110,7 @@ def check(
             "--opset is given, and nothing is written", hint="Name what to write: --stop-after PASS -o FILE."
         )
     if stop_after is not None and out is not None:
-        api.save_model(api.graph_after(loaded, stop_after), out, opset)
+        print_remarks(api.save_model(api.graph_after(loaded, stop_after), out, opset))
     found = api.check(loaded, target)
     ranges = None
     if data is not None:
@@ -138,6 +138,7 @@ def check(
         "compile kws_int8.onnx --device stm32u575 --ram 12K -o out",
         "compile cell.onnx --device rp2040 --state h_in=h_out -o out",
         "compile kws.onnx --device nrf52840 --package arduino --package zephyr -o out",
+        "compile kws_int8.onnx --device stm32u575 --beside arm-none-eabi-gcc -o out",
     ),
 )
 def compile(
@@ -146,6 +147,7 @@ def compile(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write.")],
     name: opt.Name = None,
     compiler: opt.Compiler = None,
+    beside: opt.Beside = None,
     level: opt.OptLevel = "balanced",
     flash: opt.Flash = None,
     ram: opt.Ram = None,
@@ -175,6 +177,7 @@ def compile(
             target,
             name=symbol,
             compiler=compiler,
+            beside=tuple(beside or ()),
             float_ops=tuple(float_ops or ()),
             opt=level,
             flash=flash,
@@ -190,6 +193,7 @@ def compile(
                 flash=flash,
                 ram=ram,
                 tune=tune,
+                beside=[Path(name) for name in beside or ()],
                 float_ops=float_ops,
                 package=package,
                 shape=shape,

@@ -17,7 +17,7 @@ from microlith.core.evidence import EvidenceSet
 from microlith.core.units import format_bytes
 from microlith.device.profile import Device
 from microlith.report import terminal
-from microlith.report.format import TIMES, compact_bytes, figure
+from microlith.report.format import TIMES, clean_lines, compact_bytes, figure
 from microlith.report.load import Run
 from microlith.report.names import NARROW, WIDTH, short, short_details
 from microlith.report.ranges import render_ranges
@@ -38,6 +38,12 @@ WIDE = 112
 _PEAK = 21
 _MOST_OBSTACLES = 8
 _MOST_VALUES = 10
+
+
+def print_remarks(remarks: Sequence[str]) -> None:
+    """Say on stderr what a file that was written does otherwise than the graph."""
+    for remark in remarks:
+        print(f"Note: {clean_lines(remark)}", file=sys.stderr)
 
 
 def console() -> Console:
@@ -353,9 +359,7 @@ def print_devices(devices: Iterable[Device], *, json: bool = False) -> None:
         cells = (
             device.name,
             device.title,
-            device.core.removeprefix("cortex-").upper().replace("PLUS", "+")
-            if not device.is_host
-            else ", ".join(device.isas),
+            _core(device),
             device.fpu,
             "" if device.clock_hz is None else f"{device.clock_hz / 1e6:g} MHz",
             *(_capacity(device.capacity(kind)) for kind in ("flash", "ram")),

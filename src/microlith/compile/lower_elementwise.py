@@ -16,7 +16,7 @@ from microlith.compile.lower_plain import (
     lower_integer_unary,
     own_layout,
 )
-from microlith.compile.lowering import Lowering, dtype_of, shape_of, stored
+from microlith.compile.lowering import Lowering, dtype_of, shape_of
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Unit, activation_bounds
 from microlith.ops import op_of
@@ -25,7 +25,7 @@ from microlith.program.attrs import Affine, Binary, Convert, ConvertChannels, Lu
 from microlith.program.types import ConstRef, Epilogue, View
 from microlith.quant.factors import mul_requant, sum_requant
 from microlith.quant.requantize import Requant
-from microlith.quant.types import QParams, as_held
+from microlith.quant.types import QParams, as_held, stored
 
 _BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul"}
 INTEGER_FUNCTIONS = frozenset({"Abs", "Clip", "Neg", "Relu", "Sign"})

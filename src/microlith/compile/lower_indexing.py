@@ -9,7 +9,7 @@ import numpy as np
 
 from microlith.compile.layout import Layout, channels_last, identity
 from microlith.compile.lower_remap import fill_value, moved, remap
-from microlith.compile.lowering import Lowering, dtype_of, shape_of, stored
+from microlith.compile.lowering import Lowering, dtype_of, shape_of
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Unit
 from microlith.ops.indices import bounded
@@ -29,7 +29,7 @@ from microlith.program.attrs_indexing import (
 )
 from microlith.program.types import ConstRef, View, contiguous
 from microlith.quant.integer_move import requantize
-from microlith.quant.types import QArray
+from microlith.quant.types import QArray, stored
 
 _PADDINGS = {"zeros": 0, "border": 1, "reflection": 2}
 

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microlith.compile.layout import channels_last, identity
-from microlith.compile.lowering import Array, Lowering, shape_of, stored
+from microlith.compile.lowering import Array, Lowering, shape_of
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Operand, Unit
 from microlith.program.attrs import Conv2d, Copy, FullyConnected, MatMul, Window
 from microlith.program.types import ConstRef, View, contiguous
 from microlith.quant.factors import linear_requant
 from microlith.quant.requantize import Requant
-from microlith.quant.types import QParams
+from microlith.quant.types import QParams, stored
 from microlith.quant.windows import Geometry
 
 

@@ -9,12 +9,12 @@ from microlith.compile.builder import ALIGN
 from microlith.compile.layout import Layout, graph_shape, identity, physical_shape, reshaped, transposed
 from microlith.compile.lower_indexing import constant
 from microlith.compile.lower_remap import fill_value, moved, remap
-from microlith.compile.lowering import Flattened, Lowering, shape_of, stored
+from microlith.compile.lowering import Flattened, Lowering, shape_of
 from microlith.graph.units import Unit
 from microlith.ops import op_of
 from microlith.program.attrs import Copy, Fill
 from microlith.program.types import ITEM_BYTES, View, contiguous
-from microlith.quant.types import QParams
+from microlith.quant.types import QParams, stored
 
 
 def lower_reshape(low: Lowering, unit: Unit) -> None:

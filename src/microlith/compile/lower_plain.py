@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from microlith.compile.layout import Layout, channels_last, graph_shape, identity, physical_shape
-from microlith.compile.lowering import Array, Lowering, dtype_of, shape_of, stored
+from microlith.compile.lowering import Array, Lowering, dtype_of, shape_of
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Unit
 from microlith.ops.cast import cast
@@ -17,7 +17,7 @@ from microlith.ops.clip import integer_bounds
 from microlith.program.attrs import Broadcast, Cast, Test, Unary
 from microlith.program.types import NUMPY, DType, View, contiguous
 from microlith.quant.lut import identity_table, lookup
-from microlith.quant.types import QArray
+from microlith.quant.types import QArray, stored
 
 _ROLES = ("a", "b", "c")
 _BINARY = {

@@ -8,7 +8,7 @@ from microlith.compile.layout import channels_last, identity, physical_shape
 from microlith.compile.lower_linear import whole_windows
 from microlith.compile.lower_reduce import Reduced, add_up, reduce_with
 from microlith.compile.lower_volume import lower_pool_nd, pool_nd, triple, volume_of_image
-from microlith.compile.lowering import Lowering, shape_of, stored
+from microlith.compile.lowering import Lowering, shape_of
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Operand, Unit
 from microlith.ops.pool_nd import PoolNdAttrs
@@ -16,7 +16,7 @@ from microlith.program.attrs import Pool2d, ReduceMean, Softmax, Window
 from microlith.program.neural_attrs import PoolNd, Volume
 from microlith.quant.factors import average_pool_requant, mean_is_division, softmax_requant
 from microlith.quant.lut import exp_table, float_exp_table
-from microlith.quant.types import QParams
+from microlith.quant.types import QParams, stored
 
 
 def lower_max_pool(low: Lowering, unit: Unit) -> None:

@@ -29,7 +29,7 @@ from microlith.ops.base import Output
 from microlith.program.attrs import Convert, Lut
 from microlith.program.types import STATE_SPACE, DType, Epilogue, StateSlot, View
 from microlith.quant.lut import identity_table
-from microlith.quant.types import QParams, as_held
+from microlith.quant.types import QParams, as_held, stored, stored_values
 
 Array = NDArray[np.generic]
 
@@ -69,18 +69,6 @@ def dtype_of(value: ir.Value) -> DType:
             f"{value.name} is {value.dtype}, and only float32, integers of 8 to 64 bits and booleans can be compiled"
         )
     return _DTYPES[value.dtype]
-
-
-def stored(qparams: QParams) -> QParams:
-    """The parameters of the int8 with which a Program keeps a tensor: uint8 is stored minus 128."""
-    if qparams.dtype == "uint8":
-        return QParams(qparams.scale, (qparams.zero_point - 128).astype(np.int32), "int8", qparams.axis)
-    return qparams
-
-
-def stored_values(values: Array) -> Array:
-    """Integers as those of :func:`stored`; ones of 2 and 4 bits fit into int8 as they are."""
-    return (values.view(np.uint8) ^ np.uint8(0x80)).view(np.int8) if values.dtype == np.uint8 else values
 
 
 @dataclass(frozen=True, eq=False)

@@ -184,9 +184,8 @@ def find_toolchain(
         command, family, name, version = _zig(compiler)
     else:
         command, family, name, version = _named(compiler)
-        bare_metal = name.endswith("-none-eabi-gcc")
-        if family == "gcc" and bare_metal == device.is_host:
-            wanted = "this machine" if device.is_host else "bare-metal Arm"
+        if family == "gcc" and _compiles_for(name) != _architecture(device):
+            wanted = "this machine" if device.is_host else f"bare-metal {_architecture(device)}"
             raise ToolchainError(
                 f"{name} does not compile for {wanted}, which {device.name} needs",
                 hint=f"Use zig cc, which does. {ZIG_HINT}",
@@ -194,6 +193,19 @@ def find_toolchain(
     found = Toolchain(name, version, command, family, device, opt, use_cache)
     target_flags(device, family)
     return found
+
+
+def _compiles_for(name: str) -> str:
+    """The architecture of a gcc, by the target that its name begins with."""
+    if name.endswith("-none-eabi-gcc"):
+        return "Arm"
+    return "RISC-V" if name.startswith("riscv") and name.endswith("-elf-gcc") else "host"
+
+
+def _architecture(device: Device) -> str:
+    if device.is_host:
+        return "host"
+    return "RISC-V" if device.is_riscv else "Arm"
 
 
 _Found = tuple[tuple[str, ...], Family, str, str]

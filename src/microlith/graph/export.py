@@ -8,13 +8,11 @@ none of this can express is refused, with the oldest opset that can.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
 from microlith.core.errors import InputError, UnsupportedError
-from microlith.core.files import write_bytes
 from microlith.graph.export_rules import FORMS, NEW_VALUES, RULES
 from microlith.graph.inference import TypeInfo
 from microlith.graph.metadata import is_kept_in_float, keep_in_float
@@ -26,7 +24,6 @@ from microlith.graph.passes.fold_constants import FoldConstants
 from microlith.graph.passes.fuse_swish import FuseSwish
 from microlith.graph.passes.infer_shapes import InferShapes
 from microlith.graph.pipeline import run_passes
-from microlith.graph.save import model_bytes
 from microlith.graph.values import describe, input_at
 
 OLDEST_OPSET = 13
@@ -82,16 +79,6 @@ def export_model(model: ir.Model, opset: int | None = None, lacking: Lacking | N
 def restore(model: ir.Model) -> None:
     """Put back, in place, what :func:`export_model` writes out by default and is quantized as one operator."""
     run_passes(model, (FuseSwish(), EliminateDeadNodes()))
-
-
-def save_model(model: ir.Model, path: Path | str, opset: int | None = None) -> None:
-    """Write a model as :func:`export_model` gives it, in one piece.
-
-    Raises:
-        InputError: the place cannot be written, or there is no such opset.
-        UnsupportedError: a node cannot be expressed in it.
-    """
-    write_bytes(Path(path), model_bytes(export_model(model, opset)))
 
 
 def _written_out(node: ir.Node) -> bool:

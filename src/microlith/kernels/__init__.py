@@ -9,7 +9,9 @@ from microlith.kernels.base import CallContext, Fit, Kernel
 from microlith.kernels.conversion import CONVERSIONS
 from microlith.kernels.convolution import CONVOLUTIONS
 from microlith.kernels.dsp import DSP
+from microlith.kernels.dsp_depthwise import DSP_DEPTHWISE
 from microlith.kernels.dsp_elementwise import DSP_ELEMENTWISE
+from microlith.kernels.dsp_pooling import DSP_POOLING
 from microlith.kernels.dsp_winograd import DSP_WINOGRAD
 from microlith.kernels.elementwise import ELEMENTWISE
 from microlith.kernels.float_fft import FLOAT_FFT
@@ -53,7 +55,17 @@ PORTABLE: tuple[Kernel, ...] = (
 )
 
 # Kernels that need an instruction set beyond C99; each has a portable twin above.
-FAST: tuple[Kernel, ...] = (*DSP, *DSP_ELEMENTWISE, *DSP_WINOGRAD, *THUMB1, *MVE, *MVE_ELEMENTWISE, *AVX2)
+FAST: tuple[Kernel, ...] = (
+    *DSP,
+    *DSP_DEPTHWISE,
+    *DSP_ELEMENTWISE,
+    *DSP_POOLING,
+    *DSP_WINOGRAD,
+    *THUMB1,
+    *MVE,
+    *MVE_ELEMENTWISE,
+    *AVX2,
+)
 
 ALL: tuple[Kernel, ...] = (*PORTABLE, *FAST)
 _BY_NAME = {item.name: item for item in ALL}

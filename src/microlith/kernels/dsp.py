@@ -211,10 +211,14 @@ class DspDepthwiseConv2d(_Dsp, FastDepthwiseConv2d):
 
     def schedules(self, ctx: CallContext) -> tuple[str, ...]:
         """Output rows of a block: first the most whose lines take 2 KB, then all, then ever fewer."""
-        height = ctx.writes[0].shape[1]
+        height = self.block_total(ctx)
         fitting = [rows for rows in range(1, height + 1) if self._lines_bytes(ctx, rows) <= _LINES_BYTES]
         halves = [height >> shift for shift in range(1, height.bit_length())]
         return tuple(f"rows_{rows}" for rows in dict.fromkeys((max(fitting, default=1), height, *halves)))
+
+    def block_total(self, ctx: CallContext) -> int:
+        """Output rows of all blocks."""
+        return ctx.writes[0].shape[1]
 
     def block_rows(self, ctx: CallContext) -> int:
         """Output rows of a block in the call's schedule."""

@@ -70,6 +70,12 @@ def _literals(kernel: Kernel, ctx: CallContext) -> dict[str, str]:
     return {item.name: item.value for item in kernel.arguments(ctx) if isinstance(item, Literal)}
 
 
+def _numbers(kernel: Kernel, ctx: CallContext) -> dict[str, int]:
+    """Arguments that are integers, by name."""
+    kinds = (item for item in kernel.arguments(ctx) if isinstance(item, Literal | Runtime))
+    return {item.name: int(item.value) for item in kinds if item.ctype == "int32_t"}
+
+
 def _path(kernel: Kernel, ctx: CallContext, *flags: str) -> str:
     """The requantization and those literal arguments that are not 0."""
     values = _literals(kernel, ctx)
@@ -179,13 +185,11 @@ def _depthwise_dsp(kernel: Kernel, ctx: CallContext) -> Work:
     window, (_, _, in_width, channels) = ctx.call.attrs.window, ctx.reads[0].shape
     _, height, width, _ = ctx.writes[0].shape
     stride = window.stride[1]
-    block_rows = next(
-        int(item.value) for item in kernel.arguments(ctx) if isinstance(item, Runtime) and item.name == "block_rows"
-    )
+    block_rows = _numbers(kernel, ctx)["block_rows"]
     groups, blocks = _ceil(channels, 4), _ceil(height, block_rows)
     pairs = (_ceil(width, 2) if stride == 1 else width) + 1
     kept = max(0, 3 - window.stride[0])
-    inside, outside = _lines(window, ctx.reads[0].shape[1], height, block_rows)
+    inside, outside = _lines(window.stride[0], window.pad[0], 3, ctx.reads[0].shape[1], height, block_rows)
     starts, middle, single = _line_pairs(-window.pad[1], pairs, in_width)
     turns, odd = (width // 2, width % 2) if stride == 1 else (width, 0)
     counts = {
@@ -208,15 +212,70 @@ def _depthwise_dsp(kernel: Kernel, ctx: CallContext) -> Work:
     return Work(_path(kernel, ctx, "full_range", "per_channel") + f", stride {stride}", counts)
 
 
-def _lines(window: Window, in_height: int, height: int, block_rows: int) -> tuple[int, int]:
-    """Input rows turned that lie inside the input and outside of it."""
-    stride, kept = window.stride[0], max(0, 3 - window.stride[0])
+def _lines(stride: int, pad: int, reach: int, size: int, outputs: int, block: int) -> tuple[int, int]:
+    """Lines of the input turned that lie inside the input and outside of it, for blocks of lines of outputs."""
+    kept = max(0, reach - stride)
     inside = outside = 0
-    for begin in range(0, height, block_rows):
-        top, end = begin * stride - window.pad[0], min(begin + block_rows, height)
-        for row in range(top + (kept if begin else 0), top + (end - 1 - begin) * stride + 3):
-            inside, outside = inside + (0 <= row < in_height), outside + (not 0 <= row < in_height)
+    for begin in range(0, outputs, block):
+        top, end = begin * stride - pad, min(begin + block, outputs)
+        for line in range(top + (kept if begin else 0), top + (end - 1 - begin) * stride + reach):
+            inside, outside = inside + (0 <= line < size), outside + (not 0 <= line < size)
     return inside, outside
+
+
+def _depthwise_lines(kernel: Kernel, ctx: CallContext) -> Work:
+    at = _numbers(kernel, ctx)
+    channels, upright, both = ctx.reads[0].shape[3], at["upright"], at["stride_along"] == 1
+    sizes, outputs = ctx.reads[0].shape[1:3], ctx.writes[0].shape[1:3]
+    size_along, size_across = sizes if upright else sizes[::-1]
+    along, across = outputs if upright else outputs[::-1]
+    words = at["taps_along"] // 2 + 1 if both else _ceil(at["taps_along"], 2)
+    groups, blocks = _ceil(channels, 4), _ceil(across, at["block"])
+    reach = (at["taps_across"] - 1) * at["dilation_across"] + 1
+    kept = max(0, reach - at["stride_across"])
+    inside, outside = _lines(at["stride_across"], at["pad_across"], reach, size_across, across, at["block"])
+    counts: dict[str, int] = {"call": 1, "group": groups}
+    for phase in range(min(at["dilation_along"], along)):
+        first, offset = divmod(phase * at["stride_along"] - at["pad_along"], at["dilation_along"])
+        count = _ceil(along - phase, at["dilation_along"])
+        pairs = (max(2, _ceil(count, 2)) if both else _ceil(count, 4) * 4) + words - 1
+        starts, middle, single = _line_pairs(first, pairs, _ceil(max(0, size_along - offset), at["dilation_along"]))
+        six, four = _turns_of_outputs(count) if both else (0, _ceil(count, 4))
+        rows = 4 * groups * across
+        for part, number in (
+            ("block", groups * blocks),
+            ("block with kept words", groups * (blocks - 1) * (kept > 0)),
+            ("word kept", groups * (blocks - 1) * kept * pairs * 4),
+            ("line", groups * (inside + outside)),
+            ("stretch of pairs", groups * inside * starts),
+            ("pair", groups * inside * middle),
+            ("pair at an edge", groups * inside * single),
+            ("pair outside", groups * outside * pairs),
+            ("channel of a block", 4 * groups * blocks),
+            ("row of taps", 4 * groups * blocks * at["taps_across"]),
+            ("word of taps", 4 * groups * blocks * at["taps_across"] * words),
+            ("row", rows),
+            ("turn of six", rows * six),
+            ("row of six", rows * six * at["taps_across"]),
+            ("word of six", rows * six * at["taps_across"] * words),
+            ("turn of four", rows * four),
+            ("row of four", rows * four * at["taps_across"]),
+            ("word of four", rows * four * at["taps_across"] * words),
+        ):
+            counts[part] = counts.get(part, 0) + number
+    # Long rows of taps are summed in C.
+    chosen = (("upright", upright), ("dilated", at["dilation_along"] > 1), ("long", words > 5))
+    flags = "".join(f", {flag}" for flag, on in chosen if on)
+    return Work(_path(kernel, ctx, "full_range") + f"{flags}, stride {at['stride_along']}", counts)
+
+
+def _turns_of_outputs(count: int) -> tuple[int, int]:
+    """Turns of six and of four outputs that make a line."""
+    six = four = 0
+    while count > 0:
+        wide = count > 8 or count in (5, 6)
+        six, four, count = six + wide, four + (not wide), count - (6 if wide else 4)
+    return six, four
 
 
 def _line_pairs(first: int, pairs: int, width: int) -> tuple[int, int, int]:
@@ -352,11 +411,69 @@ def _pool(kernel: Kernel, ctx: CallContext) -> Work:
     return Work(f"{path}window {size}, stride {'x'.join(map(str, window.stride))}", counts)
 
 
+def _pool_dsp(kernel: Kernel, ctx: CallContext) -> Work:
+    assert isinstance(ctx.call.attrs, Pool2d)
+    window = ctx.call.attrs.window
+    _, height, width, channels = ctx.writes[0].shape
+    rows, columns = _axis(window, ctx, 0), _axis(window, ctx, 1)
+    full, pixels = rows.full * columns.full, height * width
+    counts = {
+        "call": 1,
+        "row": height,
+        "row of a window": rows.total,
+        "pixel": pixels,
+        "pixel at an edge": pixels - full,
+    }
+    # Where a window lies inside, the loops over its taps are written out.
+    full_rows, full_taps = full * window.kernel[0], full * window.kernel[0] * window.kernel[1]
+    for where, lanes in (("word", channels // 4), ("byte", channels % 4)):
+        counts |= {
+            where: full * lanes,
+            f"row of a {where}": full_rows * lanes,
+            f"tap of a {where}": full_taps * lanes,
+            f"{where} at an edge": (pixels - full) * lanes,
+            f"row of a {where} at an edge": (rows.total * width - full_rows) * lanes,
+            f"tap of a {where} at an edge": (rows.total * columns.total - full_taps) * lanes,
+        }
+    flags = ("full_range", "padded", "count_include_pad")
+    if "average" in kernel.name:
+        path = _path(kernel, ctx, *flags)
+    else:
+        path = ", ".join(flag.replace("_", " ") for flag in flags if _literals(kernel, ctx).get(flag) == "1")
+    sizes = (("window", window.kernel), ("stride", window.stride), ("dilation", window.dilation))
+    return Work(", ".join([path, *(f"{name} {'x'.join(map(str, pair))}" for name, pair in sizes)]).lstrip(", "), counts)
+
+
+def _reduce_mean_dsp(kernel: Kernel, ctx: CallContext) -> Work:
+    attrs = ctx.call.attrs
+    assert isinstance(attrs, ReduceMean)
+    words, singles = attrs.outer * (attrs.inner // 4), attrs.outer * (attrs.inner % 4)
+    pieces, left = divmod(attrs.count, 255)
+    counts = {
+        "call": 1,
+        "row": attrs.outer,
+        "word": words,
+        "piece of a word": words * (pieces + (left > 0)),
+        "four values of a word": words * (pieces * 63 + left // 4),
+        "value of a word": words * (pieces * 3 + left % 4),
+        "single": singles,
+        "value of a single": singles * attrs.count,
+    }
+    return Work(_path(kernel, ctx), counts)
+
+
 def _reduce_mean(kernel: Kernel, ctx: CallContext) -> Work:
     attrs = ctx.call.attrs
     assert isinstance(attrs, ReduceMean)
     lanes = attrs.outer * attrs.inner
-    counts = {"call": 1, "row": attrs.outer, "output": lanes, "value": lanes * attrs.count}
+    counts = {
+        "call": 1,
+        "row": attrs.outer,
+        "output": lanes,
+        "value": lanes * attrs.count,
+        "four values": lanes * (attrs.count // 4),
+        "output with a rest": lanes * (attrs.count % 4 > 0),
+    }
     return Work(_path(kernel, ctx), counts)
 
 
@@ -368,10 +485,14 @@ _COUNTERS: Mapping[str, Callable[[Kernel, CallContext], Work]] = {
     "s8_conv2d__dsp_2x4": _conv_dsp,
     "s8_conv2d__dsp_winograd_2x2": _conv_winograd,
     "s8_depthwise_conv2d__dsp_3x3": _depthwise_dsp,
+    "s8_depthwise_conv2d__dsp_lines": _depthwise_lines,
     "s8_fully_connected__dsp_1x4": _fully_connected_dsp,
     "s8_conv2d__portable": _conv,
     "s8_depthwise_conv2d__portable": _depthwise,
     "s8_fully_connected__portable": _fully_connected,
+    "s8_max_pool2d__dsp_1x4": _pool_dsp,
+    "s8_average_pool2d__dsp_1x4": _pool_dsp,
+    "s8_reduce_mean__dsp_1x4": _reduce_mean_dsp,
     "s8_max_pool2d__portable": _pool,
     "s8_average_pool2d__portable": _pool,
     "s8_reduce_mean__portable": _reduce_mean,

@@ -100,6 +100,18 @@ class QParams:
         return array.reshape(shape)
 
 
+def stored(qparams: QParams) -> QParams:
+    """The parameters of the int8 as which 8-bit integers are computed with: uint8 is stored minus 128."""
+    if qparams.dtype == "uint8":
+        return QParams(qparams.scale, (qparams.zero_point - 128).astype(np.int32), "int8", qparams.axis)
+    return qparams
+
+
+def stored_values(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Integers as those of :func:`stored`; ones of 2 and 4 bits fit into int8 as they are."""
+    return (values.view(np.uint8) ^ np.uint8(0x80)).view(np.int8) if values.dtype == np.uint8 else values
+
+
 @dataclass(frozen=True)
 class QArray:
     """Integers with their meaning.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from microlith.bench.layers import Bench
 from microlith.core.details import CheckRow, RunDetails, TradeRow
 from microlith.core.evidence import EvidenceSet
+from microlith.core.units import format_bytes
 from microlith.report import summary
 from microlith.report.format import DASH, allowance, clean, clean_lines, memory_lines, metric_name
 from microlith.report.load import Run
@@ -40,6 +41,10 @@ def render_summary(details: RunDetails, evidence: EvidenceSet, *, narrow: bool =
     if details.verdicts:
         parts += [text(""), _verdicts(details, narrow)]
     parts += [text(""), _figures(details, evidence)]
+    compilers = summary.compilers(details, evidence)
+    # A second compiler's flash alone, which is counted wherever there is one, is told by the page.
+    if any(row.instructions is not None for row in compilers[1:]):
+        parts += [text(""), _compilers(compilers)]
     if details.candidates:
         parts += [text(""), _candidates(details)]
     if details.layers:
@@ -134,6 +139,16 @@ def _figures(details: RunDetails, evidence: EvidenceSet) -> Table:
     table = table_of("Figures", "figure", ">value", ">95% interval", ">n", "how")
     for row in summary.figure_rows(details, evidence):
         table.add_row(text(row.title), text(row.value), text(row.interval), text(f"{row.n:,}"), text(row.how, "dim"))
+    return table
+
+
+def _compilers(rows: Sequence[summary.CompilerRow]) -> Table:
+    table = table_of("Compilers", "compiler", ">flash", ">RAM", ">instructions", ">cycles")
+    for row in rows:
+        sizes = (row.flash_bytes, row.ram_bytes)
+        cells = [DASH if size is None else format_bytes(size) for size in sizes]
+        cells += [DASH if count is None else f"{count:,}" for count in (row.instructions, row.cycles)]
+        table.add_row(text(row.compiler), *map(text, cells))
     return table
 
 

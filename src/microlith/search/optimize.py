@@ -20,6 +20,7 @@ from microlith.core.evidence import Evidence, EvidenceSet
 from microlith.core.random import generator
 from microlith.data.metrics import Comparison, compare
 from microlith.device.profile import Device
+from microlith.graph.feeds import as_inputs
 from microlith.graph.sqnr import layer_sqnr
 from microlith.program.types import calls
 from microlith.quant.calibration import sqnr_db
@@ -40,7 +41,7 @@ from microlith.search.artifact import (
     trade_rows,
 )
 from microlith.search.choice import Score, candidate_row, ranked
-from microlith.search.prepare import BATCH, Prepared, as_inputs, evaluate
+from microlith.search.prepare import BATCH, Prepared, evaluate
 from microlith.search.study import Study, study_key
 from microlith.search.verdicts import budget_needs_toolchain, show, unmet, with_verdicts
 from microlith.techniques.base import Context

@@ -18,6 +18,7 @@ from microlith.data.load import load_data
 from microlith.data.metrics import Metric, metric_named
 from microlith.data.preprocess import Preprocessing
 from microlith.data.split import Split
+from microlith.graph.feeds import as_inputs
 from microlith.graph.metadata import io_qparams
 from microlith.graph.passes import DEFAULT_PASSES
 from microlith.graph.pipeline import run_passes
@@ -25,7 +26,6 @@ from microlith.graph.preprocess import fold_preprocessing
 from microlith.graph.reference import Reference
 from microlith.graph.state import caller_inputs, caller_outputs, read_states
 from microlith.graph.values import held_type
-from microlith.quant.integer_move import quantize
 from microlith.quant.types import QArray
 
 Array = NDArray[np.generic]
@@ -180,15 +180,3 @@ def evaluate(model: ir.Model, batches: Iterator[dict[str, Array]] | list[dict[st
             result = QArray(result, qparams).dequantize()  # type: ignore[arg-type]
         found.append(np.asarray(result, np.float32))
     return np.concatenate(found)
-
-
-def as_inputs(model: ir.Model, feeds: Feeds) -> dict[str, Array]:
-    """Samples in the type that each input of the model has."""
-    return {str(value.name): _as_input(model, value, feeds[str(value.name)]) for value in caller_inputs(model)}
-
-
-def _as_input(model: ir.Model, value: ir.Value, array: Array) -> Array:
-    qparams = io_qparams(model, str(value.name))
-    if qparams is None or not np.issubdtype(array.dtype, np.floating):
-        return array
-    return quantize(np.asarray(array, np.float32), qparams)

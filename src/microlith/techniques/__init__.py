@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from microlith.core.errors import InputError
 from microlith.techniques.absorb import AbsorbBiases
 from microlith.techniques.base import Technique
+from microlith.techniques.correct_biases import CorrectBiases
 from microlith.techniques.equalize import Equalize
+from microlith.techniques.gptq import GPTQ
 from microlith.techniques.ptq import PTQ
 
-TECHNIQUES = (PTQ, Equalize, AbsorbBiases)
+TECHNIQUES = (PTQ, Equalize, AbsorbBiases, CorrectBiases, GPTQ)
 
 
 def technique(name: str, **parameters: Any) -> Technique:

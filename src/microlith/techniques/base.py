@@ -34,6 +34,8 @@ class Context:
             None without data.
         batches: how many batches ``data`` gives, where that is known; for progress only.
         device: what the model is meant for; None for no particular one.
+        original: the model as it was before its weights became integers, with the same names; None where not known. A
+            recipe sets it after the step that quantizes.
         rng: the only source of randomness.
         progress: called with what is being done, the steps done, and how many there are (None where not known).
     """
@@ -41,6 +43,7 @@ class Context:
     data: Callable[[], Iterable[Feeds]] | None = None
     batches: int | None = None
     device: Device | None = None
+    original: ir.Model | None = None
     rng: np.random.Generator = field(default_factory=lambda: generator(0, "technique"))
     progress: Progress = _no_progress
 

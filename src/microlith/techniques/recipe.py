@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import yaml
 from pydantic import BaseModel
 
 from microlith.core.errors import InputError, UnsupportedError, VerificationError
-from microlith.graph.pass_base import Property
+from microlith.graph.pass_base import FLOAT_WEIGHTS, Property
 from microlith.graph.verifier import verify
 from microlith.techniques import technique
-from microlith.techniques.base import OPPOSITES, STATES, Context, Technique
+from microlith.techniques.base import INTEGER_WEIGHTS, OPPOSITES, STATES, Context, Technique
 
 SCHEMA_VERSION = 1
 _KEYS = ("schema_version", "steps")
@@ -150,11 +150,13 @@ def run_recipe(model: ir.Model, recipe: Recipe, context: Context) -> ir.Model:
     check_recipe(model, recipe)
     for number, step in enumerate(recipe.steps, 1):
         context.progress(step.name, number - 1, len(recipe.steps))
-        model = step.apply(model, context)
+        before, model = model, step.apply(model, context)
         verify(model)
         for condition in step.ensures:
             reason = condition.violation(model)
             if reason is not None:
                 raise VerificationError(f"{step.name} ensures that {condition.name}, but {reason}")
+        if FLOAT_WEIGHTS in step.requires and INTEGER_WEIGHTS in step.ensures:
+            context = replace(context, original=before)
     context.progress("recipe", len(recipe.steps), len(recipe.steps))
     return model

@@ -49,3 +49,15 @@ def observed_moments(model: ir.Model, layers: Iterable[ir.Node], batches: Iterab
         mean = np.asarray(first) / count
         found[name] = Moments(mean, np.sqrt(np.maximum(np.asarray(second) / count - mean**2, 0.0)))
     return found
+
+
+def all_samples(batches: Iterable[Feeds]) -> dict[str, NDArray[np.generic]]:
+    """All batches as one.
+
+    Raises:
+        InputError: there is no batch.
+    """
+    found = list(batches)
+    if not found:
+        raise InputError("the calibration set is empty", hint="Give at least one sample; 100 are usual.")
+    return {name: np.concatenate([feeds[name] for feeds in found]) for name in found[0]}

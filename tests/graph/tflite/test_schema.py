@@ -22,6 +22,7 @@ RENAMED = {
     "multiplier": "DepthMultiplier",
     "block": "BlockSize",
     "axes": "SqueezeDims",
+    "count": "NumSplits",
     "diagonal": "DiagonalRecurrentTensors",
     "then_subgraph": "ThenSubgraphIndex",
     "else_subgraph": "ElseSubgraphIndex",
@@ -60,9 +61,13 @@ def _camel(name: str) -> str:
     return "".join(part[0].upper() + part[1:].lower() for part in name.split("_"))
 
 
+def _table(op: str) -> str:
+    return TABLES.get(op, _camel(op).replace("2d", "2D").replace("3d", "3D") + "Options")
+
+
 @pytest.mark.parametrize("op", schema.OPTIONS)
 def test_options(op: str) -> None:
-    table = TABLES.get(op, _camel(op).replace("2d", "2D").replace("3d", "3D") + "Options")
+    table = _table(op)
     for name, field in schema.OPTIONS[op].items():
         theirs = "InitSubgraphIndex" if (op, name) == ("CALL_ONCE", "subgraph") else RENAMED.get(name, _camel(name))
         slot, code = _slot(table, theirs)
@@ -76,6 +81,7 @@ def test_options(op: str) -> None:
         ("Model", "Version", schema.Slots.MODEL_VERSION),
         ("Model", "OperatorCodes", schema.Slots.MODEL_CODES),
         ("Model", "Subgraphs", schema.Slots.MODEL_SUBGRAPHS),
+        ("Model", "Description", schema.Slots.MODEL_DESCRIPTION),
         ("Model", "Buffers", schema.Slots.MODEL_BUFFERS),
         ("SubGraph", "Tensors", schema.Slots.GRAPH_TENSORS),
         ("SubGraph", "Inputs", schema.Slots.GRAPH_INPUTS),
@@ -97,10 +103,12 @@ def test_options(op: str) -> None:
         ("Buffer", "Size", schema.Slots.BUFFER_SIZE),
         ("OperatorCode", "DeprecatedBuiltinCode", schema.Slots.CODE_DEPRECATED),
         ("OperatorCode", "CustomCode", schema.Slots.CODE_CUSTOM),
+        ("OperatorCode", "Version", schema.Slots.CODE_VERSION),
         ("OperatorCode", "BuiltinCode", schema.Slots.CODE_BUILTIN),
         ("Operator", "OpcodeIndex", schema.Slots.OP_CODE),
         ("Operator", "Inputs", schema.Slots.OP_INPUTS),
         ("Operator", "Outputs", schema.Slots.OP_OUTPUTS),
+        ("Operator", "BuiltinOptionsType", schema.Slots.OP_OPTIONS_TYPE),
         ("Operator", "BuiltinOptions", schema.Slots.OP_OPTIONS),
     ],
 )
@@ -117,3 +125,8 @@ def test_numbers() -> None:
         assert getattr(generated.TensorType, name.upper()) == number
     for names, kind in ((schema.PADDINGS, generated.Padding), (schema.ACTIVATIONS, generated.ActivationFunctionType)):
         assert all(getattr(kind, name) == number for number, name in enumerate(names))
+
+
+def test_unions() -> None:
+    assert {op: getattr(generated.BuiltinOptions, _table(op)) for op in schema.UNIONS} == schema.UNIONS
+    assert set(schema.UNIONS) <= set(schema.OPTIONS)

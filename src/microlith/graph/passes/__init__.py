@@ -5,6 +5,7 @@ from __future__ import annotations
 from microlith.graph.pass_base import Pass
 from microlith.graph.passes.cancel_transposes import CancelTransposes
 from microlith.graph.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
+from microlith.graph.passes.eliminate_constant_channels import EliminateConstantChannels
 from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
 from microlith.graph.passes.eliminate_identity import EliminateIdentity
 from microlith.graph.passes.fold_affine_into_conv import FoldAffineIntoConv
@@ -63,11 +64,16 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     MergeConvs(),
     CancelTransposes(),
     MoveQdq(),
+    EliminateConstantChannels(),
     RewriteMeanAsPool(),
     RewriteTransposeAsReshape(),
     MergeReshapes(),
 )
 """Applied to every model after loading; see :func:`microlith.graph.pipeline.run_passes`."""
 
-LOWERING_PASSES: tuple[Pass, ...] = (FuseAttention(), FuseMatMulAdd(stacks=True))
+LOWERING_PASSES: tuple[Pass, ...] = (
+    FuseAttention(),
+    FuseMatMulAdd(stacks=True),
+    EliminateConstantChannels(),
+)
 """Applied to a copy of the graph that is compiled, after quantization: what has no integer form, or no batch."""

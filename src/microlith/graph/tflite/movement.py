@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from microlith.core.errors import ModelError
 from microlith.graph.tflite.importer import NCHW_AXIS, Importer
+from microlith.quant.types import QArray
 
 Handler = Callable[[Importer], None]
 
@@ -66,8 +67,16 @@ def _pad(imp: Importer) -> None:
         pairs = pairs[[0, 3, 1, 2]]
     inputs = [imp.real(index, layout), imp.ints(pairs.T.reshape(-1).tolist(), "pads")]
     if imp.operator.name == "PADV2":
-        inputs.append(imp.real(imp.input(2)))
+        inputs.append(_known_value(imp, imp.input(2)))
     imp.finish(imp.node("Pad", inputs), layout)
+
+
+def _known_value(imp: Importer, index: int) -> str:
+    """A constant as the real number that it is; a computed one as it is."""
+    tensor = imp.tensor(index)
+    if tensor.values is None or tensor.qparams is None or not imp.is_constant(index):
+        return imp.real(index)
+    return imp.constant(QArray(tensor.values, tensor.qparams).dequantize(), f"{imp.layer}/value")
 
 
 def _pad_widths(imp: Importer) -> NDArray[np.int64]:

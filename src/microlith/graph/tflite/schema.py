@@ -1,10 +1,11 @@
-"""Where the fields of a ``.tflite`` file lie: the part of TensorFlow Lite's schema that the reader uses.
+"""Where the fields of a ``.tflite`` file lie: the part of TensorFlow Lite's schema that is used.
 
 Source: tensorflow/lite/schema/schema.fbs, version 3 (Apache-2.0). Slots are the positions of fields in their tables.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,16 +66,16 @@ ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
 
 
 class Slots:
-    """Positions of the fields that are read, by table."""
+    """Positions of the fields that are read or written, by table."""
 
-    MODEL_VERSION, MODEL_CODES, MODEL_SUBGRAPHS, MODEL_BUFFERS = 0, 1, 2, 4
+    MODEL_VERSION, MODEL_CODES, MODEL_SUBGRAPHS, MODEL_DESCRIPTION, MODEL_BUFFERS = 0, 1, 2, 3, 4
     GRAPH_TENSORS, GRAPH_INPUTS, GRAPH_OUTPUTS, GRAPH_OPERATORS = 0, 1, 2, 3
     TENSOR_SHAPE, TENSOR_TYPE, TENSOR_BUFFER, TENSOR_NAME, TENSOR_QUANTIZATION = 0, 1, 2, 3, 4
     TENSOR_IS_VARIABLE, TENSOR_SPARSITY, TENSOR_SIGNATURE = 5, 6, 7
     QUANT_SCALE, QUANT_ZERO, QUANT_DETAILS, QUANT_AXIS = 2, 3, 4, 6
     BUFFER_DATA, BUFFER_OFFSET, BUFFER_SIZE = 0, 1, 2
-    CODE_DEPRECATED, CODE_CUSTOM, CODE_BUILTIN = 0, 1, 3
-    OP_CODE, OP_INPUTS, OP_OUTPUTS, OP_OPTIONS = 0, 1, 2, 4
+    CODE_DEPRECATED, CODE_CUSTOM, CODE_VERSION, CODE_BUILTIN = 0, 1, 2, 3
+    OP_CODE, OP_INPUTS, OP_OUTPUTS, OP_OPTIONS_TYPE, OP_OPTIONS = 0, 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ OPTIONS: dict[str, dict[str, Field]] = {
     "PACK": _fields(values_count="i", axis="i"),
     "UNPACK": _fields(num="i", axis="i"),
     "MIRROR_PAD": _fields(mode="b"),
+    "SPLIT": _fields(count="i"),
     "SQUEEZE": _fields(axes="i*"),
     "STRIDED_SLICE": _fields(
         begin_mask="i", end_mask="i", ellipsis_mask="i", new_axis_mask="i", shrink_axis_mask="i", offset="?"
@@ -169,3 +171,33 @@ OPTIONS: dict[str, dict[str, Field]] = {
     "RESIZE_NEAREST_NEIGHBOR": _fields(align_corners="?", half_pixel_centers="?"),
 }
 """Options of the operators that have any and are imported, by the operator's name."""
+
+UNIONS: dict[str, int] = {
+    "CONV_2D": 1, "DEPTHWISE_CONV_2D": 2, "AVERAGE_POOL_2D": 5, "MAX_POOL_2D": 5, "L2_POOL_2D": 5,
+    "FULLY_CONNECTED": 8, "SOFTMAX": 9, "CONCATENATION": 10, "ADD": 11, "L2_NORMALIZATION": 12,
+    "LOCAL_RESPONSE_NORMALIZATION": 13, "RESIZE_BILINEAR": 15, "SPACE_TO_DEPTH": 19, "MUL": 21, "GATHER": 23,
+    "MEAN": 27, "SUM": 27, "REDUCE_MAX": 27, "REDUCE_MIN": 27, "REDUCE_PROD": 27, "REDUCE_ANY": 27, "REDUCE_ALL": 27,
+    "SUB": 28, "DIV": 29, "STRIDED_SLICE": 32, "SPLIT": 35, "TRANSPOSE_CONV": 49, "PACK": 59, "ONE_HOT": 61,
+    "UNPACK": 64, "RESIZE_NEAREST_NEIGHBOR": 74, "LEAKY_RELU": 75, "MIRROR_PAD": 77, "DEPTH_TO_SPACE": 94,
+    "BATCH_MATMUL": 101, "CUMSUM": 102, "CONV_3D": 106, "GELU": 116,
+}  # fmt: skip
+"""Number of the table of options in the union of all of them, for the operators that are written."""
+
+_INT8_VERSIONS = {
+    "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "TRANSPOSE_CONV": 3, "AVERAGE_POOL_2D": 2,
+    "MAX_POOL_2D": 2, "MEAN": 2, "SOFTMAX": 2, "LOGISTIC": 2, "TANH": 2, "RELU": 2, "RELU6": 2, "ADD": 2, "SUB": 2,
+    "MUL": 2, "MAXIMUM": 2, "MINIMUM": 2, "LEAKY_RELU": 2, "CONCATENATION": 2, "PAD": 2, "PADV2": 2, "TRANSPOSE": 2,
+    "SLICE": 2, "STRIDED_SLICE": 2, "SPLIT": 2, "RESIZE_BILINEAR": 2, "RESIZE_NEAREST_NEIGHBOR": 2, "QUANTIZE": 1,
+    "DEQUANTIZE": 2, "BATCH_MATMUL": 2, "SPACE_TO_DEPTH": 2, "DEPTH_TO_SPACE": 1, "GATHER": 2, "REDUCE_MAX": 2,
+    "REDUCE_MIN": 2, "SUM": 1, "TILE": 1,
+}  # fmt: skip
+
+
+def version_of(operator: str, dtypes: Sequence[str]) -> int:
+    """The version of an operator that a runtime must have to compute it on inputs of these types.
+
+    Source: tensorflow/lite/tools/versioning/op_version.cc.
+    """
+    if operator == "BROADCAST_TO":
+        return 2
+    return _INT8_VERSIONS.get(operator, 1) if "int8" in dtypes else 1
