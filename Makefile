@@ -62,5 +62,5 @@ clean:
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(INSTALL) --build-constraint constraints.txt --editable '.[zig,mcu,verify,train]' --group dev
+	$(INSTALL) --build-constraint constraints.txt --editable '.[zig,mcu,runtimes,train]' --group dev
 	@touch $@

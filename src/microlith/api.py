@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from microlith.bench import layers
 from microlith.bench.layers import Bench
+from microlith.bench.runtimes import Beside, compare_runtimes, measure_of
 from microlith.compile.c_text import identifier
 from microlith.compile.choose import Goal, Opt
 from microlith.compile.ecosystems import package_kinds
 from microlith.compile.fusions import fusion_rows
 from microlith.compile.manifest import Manifest
-from microlith.compile.pipeline import refuse_float_nodes
+from microlith.compile.pipeline import random_feeds, refuse_float_nodes
 from microlith.core import files
 from microlith.core.budget import Budget, Verdict, judge, parse_budget
 from microlith.core.details import CandidateRow, RunDetails, VerdictRow
@@ -74,7 +75,9 @@ __all__ = [
     "PTQ",
     "apply",
     "artifact_samples",
+    "Beside",
     "bench",
+    "bench_runtimes",
     "check",
     "check_ranges",
     "compile",
@@ -600,6 +603,46 @@ def bench(directory: str | Path) -> tuple[Bench, RunDetails]:
     """
     details = load_run(Path(directory)).details
     return layers.bench(details), details
+
+
+def bench_runtimes(
+    directory: str | Path,
+    *,
+    data: object | None = None,
+    samples: int = 200,
+    emulated_samples: int = 20,
+    beside: Beside | None = None,
+    compiler: str | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> Run:
+    """The model of an artifact by its specification, in C and in other runtimes; the report shows the table then.
+
+    Args:
+        directory: of the artifact.
+        data: inputs as the artifact takes them, with labels or without; random inputs by default.
+        samples: how many of them.
+        emulated_samples: how many of these run on the emulated device.
+        beside: how outputs are judged.
+        compiler: see :func:`microlith.device.toolchain.find_toolchain`.
+        seed: of random inputs and of intervals that are drawn.
+        progress: called with the runtime, samples done and their number.
+
+    Raises:
+        InputError: the directory holds no artifact, the data does not fit, or the model keeps state.
+    """
+    opened = Opened.read(Path(directory))
+    run = load_run(opened.directory)
+    feeds = artifact_samples(opened, data, samples) or random_feeds(opened.model, samples, seed)
+    measure = measure_of(data, len(feeds), beside or Beside(), seed)
+    rows = compare_runtimes(
+        opened, feeds, measure, emulated_samples=emulated_samples, compiler=compiler, progress=progress
+    )
+    name = "" if measure.metric is None else measure.metric.name
+    details = run.details.model_copy(update={"runtimes": rows, "runtimes_metric": name})
+    files.write_text(opened.directory / "details.json", details.model_dump_json(indent=1) + "\n")
+    files.write_text(opened.directory / "report.html", render(details, run.evidence))
+    return replace(run, details=details)
 
 
 def write_report(directories: Sequence[Path], page: Path | None = None) -> tuple[tuple[Run, ...], Path]:

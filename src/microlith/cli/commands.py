@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from microlith.cli import bench
 from microlith.cli import options as opt
 from microlith.cli.apply import apply_app
 from microlith.cli.pages import examples, help_if_alone
@@ -434,29 +435,7 @@ def report(
     print_report(runs, page, json=json)
 
 
-@app.command(
-    short_help="Each layer's time, and the least that it could take.",
-    epilog=examples(
-        "bench out",
-        "bench out --why",
-        "bench out --json",
-    ),
-)
-def bench(
-    out: opt.Out,
-    why: Annotated[bool, typer.Option("--why", help="Show why each kernel was chosen.")] = False,
-    json: opt.Json = False,
-) -> None:
-    """Show what each layer does with its time: cycles and instructions a MAC, bytes moved, and the bound.
-
-    The bound is the least that products, requantized results and memory traffic take on the instruction set: half a
-    cycle a product with the DSP extension (SMLAD does two), 4 cycles a result in fixed and 6 in float requantization,
-    and four bytes a cycle for activations and constants, each once. Nothing for addresses, loops, unpacking.
-    """
-    from microlith import api
-    from microlith.cli.show import print_bench
-
-    print_bench(*api.bench(out), why=why, json=json)
+app.command(short_help=bench.SHORT_HELP, epilog=examples(*bench.EXAMPLES))(bench.bench)
 
 
 @app.command(
