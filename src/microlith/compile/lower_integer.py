@@ -8,13 +8,14 @@ import numpy as np
 
 from microlith.compile.layout import channels_last, identity
 from microlith.compile.lower_volume import volume_of, volume_of_image
-from microlith.compile.lowering import Array, Lowering, shape_of, stored_values
+from microlith.compile.lowering import Array, Lowering, shape_of
 from microlith.core.errors import UnsupportedError
 from microlith.graph.units import Unit
 from microlith.ops.conv3d import Conv3dAttrs
 from microlith.program.attrs import Convert
 from microlith.program.neural_attrs import ConvNd, Volume
 from microlith.program.types import ConstRef, View
+from microlith.quant.types import stored_values
 
 _X, _WEIGHTS, _X_ZERO, _W_ZERO = range(4)
 
