@@ -19,6 +19,7 @@ from microlith.kernels.float_gemm import FLOAT_GEMM
 from microlith.kernels.float_winograd import FLOAT_WINOGRAD
 from microlith.kernels.headers import header_text, headers_needed
 from microlith.kernels.indexing import INDEXING
+from microlith.kernels.integer_sums import INTEGER_SUMS
 from microlith.kernels.movement import MOVEMENT
 from microlith.kernels.mve import MVE
 from microlith.kernels.mve_elementwise import MVE_ELEMENTWISE
@@ -45,6 +46,7 @@ PORTABLE: tuple[Kernel, ...] = (
     *REDUCTIONS,
     *VOLUMES,
     *TRANSPOSED,
+    *INTEGER_SUMS,
     *SOFTMAX,
     *NORMALIZATIONS,
     *RECURRENT,
