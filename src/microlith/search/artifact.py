@@ -172,7 +172,13 @@ def _ram_bytes(model: ir.Model, package: Package, tools: Tools, samples: Sequenc
 
 
 def figures_of(
-    model: ir.Model, package: Package, tools: Tools, samples: Sequence[Feeds] = (), *, thorough: bool = True
+    model: ir.Model,
+    package: Package,
+    tools: Tools,
+    samples: Sequence[Feeds] = (),
+    *,
+    thorough: bool = True,
+    beside: Sequence[str] = (),
 ) -> Figures:
     """Every figure that the tools allow; without a toolchain those of the plan only.
 
@@ -182,6 +188,7 @@ def figures_of(
         tools: toolchains.
         samples: the first is what runs; a random input without.
         thorough: see :func:`microlith.verify.figures.emulated_figures`.
+        beside: likewise; none for a host.
     """
     macs = sum(node_macs(model).values())
     planned = planned_figures(package.manifest, macs)
@@ -191,7 +198,9 @@ def figures_of(
     inputs = to_bytes(package.manifest.entries[0], feeds)
     with Workbench(package.files, package.manifest, tools.target) as bench:
         run = (
-            host_figures(bench, inputs) if tools.device.is_host else emulated_figures(bench, inputs, thorough=thorough)
+            host_figures(bench, inputs)
+            if tools.device.is_host
+            else emulated_figures(bench, inputs, thorough=thorough, beside=beside)
         )
     notes = float_notes(model, package, run.counts) + run.notes
     return replace(run, evidence=planned + run.evidence, notes=notes)

@@ -14,9 +14,10 @@ from microlith.techniques.base import Technique
 from microlith.techniques.correct_biases import CorrectBiases
 from microlith.techniques.equalize import Equalize
 from microlith.techniques.gptq import GPTQ
+from microlith.techniques.mixed_precision import MixedPrecision
 from microlith.techniques.ptq import PTQ
 
-TECHNIQUES = (PTQ, Equalize, AbsorbBiases, CorrectBiases, GPTQ, AdaRound)
+TECHNIQUES = (PTQ, Equalize, AbsorbBiases, CorrectBiases, GPTQ, AdaRound, MixedPrecision)
 
 
 def technique(name: str, **parameters: Any) -> Technique:
