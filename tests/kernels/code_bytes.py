@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from kernel_batch import RUNNER_SYMBOLS, Batch, Case, conv, depthwise, fully_connected, link, prepare, with_modes
 from kernels import cases_s8
+from kernels.cases_neural import transposed_by_rows
 from kernels.harness import Case as KernelCase
 from kernels.mcu_program import McuProgram, write_program
 from kernels.test_dsp_elementwise import cases as elementwise_cases
@@ -48,7 +50,7 @@ def _measured(device: Device) -> Iterator[tuple[str, int]]:
     rng = np.random.default_rng(0)
     groups = [cases() for cases in GROUPS.values()]
     if "dsp" in device.isas:
-        groups.append((*elementwise_cases(rng), *_pools(rng)))
+        groups.append((*elementwise_cases(rng), *_others(rng)))
     for cases in groups:
         yield from _linked(cases, device)
     fast = [kernel for kernel in FAST if kernel.isa in device.isas and kernel.op in LAYERS]
@@ -72,12 +74,13 @@ def _linked(cases: Sequence[KernelCase], device: Device) -> Iterator[tuple[str, 
         yield from _largest(elf, {name: key[0] for key, name in program.instances.items()})
 
 
-def _pools(rng: np.random.Generator) -> Iterator[KernelCase]:
+def _others(rng: np.random.Generator) -> Iterator[KernelCase]:
     window, size = Window((3, 3), (2, 2), (1, 1), (1, 1, 1, 1)), (7, 8, 9)
     yield cases_s8.max_pool2d(rng, size, window, cases_s8.Bounds(-3, 100), "s8_max_pool2d__dsp_1x4")
     for mode in MODES:
         yield cases_s8.average_pool2d(rng, size, window, False, mode, name="s8_average_pool2d__dsp_1x4")
         yield cases_s8.reduce_mean(rng, 1, 49, 30, mode, "s8_reduce_mean__dsp_1x4")
+    yield from islice(transposed_by_rows(rng, "s8_conv_transpose2d__dsp_2x4", symmetric=True), 3)
 
 
 def _largest(elf: Path, kernels: dict[str, object]) -> Iterator[tuple[str, int]]:
