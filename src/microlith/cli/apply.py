@@ -196,6 +196,11 @@ OTHERS = (
         "gptq kws.onnx --data kws.npz --set weights=int4 -o kws_w4.onnx",
     ),
     (
+        "adaround",
+        "Quantize like ptq, with learned rounding of weights.",
+        "adaround kws.onnx --data kws.npz --set weights=int4 -o kws_w4.onnx",
+    ),
+    (
         "correct_biases",
         "Take off the biases what quantization adds to the mean of each channel.",
         "correct_biases kws_int8.onnx --original kws.onnx --data kws.npz -o corrected.onnx",
