@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from microlith.bench.layers import Bench
-from microlith.core.details import CheckRow, RunDetails, TradeRow
+from microlith.core.details import CheckRow, PrecisionPlan, RunDetails, TradeRow
 from microlith.core.evidence import EvidenceSet
 from microlith.core.units import format_bytes
 from microlith.report import summary
 from microlith.report.format import DASH, allowance, clean, clean_lines, interval_text, memory_lines, metric_name
 from microlith.report.load import Run
+from microlith.report.names import NARROW, WIDTH, short
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -47,6 +48,8 @@ def render_summary(details: RunDetails, evidence: EvidenceSet, *, narrow: bool =
         parts += [text(""), _compilers(compilers)]
     if details.candidates:
         parts += [text(""), _candidates(details)]
+    if details.precision is not None:
+        parts += [text(""), _precision(details.precision, narrow)]
     if details.layers:
         parts += [text(""), _layers(details, narrow)]
         parts += [text(remark, "dim") for remark in summary.layers(details).remarks]
@@ -141,6 +144,22 @@ def _figures(details: RunDetails, evidence: EvidenceSet) -> Table:
     table = table_of("Figures", "figure", ">value", ">95% interval", ">n", "how")
     for row in summary.figure_rows(details, evidence):
         table.add_row(text(row.title), text(row.value), text(row.interval), text(f"{row.n:,}"), text(row.how, "dim"))
+    return table
+
+
+def _precision(plan: PrecisionPlan, narrow: bool) -> Table:
+    """What bits the weights of each layer got."""
+    title = f"Precision of weights, by {plan.measure} on {plan.samples} samples"
+    table = table_of(title, "layer", "weights", ">loss", ">bytes", *([] if narrow else ["why"]))
+    for row in plan.rows:
+        taken = next(item for item in row.options if item.kind == row.chosen)
+        cells = (
+            short(row.layer, NARROW if narrow else WIDTH),
+            row.chosen,
+            f"{taken.loss:.2g}",
+            f"{taken.weight_bytes:,}",
+        )
+        table.add_row(*map(text, cells), *([] if narrow else [text(row.why, "dim")]))
     return table
 
 
