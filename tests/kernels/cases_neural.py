@@ -82,9 +82,17 @@ def _last(x: np.ndarray) -> np.ndarray:
 
 
 def _conv(
-    rng: Rng, volume: Volume, groups: int, output: tuple[int, int, int], transposed: bool, computed: bool
+    rng: Rng,
+    volume: Volume,
+    groups: int,
+    output: tuple[int, int, int],
+    transposed: bool,
+    computed: bool,
+    name: str = "f32_conv_nd__portable",
+    depth: int = 3,
 ) -> Case:
-    x = normal(rng, (2, 4, 3, 5, 4))
+    """A convolution of two images of depth x 5 x 4, by constants or by operands that are computed."""
+    x = normal(rng, (2, 4, depth, 5, 4))
     filters = 10
     shape = (4, filters // groups) if transposed else (filters, 4 // groups)
     weights, bias = normal(rng, (*shape, *volume.kernel)), normal(rng, (filters,))
@@ -101,7 +109,19 @@ def _conv(
     ctx = context("conv_nd", attrs, reads, view("y", expected.shape, "f32"), consts)
     inputs = (images, packed, bias) if computed else (images,)
     label = f"conv_nd {volume} {groups} {transposed} {computed}"
-    return Case(label, kernel("f32_conv_nd__portable"), ctx, inputs, expected, _near(expected))
+    return Case(label, kernel(name), ctx, inputs, expected, _near(expected))
+
+
+def f32_transposed_by_rows(rng: Rng) -> Iterator[Case]:
+    """Float ones whose rows are rows of ordinary convolutions."""
+    for taps, stride, before, size in (
+        ((2, 2), (2, 2), (0, 0), (10, 8)),
+        ((3, 2), (1, 2), (1, 0), (5, 8)),
+        ((5, 3), (3, 1), (1, 1), (14, 4)),
+        ((2, 3), (2, 3), (1, 0), (8, 12)),
+    ):
+        volume = Volume((1, *taps), (1, *stride), ONES, (0, *before))
+        yield _conv(rng, volume, 1, (1, *size), True, False, "f32_conv_nd__rows", depth=1)
 
 
 def _volumes(rng: Rng) -> Iterator[Case]:
@@ -113,6 +133,7 @@ def _volumes(rng: Rng) -> Iterator[Case]:
         for groups, per_channel in ((1, True), (2, False)):
             yield _s8_transposed(rng, groups, per_channel, mode)
     yield from transposed_by_rows(rng, "s8_conv_transpose2d__rows", symmetric=False)
+    yield from f32_transposed_by_rows(rng)
     window = Volume((2, 3, 2), (1, 2, 2), (1, 1, 2), (1, 1, 0), (0, 1, 1))
     for function, p in (("max", 2), ("average", 2), ("lp", 1), ("lp", 2), ("lp", 3)):
         for include in (False, True) if function == "average" else (False,):
