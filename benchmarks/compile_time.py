@@ -1,10 +1,10 @@
-"""How long ``microlith compile`` takes: the first time, again with everything built, and the first time with ``--tune``.
+"""How long ``microlith compile`` takes: the first time, again with all built, and the first time with ``--tune``.
 
     python benchmarks/compile_time.py MODEL... [--device stm32l4r5] [--repeat 3]
 
 Seconds of wall time and of processor time, the least of the repetitions, in processes of their own. The compiler's own
-run-time libraries, which it builds once for each core, and the emulator's hooks are there before; nothing else is in the
-cache before the first time, and no count before tuning.
+run-time libraries, which it builds once for each core, and the emulator's hooks are there before; nothing else is in
+the cache before the first time, and no count before tuning.
 """
 
 from __future__ import annotations
