@@ -34,11 +34,13 @@ M0 = ["-mthumb", "-mcpu=cortex-m0plus", "-mfloat-abi=soft"]
 M55 = ["-mthumb", "-mcpu=cortex-m55", "-mfloat-abi=hard", "-mfpu=auto"]
 CLANG_ARM = ("clang", "--target=thumb-none-eabi")
 GCC_ARM = ("arm-none-eabi-gcc",)
+CLANG_RISCV = ("clang", "--target=riscv32-unknown-elf", "-march=rv32imc", "-mabi=ilp32")
 # Compilers by the device that they compile for.
 COMPILERS = {
     "host": [("gcc", "-mavx2", "-mfma"), ("clang", "-mavx2", "-mfma"), ("gcc",), ("clang",)],
     "nrf52840": [(*GCC_ARM, *M4), (*CLANG_ARM, *M4)],
     "rp2040": [(*GCC_ARM, *M0), (*CLANG_ARM, *M0)],
+    "esp32c3": [CLANG_RISCV],
 }
 # Artifacts are made for the devices above only.
 KERNEL_COMPILERS = COMPILERS | {"mps3-an547": [(*GCC_ARM, *M55)]}
@@ -73,7 +75,7 @@ def microlith(*arguments: str | Path) -> None:
 def needs(header: Path) -> str:
     """The device that a kernel header is for; ``any`` for portable C."""
     stem = header.stem.split("_")
-    devices = {"avx2": "host", "dsp": "nrf52840", "mve": "mps3-an547"}
+    devices = {"avx2": "host", "dsp": "nrf52840", "mve": "mps3-an547", "thumb1": "rp2040"}
     return next((device for isa, device in devices.items() if isa in stem), "any")
 
 
@@ -106,8 +108,8 @@ def make_artifacts(place: Path, demo: Path) -> dict[tuple[str, str], Path]:
         data = ("--data", demo / "images.npz", "--samples", "100", "--input-range", "0,1", "--quiet")
         microlith("apply", "ptq", demo / "model.onnx", "--device", device, *data, "-o", quantized)
         models = {"int8": quantized, "float": demo / "model.onnx"}
-        if device == "rp2040":
-            del models["float"]  # its software floats are slow to emulate, and the same C is checked for the nrf52840
+        if device in ("rp2040", "esp32c3"):
+            del models["float"]  # software floats are slow to emulate, and the same C is checked for the nrf52840
         for arithmetic, model in models.items():
             made[device, arithmetic] = place / f"{device}-{arithmetic}"
             microlith("compile", model, "--device", device, "--quiet", "-o", made[device, arithmetic])

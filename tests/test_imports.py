@@ -61,3 +61,16 @@ def test_help_loads_what_draws_on_the_terminal_and_nothing_else(arguments, allow
     loaded = third_party(HELP.format(arguments=arguments))
     assert "typer" in loaded
     assert loaded <= allowed
+
+
+def test_a_command_loads_sympy_only_where_a_shape_has_a_name():
+    code = """
+import sys
+from microlith.cli.deferred import defer
+defer()
+import microlith.api, onnx_ir
+assert "sympy.core" not in sys.modules
+assert str(onnx_ir.SymbolicDim("N") + 1) == "N + 1"
+assert "sympy.core" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -54,8 +54,8 @@ def made(target: str, kinds: tuple[str, ...] = PACKAGE_KINDS) -> Package:
     graph = compiled.prepared(models.tiny_cnn())
     rng = np.random.default_rng(0)
     samples = [{"image": image[None]} for image in models.images(rng, 4)]
-    scheme = "fixed" if target == "rp2040" else "float"
     chip = device(target)
+    scheme = chip.requantization
     if target == "rp2040":
         chip = chip.model_copy(update={"isas": ("portable",)})
     return compile_graph(compiled.quantized(graph, samples, scheme), chip, name="net", packages=kinds)
@@ -338,8 +338,9 @@ def test_zephyr_compiles_for_the_core(tmp_path: Path) -> None:
 
 
 @pytest.mark.mcu
-def test_esp_idf_compiles_for_an_esp32_c3(tmp_path: Path) -> None:
-    root = written(made("rp2040"), "esp-idf", tmp_path)
+@pytest.mark.parametrize("target", ["rp2040", "esp32c3"])
+def test_esp_idf_compiles_for_an_esp32_c3(tmp_path: Path, target: str) -> None:
+    root = written(made(target), "esp-idf", tmp_path)
     own = listed((root / "CMakeLists.txt").read_text(), "target_compile_options")[2:]
     assert "-ffp-contract=off" in own
     sources = sorted((root / "src").glob("*.c"))

@@ -88,6 +88,39 @@ int32_t demo_layer_2(int32_t n)
 }
 """
 
+RISCV_LAYERS = """
+#include <stdint.h>
+extern volatile int32_t sink;
+extern uint8_t ml_bss_end[];
+__attribute__((naked, noinline)) int32_t demo_layer_0(int32_t n)
+{
+    __asm__ volatile("li a1, 0\\n1: add a1, a1, a0\\naddi a0, a0, -1\\nbnez a0, 1b\\nmv a0, a1\\nret");
+}
+__attribute__((naked, noinline)) int32_t demo_helper(int32_t n) { __asm__ volatile("addi a0, a0, 1\\nret"); }
+__attribute__((naked, noinline)) int32_t demo_layer_1(int32_t n)
+{
+    __asm__ volatile("addi sp, sp, -" FRAME "\\nsw ra, 0(sp)\\njal demo_helper\\nlw ra, 0(sp)\\n"
+                     "addi sp, sp, " FRAME "\\nret");
+}
+__attribute__((noinline)) static int32_t deep(int32_t n)
+{
+    volatile int32_t local = n;
+    return n == 0 ? 0 : deep(n - 1) * 3 - local;
+}
+__attribute__((naked, noinline)) int32_t misaligned(void) { __asm__ volatile("lw a0, -30(sp)\\nret"); }
+int32_t demo_layer_2(int32_t n)
+{
+    if (n == 1) { return *(volatile int32_t *)0x40000000; }
+    if (n == 2) { *(volatile int32_t *)demo_layer_2 = 1; }
+    if (n == 4) { ((void (*)(void))0x60000000)(); }
+    if (n == 5) { return deep(100000); }
+    if (n == 6) { __asm__ volatile("unimp"); }
+    if (n == 8) { return misaligned(); }
+    if (n == 10) { return *(volatile uint16_t *)((uintptr_t)&sink + 1u); }
+    return n;
+}
+"""
+
 MAIN = """
 #include "ml_board.h"
 uint8_t mlrun_arena[100] __attribute__((aligned(16)));
@@ -136,9 +169,10 @@ Build = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def build_elf(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    def build(name: str, *, frame: int = 64, layers: str = ARM_LAYERS, runner: str = RUNNER, main: str = MAIN) -> Path:
+    def build(name: str, *, frame: int = 64, layers: str | None = None, runner: str = RUNNER, main: str = MAIN) -> Path:
         root = tmp_path_factory.mktemp(name)
         target = device(name)
+        layers = layers or (RISCV_LAYERS if target.is_riscv else ARM_LAYERS)
         files = support_files(target) | {"main.c": main, "runner.c": runner, "layers.c": layers}
         for file, text in files.items():
             (root / file).write_text(text)

@@ -13,13 +13,18 @@ from microlith.device.load import device
 
 pytestmark = pytest.mark.mcu
 
-ALL_CORES = ("nrf52840", "stm32f746", "stm32u575", "rp2040")
+ALL_CORES = ("nrf52840", "stm32f746", "stm32u575", "rp2040", "esp32c3")
 LAYERS = ("demo_layer_0", "demo_layer_1")
 
 
 @pytest.fixture(scope="module")
 def elf(build_elf) -> Path:
     return build_elf("nrf52840")
+
+
+@pytest.fixture(scope="module")
+def riscv_elf(build_elf) -> Path:
+    return build_elf("esp32c3")
 
 
 @pytest.mark.parametrize("name", ALL_CORES)
@@ -71,6 +76,16 @@ def test_stack_high_water_mark_is_exact(build_elf):
     assert 64 + 8 <= marks[0] < 64 + 8 + 64
 
 
+def test_stack_and_counts_on_risc_v_are_exact(build_elf):
+    marks = []
+    for frame in (64, 192):
+        with Emulator(build_elf("esp32c3", frame=frame), device("esp32c3")) as emulator:
+            few, many = (emulator.infer_counted([bytes([0, n])], LAYERS) for n in (3, 13))
+        marks.append(few.stack_bytes)
+        assert many.instructions - few.instructions == 3 * 10
+    assert marks[1] - marks[0] == 128
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -89,6 +104,23 @@ def test_fault_names_the_layer(elf, command, message, counted):
             run([bytes([command, 0])])
     assert message in caught.value.what
     assert "in layer demo_layer_2" in caught.value.what
+    assert caught.value.node == "demo_layer_2"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (1, "read from 0x40000000 (4 bytes), which is not memory of esp32c3"),
+        (2, "write to 0x42"),
+        (4, "execute 0x60000000"),
+        (5, "the stack grew over all of the"),
+        (6, "exception 2 (illegal instruction)"),
+    ],
+)
+def test_fault_on_risc_v_names_the_layer(riscv_elf, command, message):
+    with Emulator(riscv_elf, device("esp32c3")) as emulator, pytest.raises(RunError) as caught:
+        emulator.infer([bytes([command, 0])])
+    assert message in caught.value.what
     assert caught.value.node == "demo_layer_2"
 
 
@@ -118,7 +150,7 @@ def test_a_stack_that_reaches_the_variables_is_an_error_although_nothing_faults(
         emulator.infer([bytes([7, 0])])
 
 
-@pytest.mark.parametrize(("name", "faults"), [("nrf52840", {8}), ("rp2040", {8, 10})])
+@pytest.mark.parametrize(("name", "faults"), [("nrf52840", {8}), ("rp2040", {8, 10}), ("esp32c3", {8, 10})])
 def test_misaligned_access_is_refused_where_the_core_would_fault(build_elf, name, faults):
     with Emulator(build_elf(name), device(name)) as emulator:
         for command in (0, 8, 10):

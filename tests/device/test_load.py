@@ -50,13 +50,16 @@ def test_every_profile_loads_under_its_own_name_with_a_source_for_every_figure()
         ("stm32f746", "cortex-m7", 1024 * 1024, 320 * 1024),
         ("stm32u575", "cortex-m33", 2048 * 1024, 768 * 1024),
         ("rp2040", "cortex-m0plus", 2048 * 1024 - 256, 264 * 1024),
+        ("esp32c3", "rv32imc", 4096 * 1024 - 8, 384 * 1024),
     ],
 )
 def test_memory_is_the_data_sheets(name, core, flash, ram):
     found = device(name)
     assert (found.core, found.capacity("flash"), found.capacity("ram")) == (core, flash, ram)
-    assert ("dsp" in found.isas) == (core != "cortex-m0plus")
-    assert found.requantization == ("fixed" if core == "cortex-m0plus" else "float")
+    plain = core in ("cortex-m0plus", "rv32imc")
+    assert ("dsp" in found.isas) != plain
+    assert found.requantization == ("fixed" if plain else "float")
+    assert found.is_riscv == (core == "rv32imc")
 
 
 def test_energy_per_cycle_of_the_nrf52840_is_what_its_source_says():
@@ -112,6 +115,13 @@ def test_own_profile_is_read(tmp_path):
         ('core = "cortex-m33"', 'core = "cortex-m85"', "core"),
         ("bytes = 16384", "bytes = 0", "regions.1.bytes"),
         ("bytes = 65536", "bytes = 0x20000001", "overlap"),
+        ("bytes = 65536", "bytes = 65536\ndata_start = 0x20003FFF", "'ram' and 'flash' overlap"),
+        (
+            'core = "cortex-m33"\nfpu = "single"\nisas = ["portable", "dsp"]',
+            'core = "rv32imc"\nfpu = "single"',
+            "not go with",
+        ),
+        ('core = "cortex-m33"\nfpu = "single"', 'core = "rv32imc"\nfpu = "none"', "a rv32imc has no dsp"),
         ('name = "ram"', 'name = "sram"', "no region named 'ram'"),
         ('isas = ["portable", "dsp"]', 'isas = ["portable", "avx2"]', "no avx2"),
         ('core = "cortex-m33"', 'core = "cortex-m0plus"', "no dsp"),

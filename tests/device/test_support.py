@@ -5,7 +5,7 @@ import re
 import pytest
 
 from microlith.core.errors import RunError, ToolchainError
-from microlith.device.elf import symbols
+from microlith.device.elf import load_segments, sizes, symbols
 from microlith.device.emulator import Emulator
 from microlith.device.load import device, devices
 from microlith.device.profile import Region
@@ -73,7 +73,7 @@ def test_too_much_data_for_the_ram_is_the_linkers_error(tmp_path):
 
 
 @pytest.mark.mcu
-@pytest.mark.parametrize("name", ["nrf52840", "rp2040"])
+@pytest.mark.parametrize("name", ["nrf52840", "rp2040", "esp32c3"])
 def test_memory_functions_and_numbers(tmp_path, name):
     program = link(
         tmp_path,
@@ -140,6 +140,38 @@ def test_a_uart_can_take_the_place_of_the_debugger(tmp_path):
         Emulator(program, device("nrf52840"), time_limit_s=0.5) as emulator,
         pytest.raises(RunError, match=r"did not end within 0.5 s; in ml_exit"),
     ):
+        emulator.boot()
+
+
+@pytest.mark.mcu
+def test_constants_of_a_flash_with_two_addresses_are_read_where_loads_find_them(tmp_path):
+    target = device("esp32c3")
+    main = """
+        #include "ml_board.h"
+        const volatile uint32_t table[3] = {5, 6, 7};
+        volatile uint32_t initial = 11;
+        int main(void) { return (int)(table[2] * initial); }
+        """
+    program = link(tmp_path, target, main)
+    flash = target.regions[0]
+    place = symbols(program)["table"].address
+    assert flash.data_start < place < flash.data_start + flash.bytes
+    written = dict(load_segments(program))
+    physical = place - flash.data_start + flash.start
+    start = max(address for address in written if address <= physical)
+    assert written[start][physical - start :][:4] == (5).to_bytes(4, "little")
+    assert sizes(program).flash == max(address + len(data) for address, data in written.items()) - flash.start
+    with Emulator(program, target) as emulator:
+        assert emulator.boot().exit_code == 77
+
+
+@pytest.mark.mcu
+def test_a_chips_cycle_counter_is_used_where_it_is_named(tmp_path):
+    main = '#include "ml_board.h"\nint main(void) { ml_cycles_start(); return ml_cycles() != 0u; }'
+    target = device("esp32c3")
+    program = link(tmp_path, target, main, defines=["ML_CYCLE_CSR=0x7E2"])
+    # Unicorn's core has no such register.
+    with Emulator(program, target) as emulator, pytest.raises(RunError, match="illegal instruction"):
         emulator.boot()
 
 

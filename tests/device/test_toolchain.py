@@ -162,7 +162,13 @@ def test_named_compilers_are_told_apart_by_what_they_say(tmp_path):
     assert (find_toolchain(host, clang).family, find_toolchain(host, clang).version) == ("clang", "14.0.6")
     assert find_toolchain(board, cross).title == "arm-none-eabi-gcc 12.2.1"
     assert str(tmp_path) not in find_toolchain(board, cross).flags
-    for target, compiler in ((board, gcc), (board, clang), (host, cross)):
+    riscv, chip = (
+        fake_compiler(tmp_path / "riscv64-unknown-elf-gcc", "riscv64-unknown-elf-gcc () 12.2.0"),
+        device("esp32c3"),
+    )
+    assert "-march=rv32imc_zicsr -mabi=ilp32" in find_toolchain(chip, riscv).flags
+    wrong = ((board, gcc), (board, clang), (host, cross), (chip, gcc), (chip, clang), (chip, cross), (board, riscv))
+    for target, compiler in (*wrong, (host, riscv)):
         with pytest.raises(ToolchainError) as caught:
             find_toolchain(target, compiler)
         assert "zig cc" in caught.value.hint

@@ -1,4 +1,4 @@
-"""The portable kernels on emulated cores: with the FPU's own rounding (M4F) and without a 64-bit product (M0+)."""
+"""The portable kernels on emulated cores: the FPU's own rounding (M4F), no 64-bit product (M0+), RISC-V."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from kernel_batch import RUNNER_SYMBOLS
 from kernels.cases_indexing import indexing_cases
+from kernels.cases_integer_sums import integer_sum_cases
 from kernels.cases_neural import neural_cases
 from kernels.cases_plain import plain_cases
 from kernels.harness import Case
@@ -20,7 +21,7 @@ from microlith.device.toolchain import find_toolchain
 
 # Apart, because operands and results must fit into the memory of the devices.
 GROUPS: dict[str, Callable[[], tuple[Case, ...]]] = {
-    "integer networks": s8_cases,
+    "integer networks": lambda: (*s8_cases(), *integer_sum_cases()),
     "float networks": f32_cases,
     "float algorithms": lambda: tuple(float_algorithm_cases()),
     "neural": neural_cases,
@@ -29,9 +30,13 @@ GROUPS: dict[str, Callable[[], tuple[Case, ...]]] = {
 }
 
 
+# The two Arm cores run everything; RISC-V what depends on the width of a product and on software floats.
+RUNS = [(name, group) for name in ("nrf52840", "rp2040") for group in GROUPS]
+RUNS += [("esp32c3", group) for group in ("integer networks", "float networks", "plain")]
+
+
 @pytest.mark.mcu
-@pytest.mark.parametrize("group", GROUPS)
-@pytest.mark.parametrize("name", ["nrf52840", "rp2040"])
+@pytest.mark.parametrize(("name", "group"), RUNS)
 def test_emulated_core_equals_the_meaning(name: str, group: str, tmp_path: Path) -> None:
     device = load_device(name)
     program = McuProgram(GROUPS[group]())

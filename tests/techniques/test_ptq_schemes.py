@@ -11,11 +11,12 @@ import pytest
 
 import compiled
 from microlith.core.errors import InputError, UnsupportedError
-from microlith.graph.export import export_model, model_bytes
+from microlith.graph.export import export_model
 from microlith.graph.feeds import as_inputs
 from microlith.graph.load import load_bytes
 from microlith.graph.metadata import weight_kind
 from microlith.graph.reference import Reference
+from microlith.graph.save import model_bytes
 from microlith.graph.units import units
 from microlith.graph.verifier import verify
 from microlith.quant.calibration import sqnr_db

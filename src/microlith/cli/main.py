@@ -40,7 +40,9 @@ def _invoke(arguments: list[str]) -> None:
     import typer.main
 
     from microlith.cli.commands import app
+    from microlith.cli.deferred import defer
 
+    defer()
     with typer.main.get_command(app).make_context("microlith", list(arguments)) as context:
         context.command.invoke(context)
 

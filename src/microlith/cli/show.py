@@ -349,6 +349,16 @@ def print_bench(found: Bench, details: RunDetails, *, why: bool = False, json: b
         say("", terminal.render_reasons(details))
 
 
+def print_runtimes(details: RunDetails, *, json: bool = False) -> None:
+    """The model in every runtime."""
+    if json:
+        rows = [row.model_dump() for row in details.runtimes]
+        say_json({"model": details.model, "metric": details.runtimes_metric, "runtimes": rows})
+        return
+    narrow = console().width < WIDE
+    say(terminal.render_runtimes(details, narrow=narrow), *terminal.runtime_notes(details))
+
+
 def print_devices(devices: Iterable[Device], *, json: bool = False) -> None:
     """The device profiles."""
     if json:
@@ -359,9 +369,7 @@ def print_devices(devices: Iterable[Device], *, json: bool = False) -> None:
         cells = (
             device.name,
             device.title,
-            device.core.removeprefix("cortex-").upper().replace("PLUS", "+")
-            if not device.is_host
-            else ", ".join(device.isas),
+            _core(device),
             device.fpu,
             "" if device.clock_hz is None else f"{device.clock_hz / 1e6:g} MHz",
             *(_capacity(device.capacity(kind)) for kind in ("flash", "ram")),

@@ -3,7 +3,8 @@
 In cycles of :mod:`microlith.device.cycle_table` where the core has one, else in instructions:
 
 * a product of integers takes half a cycle with the DSP extension (SMLAD does two), one where MLA exists (Armv7-M) and
-  two where it does not (MULS, ADDS on Armv6-M); a float product takes two (VMUL, VADD: contraction would change bits);
+  two where it does not (MULS, ADDS on Armv6-M; MUL, ADD on RISC-V); a float product takes two (VMUL, VADD: contraction
+  would change bits);
 * a result of a sum of products, a sum of tensors or a mean takes 4 more to be requantized in ``fixed`` (two high
   products, a shift, SSAT) and 6 in ``float`` (two moves, two conversions, a product, a saturating sum); a float result
   takes none;
@@ -55,4 +56,4 @@ def _product(device: Device, floats: bool) -> float:
         return 2.0
     if "dsp" in device.isas:
         return 0.5
-    return 2.0 if device.core == "cortex-m0plus" else 1.0
+    return 2.0 if device.core in ("cortex-m0plus", "rv32imc") else 1.0

@@ -41,6 +41,7 @@ _FLAGS = ("-O2", "-ffp-contract=off", "-fno-strict-aliasing")
 
 # Evaluation boards with the chip of a profile: PlatformIO's development platform, and its name of the board.
 _BOARDS = {
+    "esp32c3": ("espressif32", "esp32-c3-devkitm-1"),
     "nrf52840": ("nordicnrf52", "nano33ble"),
     "rp2040": ("raspberrypi", "pico"),
     "stm32f446": ("ststm32", "nucleo_f446re"),

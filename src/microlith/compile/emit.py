@@ -214,6 +214,8 @@ def _guards(device: Device) -> str:
         condition = "!defined(__ARM_FP)" if hard else "defined(__ARM_FP)"
         wanted = "with the FPU (-mfloat-abi=hard)" if hard else "without an FPU (-mfloat-abi=soft)"
         checks.append((f"defined(__arm__) && {condition}", f"this library was compiled for a core {wanted}"))
+    if device.is_riscv:
+        checks.append(("defined(__riscv_flen)", "this library was compiled for a core without an FPU (-mabi=ilp32)"))
     if "dsp" in device.isas:
         checks.append(("!defined(__ARM_FEATURE_DSP)", "this library needs the DSP extension of the core"))
     if "avx2" in device.isas:

@@ -7,7 +7,7 @@ are not there yet. What lies between the calls is kept as long as a later turn n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from microlith.compile.arena import Overlap
@@ -58,12 +58,16 @@ class Chain:
         calls: in order.
         maps: the rows that each needs of all that it reads.
         inner: ids of the views that only these calls use, each by the position of its writer.
+        costs: cycles of rows that were asked for before, by result, kernel, schedule and number.
+        schedules: schedules by the rows that they take at once, by result and kernel.
     """
 
     program: Program
     calls: tuple[OpCall, ...]
     maps: tuple[RowMap, ...]
     inner: Mapping[str, int]
+    costs: dict[tuple[str, str, str, int], float] = field(default_factory=dict)
+    schedules: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def heights(self) -> tuple[int, ...]:
@@ -136,10 +140,13 @@ class Chain:
         calls = []
         for index, call in enumerate(self.calls):
             rows = max(turn[index][1] - turn[index][0] for turn in turns)
-            chosen, context = kernel(call.kernel), call_context(self.program, call)
-            blocks = {int(name.removeprefix("rows_")): name for name in chosen.schedules(context) if "rows_" in name}
+            key = (call.writes[0], call.kernel)
+            if key not in self.schedules:
+                self.schedules[key] = kernel(call.kernel).schedules(call_context(self.program, call))
+            names = self.schedules[key]
+            blocks = {int(name.removeprefix("rows_")): name for name in names if "rows_" in name}
             fitting = [size for size in blocks if size >= rows]
-            name = blocks[min(fitting)] if fitting else chosen.schedules(context)[0]
+            name = blocks[min(fitting)] if fitting else names[0]
             calls.append(replace(call, schedule=name))
         return replace(self, calls=tuple(calls))
 
@@ -155,14 +162,17 @@ class Chain:
         total = 0.0
         for index, call in enumerate(self.calls):
             counts = [end - begin for begin, end in (turn[index] for turn in turns) if end > begin]
-            context = call_context(self.program, call)
-            scale = whole[index] / kernel(call.kernel).cost(context, device).cycles
-            rows_cycles = sum(
-                counts.count(rows) * cycles_of_rows(self.program, call, rows, device) * scale for rows in set(counts)
-            )
+            scale = whole[index] / self._cycles_of(call, self.heights[index], device)
+            rows_cycles = sum(counts.count(rows) * self._cycles_of(call, rows, device) * scale for rows in set(counts))
             # Rows at the top and bottom are reckoned as those between, so the sum can come out below the whole.
             total += max(rows_cycles, whole[index]) + TURN_CYCLES * len(counts)
         return total
+
+    def _cycles_of(self, call: OpCall, rows: int, device: Device) -> float:
+        key = (call.writes[0], call.kernel, call.schedule, rows)
+        if key not in self.costs:
+            self.costs[key] = cycles_of_rows(self.program, call, rows, device)
+        return self.costs[key]
 
 
 def _row_bytes(view: View) -> int:
@@ -224,8 +234,16 @@ class Streams:
             members = tuple(call for call, _ in self._streaming[begin:end])
             inner = {call.writes[0]: index for index, call in enumerate(members[:-1])}
             if all(self._is_inner(name, begin, end) for name in inner):
-                found.append(Chain(self.program, members, tuple(maps), inner))
+                found.append(Chain(self.program, members, tuple(maps), inner, self._costs, self._schedules))
         return found
+
+    @cached_property
+    def _costs(self) -> dict[tuple[str, str, str, int], float]:
+        return {}
+
+    @cached_property
+    def _schedules(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        return {}
 
     @cached_property
     def _users(self) -> dict[str, set[int]]:

@@ -17,12 +17,15 @@ class AlignedAccess:
     """An access whose address has to be a multiple of its size.
 
     Attributes:
-        registers: whose sum is the address, up to an immediate that is a multiple of the size by its encoding.
+        registers: whose sum is the address, less the offset and an immediate that is a multiple of the size by its
+            encoding.
         bytes: the size.
+        offset: to be added.
     """
 
     registers: tuple[str, ...]
     bytes: int
+    offset: int = 0
 
 
 def aligned_access(core: str, instruction: Any) -> AlignedAccess | None:

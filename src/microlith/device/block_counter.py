@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from microlith.device.cycle_table import TAKEN_BRANCH_CYCLES, Block, BlockDecoder
+from microlith.device.cycle_table import TAKEN_BRANCH_CYCLES, Block
 
 _NOWHERE = -1
+
+
+class Decoder(Protocol):
+    """What knows the instructions of a core."""
+
+    has_cycles: bool
+
+    def decode(self, code: bytes) -> Block:
+        """Decode one basic block."""
+        ...
 
 
 @dataclass
@@ -44,7 +54,7 @@ class BlockCounter:
         layers: Mapping[int, str],
         registers: Callable[[], tuple[int, int]],
         memory: Callable[[int, int], bytes],
-        decoder: BlockDecoder,
+        decoder: Decoder,
     ) -> None:
         self._layers = dict(layers)
         self._registers = registers

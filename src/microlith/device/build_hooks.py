@@ -14,13 +14,23 @@ from microlith.device.load import device
 from microlith.device.toolchain import find_toolchain
 
 
-@cache
 def build_hooks() -> Path | None:
-    """The shared library of the hooks, there while this process is; None where no compiler for this machine is.
+    """The shared library of the hooks; None where no compiler for this machine is.
+
+    It is built once, and again where its temporary directory is gone: that of a command ends with the command.
 
     Raises:
         ToolchainError: the compiler is there and fails.
     """
+    found = _build()
+    if found is not None and not found.is_file():
+        _build.cache_clear()
+        found = _build()
+    return found
+
+
+@cache
+def _build() -> Path | None:
     try:
         toolchain = find_toolchain(device("host"))
     except ToolchainError:

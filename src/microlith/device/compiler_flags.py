@@ -46,6 +46,8 @@ def target_flags(device: Device, family: Family) -> tuple[str, ...]:
     """
     if device.is_host:
         return _host_flags(device, family)
+    if device.is_riscv:
+        return _riscv_flags(device, family)
     zig, gcc_cpu, gcc_fpu = _CORES[device.core]
     if device.fpu not in zig:
         raise ToolchainError(
@@ -61,8 +63,21 @@ def target_flags(device: Device, family: Family) -> tuple[str, ...]:
         cpu = gcc_cpu + ("+nodsp" if optional_dsp and not dsp else "")
         floats = ("-mfloat-abi=soft",) if device.fpu == "none" else ("-mfloat-abi=hard", f"-mfpu={gcc_fpu[device.fpu]}")
         return (f"-mcpu={cpu}", "-mthumb", *floats)
-    raise ToolchainError(
-        f"a plain clang cannot link for {device.name}: it brings no run-time library for bare-metal Arm",
+    raise _no_runtime(device, "Arm")
+
+
+def _riscv_flags(device: Device, family: Family) -> tuple[str, ...]:
+    # Zicsr has the instructions that reach the processor's own registers, which start-up code needs.
+    if family == "zig":
+        return ("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+c+zicsr-d-f-a")
+    if family == "gcc":
+        return ("-march=rv32imc_zicsr", "-mabi=ilp32")
+    raise _no_runtime(device, "RISC-V")
+
+
+def _no_runtime(device: Device, architecture: str) -> ToolchainError:
+    return ToolchainError(
+        f"a plain clang cannot link for {device.name}: it brings no run-time library for bare-metal {architecture}",
         hint='Use zig cc, which is clang with one: pip install "microlith[zig]".',
     )
 

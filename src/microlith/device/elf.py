@@ -15,7 +15,7 @@ MCU_HINT = 'Install what emulation needs with: pip install "microlith[mcu]"'
 
 _WRITE, _ALLOC, _EXECUTE = 1, 2, 4
 # Between the end of code and the initial values of variables the linker leaves less than their alignment.
-_ALIGNMENT_GAP_BYTES = 8
+_ALIGNMENT_GAP_BYTES = 16
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,11 @@ class EmulatedMachine(Protocol):
     exit_code: int | None
 
     def boot(self, until: str | None = None) -> None:
-        """Run from the reset vector to the exit of the program, or to the entry of a function."""
+        """Run from reset to the exit of the program, or to the entry of a function."""
         ...
 
     def call(self, name: str, arguments: Sequence[int] = ()) -> int:
-        """Call a function and return what it leaves in r0, as unsigned."""
+        """Call a function and return its result, as unsigned 32 bits."""
         ...
 
     def read(self, address: int, count: int) -> bytes:

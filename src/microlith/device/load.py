@@ -15,9 +15,15 @@ from pydantic import ValidationError
 from microlith.core.errors import InputError
 from microlith.device.profile import Device, Isa
 
-PROFILES = ("nrf52840", "stm32f446", "stm32l4r5", "stm32f746", "stm32u575", "rp2040", "mps3-an547")
+PROFILES = ("nrf52840", "stm32f446", "stm32l4r5", "stm32f746", "stm32u575", "rp2040", "mps3-an547", "esp32c3")
 # What a core may have beside the portable instructions; those that are not named here have the DSP extension.
-_ISAS: dict[str, set[Isa]] = {"cortex-m0plus": {"thumb1"}, "cortex-m3": set(), "cortex-m55": {"dsp", "mve"}}
+_ISAS: dict[str, set[Isa]] = {
+    "cortex-m0plus": {"thumb1"},
+    "cortex-m3": set(),
+    "cortex-m55": {"dsp", "mve"},
+    "rv32imc": set(),
+}
+_NO_FPU = ("cortex-m0plus", "cortex-m3", "rv32imc")
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -106,10 +112,11 @@ def _check(found: Device, where: str) -> None:
                 f"the device profile {where} has no region named {kind!r} of kind {kind!r}",
                 hint="Add a [[regions]] table for it: the program is linked into flash and ram.",
             )
-    ordered = sorted(found.regions, key=lambda region: region.start)
-    for low, high in pairwise(ordered):
-        if low.start + low.bytes > high.start:
-            raise InputError(f"the device profile {where}: regions {low.name!r} and {high.name!r} overlap")
+    seen = [(start, region) for region in found.regions for start in (region.start, region.data_start)]
+    ordered = sorted((start, region.bytes, region.name) for start, region in seen if start is not None)
+    for (start, size, low), (after, _, high) in pairwise(ordered):
+        if start + size > after:
+            raise InputError(f"the device profile {where}: regions {low!r} and {high!r} overlap")
     names = [region.name for region in found.regions]
     if len(set(names)) != len(names):
         raise InputError(f"the device profile {where} has two regions of one name")
@@ -117,5 +124,5 @@ def _check(found: Device, where: str) -> None:
     if wrong:
         raise InputError(f"the device profile {where}: a {found.core} has no {' and no '.join(sorted(wrong))}")
     needs_fpu = found.core == "cortex-m4f"
-    if (needs_fpu and found.fpu == "none") or (found.core in ("cortex-m0plus", "cortex-m3") and found.fpu != "none"):
+    if (needs_fpu and found.fpu == "none") or (found.core in _NO_FPU and found.fpu != "none"):
         raise InputError(f"the device profile {where}: fpu = {found.fpu!r} does not go with core = {found.core!r}")

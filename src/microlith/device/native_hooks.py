@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from microlith.device.alignment import AlignedAccess
-from microlith.device.block_counter import BlockCounter, Tally
-from microlith.device.cycle_table import BlockDecoder
+from microlith.device.block_counter import BlockCounter, Decoder, Tally
 
 _NOWHERE = 2**64 - 1
 _FIRST_BLOCKS = 4096
@@ -61,6 +60,7 @@ class _Access(ctypes.Structure):
         ("registers", ctypes.c_int32 * 2),
         ("register_count", ctypes.c_uint32),
         ("bytes", ctypes.c_uint32),
+        ("offset", ctypes.c_int32),
     )
 
 
@@ -80,7 +80,7 @@ class NativeBlockCounter(BlockCounter):
         layers: Mapping[int, str],
         registers: Callable[[], tuple[int, int]],
         memory: Callable[[int, int], bytes],
-        decoder: BlockDecoder,
+        decoder: Decoder,
         library: ctypes.CDLL,
     ) -> None:
         super().__init__(layers, registers, memory, decoder)
@@ -152,15 +152,17 @@ class NativeAlignment:
         self._result = _Misaligned(read, stop)
         self._watched: list[_Access] = []
 
-    def hook(self, access: AlignedAccess, registers: Mapping[str, int]) -> tuple[int, int]:
+    def hook(self, access: AlignedAccess, registers: Callable[[str], int]) -> tuple[int, int]:
         """Addresses of the function and of what it is to be given, for one access.
 
         Args:
             access: what to watch.
-            registers: numbers that ``uc_reg_read`` takes, by name.
+            registers: the number that ``uc_reg_read`` takes, of a name.
         """
-        numbers = [registers[name] for name in access.registers]
-        made = _Access(ctypes.pointer(self._result), (ctypes.c_int32 * 2)(*numbers), len(numbers), access.bytes)
+        numbers = [registers(name) for name in access.registers]
+        made = _Access(
+            ctypes.pointer(self._result), (ctypes.c_int32 * 2)(*numbers), len(numbers), access.bytes, access.offset
+        )
         self._watched.append(made)
         return _address(self._library.ml_on_access), ctypes.addressof(made)
 

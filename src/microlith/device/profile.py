@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from microlith.quant.types import Requantization
 
-Core = Literal["host", "cortex-m0plus", "cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33", "cortex-m55"]
+Core = Literal["host", "cortex-m0plus", "cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33", "cortex-m55", "rv32imc"]
 Isa = Literal["portable", "dsp", "thumb1", "mve", "avx2"]
 
 
@@ -23,6 +23,7 @@ class Region(BaseModel):
         external: whether it lies outside the chip.
         execute_in_place: whether code and constants can be used where they lie.
         bytes_per_second: read speed, where the source states one.
+        data_start: address at which loads and stores find it, where they do not at ``start``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +34,7 @@ class Region(BaseModel):
     external: bool = False
     execute_in_place: bool = True
     bytes_per_second: float | None = None
+    data_start: int | None = Field(default=None, ge=0)
 
 
 class Device(BaseModel):
@@ -66,6 +68,11 @@ class Device(BaseModel):
     def is_host(self) -> bool:
         """Whether artifacts run as a shared library on this machine."""
         return self.core == "host"
+
+    @property
+    def is_riscv(self) -> bool:
+        """Whether its core executes RISC-V code."""
+        return self.core.startswith("rv")
 
     @property
     def requantization(self) -> Requantization:

@@ -8,6 +8,7 @@ compiler cannot disagree.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -131,15 +132,22 @@ def units(model: ir.Model) -> tuple[Unit, ...]:
     """The units of a graph, in an order in which every input is there before it is read."""
     found: list[Unit] = []
     absorbed: set[ir.Node] = set()
+    integer: dict[ir.Node, bool] = {}
+
+    def is_integer(node: ir.Node) -> bool:
+        if node not in integer:
+            integer[node] = _is_integer(node)
+        return integer[node]
+
     for node in model.graph:
         if node in absorbed:
             continue
         if node.op_type == "DequantizeLinear":
-            unit = _border(node, "dequantize") if _read_as_float(node) else None
+            unit = _border(node, "dequantize") if _read_as_float(node, is_integer) else None
         elif node.op_type == "QuantizeLinear":
             unit = _requantize(node) or _border(node, "quantize")
         else:
-            unit = _computed(node)
+            unit = _computed(node, is_integer(node))
         if unit is not None:
             found.append(unit)
             absorbed.update(unit.nodes)
@@ -232,12 +240,12 @@ def _is_integer(node: ir.Node) -> bool:
     )
 
 
-def _read_as_float(dequantize: ir.Node) -> bool:
+def _read_as_float(dequantize: ir.Node, is_integer: Callable[[ir.Node], bool]) -> bool:
     """Whether some reader of a DequantizeLinear needs its floats."""
     value = dequantize.outputs[0]
     if value.is_graph_output():
         return True
-    return any(use.node.op_type != "QuantizeLinear" and not _is_integer(use.node) for use in value.uses())
+    return any(use.node.op_type != "QuantizeLinear" and not is_integer(use.node) for use in value.uses())
 
 
 def _border(node: ir.Node, kind: Literal["quantize", "dequantize"]) -> Unit:
@@ -259,15 +267,15 @@ def _requantize(quantize: ir.Node) -> Unit | None:
     return Unit("integer", quantize, (quantize,), (operand,), output, None)
 
 
-def _computed(node: ir.Node) -> Unit:
+def _computed(node: ir.Node, integer: bool) -> Unit:
     activation, quantize = _closing(node)
     data = _data_inputs(node)
-    if quantize is not None and _is_integer(node):
+    if quantize is not None and integer:
         nodes = tuple(item for item in (node, activation, quantize) if item is not None)
         output = Operand(quantize.outputs[0], node_qparams(quantize))
         return Unit("integer", node, nodes, tuple(_operand(value) for value in data), output, activation, _others(node))
     last = activation or node
-    if delivers_order(node) and _is_integer(node):
+    if delivers_order(node) and integer:
         operands = tuple(_operand(value) for value in data)
         return Unit("raw", node, (node,), operands, Operand(node.outputs[0], None), None)
     inputs = tuple(None if value is None else Operand(value, None) for value in data)

@@ -70,7 +70,7 @@ def pack_weighted(ctx: CallContext, weights: Packed) -> Mapping[str, Packed]:
 
 # Output channels that the float kernels compute together; ML_F32_LANES in f32_block.h.
 F32_LANES = 8
-# Rows that they compute together on a Cortex-M and elsewhere; ML_F32_ROWS in f32_block.h.
+# Rows that they compute together on a microcontroller and elsewhere; ML_F32_ROWS in f32_block.h.
 F32_ROWS = (2, 4)
 
 

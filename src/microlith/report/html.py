@@ -16,6 +16,9 @@ from microlith.core.statistics import Interval
 from microlith.report import format as fmt
 from microlith.report import plots, summary
 from microlith.report.load import Run
+from microlith.report.memory_plot import memory
+from microlith.report.names import short
+from microlith.report.plots_precision import precision
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MARKS = {"accuracy_float": "original model", "accuracy": "artifact", "agreement": "top-1 agreement"}
@@ -51,6 +54,7 @@ def render(details: RunDetails, evidence: EvidenceSet) -> str:
             key_figures=_key_figures(details, evidence),
             accuracy=_accuracy(details, evidence),
             figures=summary.figure_rows(details, evidence),
+            compilers=summary.compilers(details, evidence),
             settings=_setting_names(details),
             layers=summary.layers(details),
             bench=found,
@@ -58,6 +62,8 @@ def render(details: RunDetails, evidence: EvidenceSet) -> str:
             names={row.index: row.name for row in details.layers},
             memory_plots=_memory_plots(details),
             sqnr_plot=_sqnr_plot(details),
+            precision_plot=None if details.precision is None else precision(details.precision, "precision"),
+            short=short,
             how=fmt.HOW,
             fmt=fmt,
             version=microlith.__version__,
@@ -152,7 +158,7 @@ def _setting_names(details: RunDetails) -> list[str]:
 def _memory_plots(details: RunDetails) -> list[tuple[str, plots.Plot]]:
     spaces = list(dict.fromkeys(row.space for row in details.memory))
     bound = details.arena_bound_bytes if len(spaces) == 1 else None
-    return [(space, plots.memory(details.memory, space, f"memory{index}", bound)) for index, space in enumerate(spaces)]
+    return [(space, memory(details.memory, space, bound)) for space in spaces]
 
 
 def _sqnr_plot(details: RunDetails) -> plots.Plot | None:

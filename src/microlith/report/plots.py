@@ -11,18 +11,15 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from microlith.core.details import BufferRow, LayerRow
+from microlith.core.details import LayerRow
 from microlith.core.statistics import Interval
 from microlith.report.format import clean
 
 WIDTH = 1000
-_HEIGHT = 340
-_LETTER = 6.9
-_HUES = 6
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
+LETTER = 6.9
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
 
 
 @dataclass(frozen=True)
@@ -39,87 +36,6 @@ class Mark:
 
     label: str
     interval: Interval
-
-
-@cache
-def prepare() -> None:
-    """Load and start what plots are drawn with; for a thread that runs while something else is waited for."""
-    import altair  # noqa: F401
-    import vl_convert
-
-    vl_convert.vegalite_to_svg({"data": {"values": []}, "mark": "point"})
-
-
-def memory(rows: Sequence[BufferRow], space: str, key: str, bound_bytes: int | None = None) -> Plot:
-    """Buffers of one space over time: each a rectangle of its steps and its bytes.
-
-    Args:
-        rows: the plan; other spaces are left out.
-        space: what to draw.
-        key: makes ids unique within the page.
-        bound_bytes: least peak that any placement could reach, drawn as a line.
-    """
-    import altair as alt
-
-    held = [row for row in rows if row.space == space]
-    peak = max(row.offset + row.bytes for row in held)
-    steps = max(row.last for row in held) + 1
-    top = max(peak, bound_bytes or 0, 1) * 1.06
-    lines = [_level(peak, f"peak {peak:,} B", "var(--ink)", [1, 0])]
-    bound = ""
-    if bound_bytes is not None:
-        bound = f" No placement of these buffers could need less than {bound_bytes:,} bytes."
-        if bound_bytes == peak:
-            lines = [_level(peak, f"peak {peak:,} B = lower bound of any placement", "var(--ink)", [1, 0])]
-        else:
-            lines.append(_level(bound_bytes, f"lower bound {bound_bytes:,} B", "var(--muted)", [5, 3]))
-    chart = alt.layer(_rectangles(held, steps, top), *lines).properties(width=WIDTH, height=_HEIGHT)
-    alternative = (
-        f"Memory plan of space {clean(space)}: {len(held)} buffers over {steps} steps, at most {peak:,} bytes.{bound} "
-        "The table of buffers holds the same."
-    )
-    return Plot(to_svg(chart, key), alternative)
-
-
-def _rectangles(held: Sequence[BufferRow], steps: int, top: float) -> Any:
-    import altair as alt
-
-    base = chart_of(
-        [
-            {
-                "first": row.first,
-                "end": row.last + 1,
-                "low": row.offset,
-                "high": row.offset + row.bytes,
-                "x": (row.first + row.last + 1) / 2,
-                "y": row.offset + row.bytes / 2,
-                "hue": str(index % _HUES),
-                "label": _fitting(row, WIDTH / steps * (row.last + 1 - row.first), _HEIGHT * row.bytes / top),
-            }
-            for index, row in enumerate(held)
-        ]
-    )
-    hues = alt.Scale(domain=[str(n) for n in range(_HUES)], range=[f"var(--hue{n})" for n in range(_HUES)])
-    # Buffers may share bytes where a result is written over an operand: both must stay visible.
-    boxes = base.mark_rect(strokeWidth=1, stroke="var(--surface)", opacity=0.88).encode(
-        x=alt.X(
-            "first:Q",
-            title="step",
-            scale=alt.Scale(domain=[0, steps], nice=False),
-            axis=alt.Axis(tickMinStep=1, format="d", grid=False),
-        ),
-        x2="end:Q",
-        y=alt.Y(
-            "low:Q",
-            title="bytes",
-            scale=alt.Scale(domain=[0, top], nice=False),
-            axis=alt.Axis(format=",d", minExtent=64, titlePadding=10),
-        ),
-        y2="high:Q",
-        color=alt.Color("hue:N", legend=None, scale=hues),
-    )
-    labels = base.mark_text(fontSize=11, color="var(--ink)").encode(x="x:Q", y="y:Q", text="label:N")
-    return boxes + labels
 
 
 def sqnr(rows: Sequence[LayerRow], key: str) -> Plot:
@@ -201,17 +117,8 @@ def names_axis(names: Sequence[str]) -> Any:
     """An axis of names with room for them: the width of text is only known to the browser."""
     import altair as alt
 
-    room = min(240.0, _LETTER * max(map(len, names)) + 12)
+    room = min(240.0, LETTER * max(map(len, names)) + 12)
     return alt.Axis(labelLimit=235, ticks=False, domain=False, minExtent=room, maxExtent=room, labelPadding=8)
-
-
-def _level(value: float, text: str, colour: str, dash: list[int]) -> Any:
-    import altair as alt
-
-    base = chart_of([{"value": value, "text": text}])
-    rule = base.mark_rule(color=colour, strokeDash=dash, strokeWidth=1.2).encode(y="value:Q")
-    label = base.mark_text(align="right", baseline="bottom", dy=-3, dx=-4, fontSize=11, fontWeight=600, color=colour)
-    return rule + label.encode(y="value:Q", x=alt.value(WIDTH), text="text:N")
 
 
 def upright(value: float, text: str, colour: str, dash: list[int]) -> Any:
@@ -224,20 +131,6 @@ def upright(value: float, text: str, colour: str, dash: list[int]) -> Any:
         return rule
     label = base.mark_text(align="left", baseline="top", dx=4, fontSize=11, color=colour)
     return rule + label.encode(x="value:Q", y=alt.value(0), text="text:N")
-
-
-def _fitting(row: BufferRow, width: float, height: float) -> str:
-    """A label that fits into a rectangle of this size in pixels; empty where none does."""
-    if height < 13 or width < 30:
-        return ""
-    room = int(width / _LETTER) - 1
-    full = f"{clean(row.name)} · {row.bytes:,} B"
-    if len(full) <= room:
-        return full
-    name = clean(row.name)
-    if len(name) <= room:
-        return name
-    return name[: room - 1] + "…" if room >= 4 else ""
 
 
 def has_sqnr(row: LayerRow) -> bool:
@@ -253,7 +146,7 @@ def to_svg(chart: Any, key: str) -> str:
     """SVG without a background, its ids made unique."""
     import altair as alt
 
-    configured = chart.configure(background="transparent", font=_FONT).configure_view(stroke=None)
+    configured = chart.configure(background="transparent", font=FONT).configure_view(stroke=None)
     configured = configured.configure_axis(
         labelColor="var(--muted)",
         titleColor="var(--muted)",
@@ -265,7 +158,7 @@ def to_svg(chart: Any, key: str) -> str:
         titleFontSize=11,
     )
     stream = io.StringIO()
-    # A plan of more than 5,000 rows is drawn like any other.
+    # More than 5,000 rows are drawn like any other number.
     with alt.data_transformers.enable("default", max_rows=None):
         configured.save(stream, format="svg", engine="vl-convert")
     text = stream.getvalue().replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")

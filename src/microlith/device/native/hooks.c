@@ -112,13 +112,14 @@ typedef struct {
     int32_t registers[2];
     uint32_t register_count;
     uint32_t bytes;
+    int32_t offset;
 } ml_access;
 
-/* An instruction is about to access memory at the sum of its registers. */
+/* An instruction is about to access memory at the sum of its registers and its offset. */
 void ml_on_access(void *engine, uint64_t pc, uint32_t size, const ml_access *access)
 {
     ml_misaligned *result = access->result;
-    uint32_t address = 0u;
+    uint32_t address = (uint32_t)access->offset;
     (void)size;
     for (uint32_t i = 0u; i < access->register_count; i++) {
         uint32_t value = 0u;

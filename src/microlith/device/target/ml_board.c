@@ -3,8 +3,8 @@
 
 #include <stddef.h>
 
-#if !defined(__arm__)
-#error "ml_board.c is for Arm Cortex-M"
+#if !defined(__arm__) && !defined(__riscv)
+#error "ml_board.c is for Arm Cortex-M and RISC-V"
 #endif
 
 /* ---- Text and the end of the program ---- */
@@ -30,9 +30,12 @@ void ml_exit(int32_t code)
 
 #else
 
-/* Operations of Arm's "Semihosting for AArch32 and AArch64": the number in r0, its parameter in r1. */
+/* Operations of Arm's "Semihosting for AArch32 and AArch64", which "RISC-V Semihosting" takes over: the number in r0
+ * (a0), its parameter in r1 (a1). */
 enum { SYS_WRITE0 = 0x04, SYS_EXIT = 0x18, SYS_EXIT_EXTENDED = 0x20 };
 enum { ADP_STOPPED_APPLICATION_EXIT = 0x20026 };
+
+#if defined(__arm__)
 
 static void semihost(uint32_t operation, const void *parameter)
 {
@@ -40,6 +43,26 @@ static void semihost(uint32_t operation, const void *parameter)
     register const void *r1 __asm__("r1") = parameter;
     __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
 }
+
+#else /* three instructions of 4 bytes, which a debugger tells from a breakpoint, on one page */
+
+static void semihost(uint32_t operation, const void *parameter)
+{
+    register uint32_t a0 __asm__("a0") = operation;
+    register const void *a1 __asm__("a1") = parameter;
+    __asm__ volatile(".balign 16\n\t"
+                     ".option push\n\t"
+                     ".option norvc\n\t"
+                     "slli zero, zero, 0x1f\n\t"
+                     "ebreak\n\t"
+                     "srai zero, zero, 7\n\t"
+                     ".option pop"
+                     : "+r"(a0)
+                     : "r"(a1)
+                     : "memory");
+}
+
+#endif
 
 void ml_write(const char *text)
 {
@@ -76,7 +99,47 @@ void ml_write_u32(uint32_t number)
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 
-#if __ARM_ARCH >= 7 /* the Data Watchpoint and Trace unit counts cycles in 32 bits */
+#if defined(__riscv)
+
+/* Which register counts cycles is the chip's affair: compile with -DML_CYCLE_CSR=0xB00 where the core has mcycle, and
+ * with 0x7E2 on the ESP32-C3, whose counter of events is set to count cycles here. */
+#if !defined(ML_CYCLE_CSR)
+
+void ml_cycles_start(void)
+{
+}
+
+uint32_t ml_cycles(void)
+{
+    return 0u;
+}
+
+#else
+
+#define ML_TEXT(words) #words
+#define ML_NUMBER(macro) ML_TEXT(macro)
+
+void ml_cycles_start(void)
+{
+#if ML_CYCLE_CSR == 0x7E2
+    __asm__ volatile("csrwi 0x7E0, 1\n\tcsrwi 0x7E1, 1"); /* mpcer: cycles; mpcmr: on */
+#endif
+}
+
+uint32_t ml_cycles(void)
+{
+    uint32_t count;
+    __asm__ volatile("csrr %0, " ML_NUMBER(ML_CYCLE_CSR) : "=r"(count) : : "memory");
+    return count;
+}
+
+#endif
+
+void ml_cycles_wrapped(void)
+{
+}
+
+#elif __ARM_ARCH >= 7 /* the Data Watchpoint and Trace unit counts cycles in 32 bits */
 
 void ml_cycles_start(void)
 {

@@ -2,8 +2,8 @@
 /*
  * What a test program needs from a board: somewhere to write a line, a way to end, and a cycle counter.
  *
- * By default text and the exit code go to the debugger through Arm semihosting (a BKPT 0xAB that the debugger answers),
- * so a debugger must be attached. To use a UART instead, write a function of your own, void my_putc(char), and compile
+ * By default text and the exit code go to the debugger through semihosting (a breakpoint that the debugger answers: BKPT
+ * 0xAB on Arm, EBREAK on RISC-V), so a debugger must be attached. To use a UART instead, write a function of your own, void my_putc(char), and compile
  * with -DML_PUTC=my_putc; the program then stays in an endless loop when it is done.
  */
 #ifndef ML_BOARD_H
@@ -24,7 +24,7 @@ void ml_write_u32(uint32_t number);
 /* End the program; 0 is success. */
 __attribute__((noreturn)) void ml_exit(int32_t code);
 
-/* Start the cycle counter. Call it once, before ml_cycles. */
+/* Start the cycle counter. Call it once, before ml_cycles. On RISC-V there is none until ml_board.c is told which. */
 void ml_cycles_start(void);
 
 /* Processor cycles since some moment, modulo 2^32: take the difference of two readings. */

@@ -8,8 +8,8 @@
 /* Neighbouring output channels computed together; weights are packed by it. */
 enum { ML_F32_LANES = 8 };
 
-/* Rows computed together: as many sums as stay in registers, of which a Cortex-M has 32. */
-#if defined(__arm__)
+/* Rows computed together: as many sums as stay in registers, of which a Cortex-M has 32 and RISC-V at most as many. */
+#if defined(__arm__) || defined(__riscv)
 enum { ML_F32_ROWS = 2 };
 #else
 enum { ML_F32_ROWS = 4 };
@@ -17,7 +17,7 @@ enum { ML_F32_ROWS = 4 };
 
 /* Eight lanes as one value. Compilers that would have to find them in loops often find other ones; where there are no
  * registers of several floats, loops serve. Results have the same bits. */
-#if defined(__GNUC__) && !defined(__arm__)
+#if defined(__GNUC__) && !defined(__arm__) && !defined(__riscv)
 #define ML_F32_VECTORS 1
 typedef float ml_f32x8 __attribute__((vector_size(32), aligned(4), may_alias));
 
