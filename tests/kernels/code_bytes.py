@@ -22,10 +22,11 @@ from microlith.device.toolchain import find_toolchain
 from microlith.kernels.dsp import DSP
 from microlith.kernels.dsp_depthwise import DSP_DEPTHWISE
 from microlith.kernels.dsp_winograd import DSP_WINOGRAD
+from microlith.kernels.scalar import SCALAR
 
 TABLE = Path(__file__).parents[2] / "src/microlith/kernels/code_bytes.json"
-DEVICES = ("stm32l4r5", "rp2040")
-KERNELS = (*DSP, *DSP_DEPTHWISE, *DSP_WINOGRAD)
+DEVICES = ("stm32l4r5", "rp2040", "esp32c3")
+KERNELS = {"dsp": (*DSP, *DSP_DEPTHWISE, *DSP_WINOGRAD), "scalar": SCALAR}
 # By kernel, or by op.
 LAYERS: dict[str, Case] = {
     "s8_depthwise_conv2d__dsp_lines": depthwise(6, 8, 8, 5, pad=2),
@@ -51,10 +52,10 @@ def _measured(device: Device) -> Iterator[tuple[str, int]]:
                 sources, [Path(directory)], Path(directory) / "linker.ld", elf, keep=RUNNER_SYMBOLS
             )
             yield from _largest(elf, {name: key[0] for key, name in program.instances.items()})
-    if "dsp" in device.isas:
+    for isa in KERNELS.keys() & set(device.isas):
         rng = np.random.default_rng(0)
         with tempfile.TemporaryDirectory() as directory:
-            layers = [(kernel, LAYERS.get(kernel.name, LAYERS[kernel.op])) for kernel in KERNELS]
+            layers = [(kernel, LAYERS.get(kernel.name, LAYERS[kernel.op])) for kernel in KERNELS[isa]]
             calls = [(kernel, case) for kernel, layer in layers for case in with_modes(layer)]
             batch = Batch([prepare(case, kernel, device, rng) for kernel, case in calls])
             elf = link(batch, find_toolchain(device), Path(directory))
