@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kernels.harness import Case as CheckedCase
 from microlith.device.profile import Device
 from microlith.device.support import support_files
 from microlith.device.toolchain import Toolchain
@@ -212,6 +213,29 @@ def _context(
     return CallContext(call, (reads,), (_view("y", y_shape, y, case.y_ring),), consts)
 
 
+def prepared(
+    case: CheckedCase,
+    rng: np.random.Generator,
+    rows: tuple[int, int] | None = None,
+    x_ring: int | None = None,
+    y_ring: int | None = None,
+) -> Prepared:
+    """A case of one operand with values, on a range of rows, from and to rings of rows."""
+    (x,), y, kernel, height = case.inputs, case.expected, case.kernel, case.ctx.writes[0].shape[1]
+    read, write = case.ctx.reads[0], case.ctx.writes[0]
+    ctx = replace(case.ctx, reads=(replace(read, ring_rows=x_ring),), writes=(replace(write, ring_rows=y_ring),))
+    begin, end = rows or (0, height)
+    if x_ring is not None:
+        need = kernel.input_rows(ctx)
+        assert need is not None
+        first, last = need.rows(begin, end, x.shape[1])
+        x = _ring(x, first, last, x_ring, rng.integers(-128, 128, (1, x_ring, *x.shape[2:]), np.int8))
+    size = (1, y_ring, *y.shape[2:]) if y_ring is not None else y.shape
+    before = rng.integers(-128, 128, size, np.int8)
+    after = _ring(y, begin, end, y_ring or height, before.copy()) if len(y.shape) == 4 else y
+    return Prepared(kernel, ctx, (begin, end), x, before, after)
+
+
 def over_input(item: Prepared, distance: int) -> Prepared:
     """The same call where y starts that many bytes before x; what surrounds them must stay."""
     x, y = item.x.reshape(-1), item.y_after.reshape(-1)
@@ -258,17 +282,7 @@ def _view(name: str, shape: tuple[int, ...], qparams: QParams, ring: int | None)
 def _with_buffers(
     case: Case, kernel: Kernel, ctx: CallContext, x: np.ndarray, y: np.ndarray, rng: np.random.Generator
 ) -> Prepared:
-    height = y.shape[1] if case.window else 0
-    begin, end = case.rows or (0, height)
-    if case.x_ring is not None:
-        need = kernel.input_rows(ctx)
-        assert need is not None
-        first, last = need.rows(begin, end, x.shape[1])
-        x = _ring(x, first, last, case.x_ring, rng.integers(-128, 128, (1, case.x_ring, *x.shape[2:]), np.int8))
-    size = (1, case.y_ring, *y.shape[2:]) if case.y_ring is not None else y.shape
-    before = rng.integers(-128, 128, size, np.int8)
-    after = _ring(y, begin, end, case.y_ring or height, before.copy()) if case.window else y
-    return Prepared(kernel, ctx, (begin, end), x, before, after)
+    return prepared(CheckedCase("", kernel, ctx, (x,), y), rng, case.rows, case.x_ring, case.y_ring)
 
 
 def _ring(rows: np.ndarray, begin: int, end: int, ring: int, into: np.ndarray) -> np.ndarray:

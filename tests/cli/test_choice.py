@@ -1,4 +1,4 @@
-"""``compile --opt``, ``--flash`` and ``--tune``, as a user types them."""
+"""``compile --opt``, ``--flash``, ``--tune`` and ``--beside``, as a user types them."""
 
 from __future__ import annotations
 
@@ -46,3 +46,22 @@ def test_tuning_for_this_machine_is_refused(cli: Cli, inputs: Inputs) -> None:
     done = cli("compile", inputs.model, "--device", "host", "--tune", "-o", "out")
     assert done.code == 2
     assert "not emulated" in done.err
+
+
+def test_compilers_are_compared_on_an_emulated_device_and_must_be_there(cli: Cli, inputs: Inputs) -> None:
+    done = cli("compile", inputs.model, "--device", "host", "--beside", "zig", "-o", "out")
+    assert done.code == 2
+    assert "on an emulated device" in done.err
+    done = cli("compile", inputs.model, *DEVICE, "--beside", "no-such-gcc", "-o", "out")
+    assert done.code == 2
+    assert "no-such-gcc" in done.err
+
+
+@pytest.mark.mcu
+def test_a_compiler_beside_is_in_terminal_and_page(cli: Cli, quantized: str, tmp_path: Path) -> None:
+    done = cli("compile", quantized, *DEVICE, "--beside", "zig", "-o", "out")
+    assert done.code == 0, done.err
+    rows = [line for line in done.out.splitlines() if line.startswith("zig cc")]
+    assert len(rows) == 2
+    assert rows[0].split(")")[1:] == rows[1].split(")")[1:]
+    assert "<h3>Compilers</h3>" in (tmp_path / "out/report.html").read_text()

@@ -283,7 +283,13 @@ def lut(rng: Rng, shape: tuple[int, ...], per_channel: bool) -> Case:
     return Case(f"lut {shape} {tables}", kernel("s8_lut__portable"), ctx, (values,), expected)
 
 
-def max_pool2d(rng: Rng, x_shape: tuple[int, int, int], window: Window, bounds: Bounds = Bounds()) -> Case:
+def max_pool2d(
+    rng: Rng,
+    x_shape: tuple[int, int, int],
+    window: Window,
+    bounds: Bounds = Bounds(),
+    name: str = "s8_max_pool2d__portable",
+) -> Case:
     """Maxima, clamped."""
     x = random_qparams(rng)
     values = random_values(rng, (1, *x_shape))
@@ -298,11 +304,18 @@ def max_pool2d(rng: Rng, x_shape: tuple[int, int, int], window: Window, bounds: 
         low=bounds.low,
         high=bounds.high,
     )
-    return Case(f"max_pool2d {x_shape} {window} {bounds}", kernel("s8_max_pool2d__portable"), ctx, (values,), expected)
+    return Case(f"max_pool2d {x_shape} {window} {bounds}", kernel(name), ctx, (values,), expected)
 
 
 def average_pool2d(
-    rng: Rng, x_shape: tuple[int, int, int], window: Window, include_pad: bool, mode: Requantization, same: bool = False
+    rng: Rng,
+    x_shape: tuple[int, int, int],
+    window: Window,
+    include_pad: bool,
+    mode: Requantization,
+    same: bool = False,
+    name: str = "s8_average_pool2d__portable",
+    bounds: Bounds = Bounds(-100, 120),
 ) -> Case:
     """Means; ``same`` parameters of input and output make a division of ``fixed`` ones."""
     x = random_qparams(rng)
@@ -310,21 +323,23 @@ def average_pool2d(
     requant = factors.average_pool_requant(x, y, window.kernel[0] * window.kernel[1], mode)
     values = random_values(rng, (1, *x_shape))
     scaled = integer_pool.average_pool2d(QArray(nchw(values), x), geometry(window, x_shape[:2]), include_pad, y, mode)
-    expected = nhwc(saturate(scaled, y, -100, 120))
+    expected = nhwc(saturate(scaled, y, bounds.low, bounds.high))
     ctx = context(
         "average_pool2d",
         Pool2d(window, include_pad),
         [view("x", values.shape, "s8", x)],
         view("y", expected.shape, "s8", y),
         requant=None if factors.mean_is_division(x, y, mode) else requant,
-        low=-100,
-        high=120,
+        low=bounds.low,
+        high=bounds.high,
     )
     label = f"average_pool2d {x_shape} {window} include_pad {include_pad} {mode} {same}"
-    return Case(label, kernel("s8_average_pool2d__portable"), ctx, (values,), expected)
+    return Case(label, kernel(name), ctx, (values,), expected)
 
 
-def image_mean(rng: Rng, channels: int, size: tuple[int, int], layout: str) -> Case:
+def image_mean(
+    rng: Rng, channels: int, size: tuple[int, int], layout: str, name: str = "s8_reduce_mean__portable"
+) -> Case:
     """Means over rows and columns as LiteRT's kernel for images rounds them."""
     x = random_qparams(rng, 2.0**-6)
     y = random_qparams(rng, 2.0**-7)  # factors are powers of two where the count is one: ties are frequent
@@ -342,10 +357,12 @@ def image_mean(rng: Rng, channels: int, size: tuple[int, int], layout: str) -> C
         view("y", expected.shape, "s8", y),
         requant=factors.image_mean_requant(x, y, count),
     )
-    return Case(f"image_mean {size} {channels} {layout}", kernel("s8_reduce_mean__portable"), ctx, (given,), expected)
+    return Case(f"image_mean {size} {channels} {layout}", kernel(name), ctx, (given,), expected)
 
 
-def reduce_mean(rng: Rng, outer: int, count: int, inner: int, mode: Requantization) -> Case:
+def reduce_mean(
+    rng: Rng, outer: int, count: int, inner: int, mode: Requantization, name: str = "s8_reduce_mean__portable"
+) -> Case:
     """Means over one axis."""
     x = random_qparams(rng)
     y = random_qparams(rng, float(x.scale) * float(rng.uniform(0.05, 1)))
@@ -359,7 +376,7 @@ def reduce_mean(rng: Rng, outer: int, count: int, inner: int, mode: Requantizati
         requant=factors.mean_requant(x, y, count, mode),
     )
     label = f"reduce_mean {outer}x{count}x{inner} {mode}"
-    return Case(label, kernel("s8_reduce_mean__portable"), ctx, (values,), expected)
+    return Case(label, kernel(name), ctx, (values,), expected)
 
 
 def softmax(rng: Rng, outer: int, count: int, inner: int, mode: Requantization) -> Case:

@@ -30,6 +30,7 @@ from microlith.device.toolchain import find_toolchain
 from microlith.kernels.cost_table import evaluate
 from microlith.kernels.work import Work, work
 from microlith.program.attrs import Window
+from microlith.quant.types import Requantization
 
 DEVICE = "stm32l4r5"
 TABLES = Path(__file__).parents[2] / "src/microlith/kernels/cost_tables"
@@ -235,22 +236,28 @@ def fully_connected_calls(rng: Rng, name: str) -> Iterator[Case]:
 
 
 def pool_calls(rng: Rng, name: str) -> Iterator[Case]:
-    """Pools."""
-    for mode in ("float", "fixed") if "average" in name else ("float",):
+    """Pools; those of the DSP kernels clamp or not."""
+    fast = "dsp" in name
+    modes: tuple[Requantization, ...] = ("float", "fixed") if "average" in name else ("float",)
+    for mode, bounds in product(modes, (Bounds(), Bounds(-100, 120)) if fast else (Bounds(-100, 120),)):
         for _ in range(5 * SHAPES):
-            size, channels = random_size(rng), int(rng.choice(CHANNELS))
+            size = random_size(rng)
+            channels = int(rng.choice([item for item in (*CHANNELS, 6, 7, 9) if item >= 4] if fast else CHANNELS))
             window = random_window(rng, ((2, 2), (3, 3)), (1, 2), size)
             if "max" in name:
-                yield cases_s8.max_pool2d(rng, (*size, channels), window)
+                yield cases_s8.max_pool2d(rng, (*size, channels), window, bounds if fast else Bounds(), name)
             else:
-                yield cases_s8.average_pool2d(rng, (*size, channels), window, False, mode)  # type: ignore[arg-type]
+                yield cases_s8.average_pool2d(rng, (*size, channels), window, False, mode, False, name, bounds)
 
 
 def mean_calls(rng: Rng, name: str) -> Iterator[Case]:
     """Means of images."""
-    for mode, _ in product(("float", "fixed"), range(SHAPES)):
-        count, inner = int(rng.integers(2, 100)), int(rng.integers(1, 65))
-        yield cases_s8.reduce_mean(rng, int(rng.choice((1, 1, 2))), count, inner, mode)  # type: ignore[arg-type]
+    modes: tuple[Requantization, ...] = ("float", "fixed")
+    for mode, _ in product(modes, range(SHAPES)):
+        count, inner = int(rng.integers(2, 100)), int(rng.integers(4 if "dsp" in name else 1, 65))
+        if "dsp" in name and rng.random() < 0.2:
+            count, inner = int(rng.integers(255, 700)), int(rng.integers(4, 12))
+        yield cases_s8.reduce_mean(rng, int(rng.choice((1, 1, 2))), count, inner, mode, name)
 
 
 def sum_calls(rng: Rng, name: str) -> Iterator[Case]:
@@ -269,6 +276,9 @@ CALLS: Mapping[str, Callable[[Rng, str], Iterator[Case]]] = {
     "s8_conv2d__portable": conv_calls,
     "s8_depthwise_conv2d__portable": depthwise_calls,
     "s8_fully_connected__portable": fully_connected_calls,
+    "s8_max_pool2d__dsp_1x4": pool_calls,
+    "s8_average_pool2d__dsp_1x4": pool_calls,
+    "s8_reduce_mean__dsp_1x4": mean_calls,
     "s8_max_pool2d__portable": pool_calls,
     "s8_average_pool2d__portable": pool_calls,
     "s8_reduce_mean__portable": mean_calls,

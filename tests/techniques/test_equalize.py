@@ -120,6 +120,17 @@ def test_it_rescues_one_scale_a_tensor_where_channels_are_far_apart() -> None:
     assert rescued > 30
 
 
+def test_a_channel_of_almost_nothing_is_left_alone() -> None:
+    weights = {"w1": _draw(1, 4, 3, 1, 1), "b1": np.ones(4, np.float32), "w2": _draw(2, 5, 4, 1, 1)}
+    weights["w1"][2] = 1e-30
+    nodes = [node("Conv", "c", "x", "w1", "b1"), node("Relu", "r", "c"), node("Conv", "y", "r", "w2")]
+    model = build(nodes, IMAGE, {"y": [1, 5, 8, 8]}, weights)
+    equal = _applied(model, Equalize(), data=False)
+    assert float(_first_bias(equal)[2]) == 1.0
+    assert _run(equal) == pytest.approx(_run(model), abs=1e-5)
+    assert sqnr_db(_run(model), _run(_applied(model, Equalize(), PTQ(per_channel=False)))) > 30
+
+
 def test_a_value_that_others_read_is_left_alone() -> None:
     pairs = layer_pairs(residual().graph)
     assert [(str(pair.first.name), str(pair.second.name)) for pair in pairs] == []

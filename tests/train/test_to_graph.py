@@ -20,10 +20,13 @@ import qdq_models
 import torch_models
 from microlith.core.errors import InputError, ModelError
 from microlith.graph.load import load_bytes
+from microlith.graph.passes import DEFAULT_PASSES
+from microlith.graph.pipeline import run_passes
 from microlith.graph.reference import Reference
 from microlith.graph.verifier import verify
 from microlith.techniques.base import Context
 from microlith.techniques.ptq import PTQ
+from microlith.train.fake_quant import FakeQuant
 from microlith.train.to_graph import to_graph
 from microlith.train.to_module import to_module
 
@@ -121,6 +124,58 @@ def _scale(node: ir.Node) -> bytes:
 def _old(model: ir.Model, node: ir.Node) -> bytes:
     (before,) = (item for item in model.graph if item.name == node.name)
     return _scale(before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "integers"),
+    [("int8", range(-127, 128)), ("int3", range(-4, 4)), ("ternary", (-1, 0, 1)), ("binary", (-1, 1))],
+)
+def test_trained_weights_stay_within_the_integers_of_their_kind(kind, integers, rng):
+    source = load_bytes(models.tiny_cnn().SerializeToString(), "cnn")
+    run_passes(source, DEFAULT_PASSES)
+    images = {"image": models.images(rng, 8)}
+    scheme = PTQ(weights=kind, calibration="minmax", weights_calibration="minmax")
+    model = scheme.apply(source, Context(data=lambda: [images]))
+    module = to_module(model)
+    assert _bytes(to_graph(module)) == _bytes(model)
+    (name,) = (name for name, _ in module.named_parameters() if "pointwise" in name and "weight" in name)
+    weight = module.get_parameter(name)
+    module(torch.from_numpy(images["image"])).square().sum().backward()
+    assert weight.grad.abs().max() > 0
+    with torch.no_grad():
+        weight.copy_(torch.from_numpy(rng.standard_normal(tuple(weight.shape)).astype(np.float32) * 9))
+        weight[0, 0] = 0.0
+    trained = to_graph(module)
+    verify(trained)
+    stored = trained.graph.initializers[name].const_value.numpy().astype(np.int32)
+    assert set(stored.reshape(-1).tolist()) <= set(integers)
+    assert stored.min() == min(integers)
+    assert stored.max() == max(integers)
+    again = to_module(trained)
+    x = torch.from_numpy(images["image"])
+    torch.testing.assert_close(again(x), module(x), rtol=0, atol=1e-5)
+
+
+def test_a_quantizer_of_ones_own_says_which_integers_are_stored():
+    class Downwards(FakeQuant):
+        def forward(self, x):
+            return (self.integers(x) - self.zero_point) * self.parameters_for(x)[0]
+
+        def integers(self, x):
+            return torch.floor(x / self.parameters_for(x)[0]).clamp(self.low, self.high)
+
+    model = _quantized("residual")
+    module = to_module(model)
+    path = "w2_quantized_DequantizeLinear"
+    old = module.get_submodule(path)
+    own = Downwards(old.scale.numpy(), old.zero_point.numpy(), old.low, old.high, axis=old.axis, rank=old.rank)
+    module.set_submodule(path, own)
+    with torch.no_grad():
+        module.get_parameter("w2_quantized").mul_(0.93)
+    stored = to_graph(module).graph.initializers["w2_quantized"].const_value.numpy()
+    weights = module.get_parameter("w2_quantized").detach().numpy()
+    expected = np.floor(weights / old.scale.numpy().reshape(-1, 1, 1, 1)).clip(-127, 127)
+    np.testing.assert_array_equal(stored, expected)
 
 
 def test_a_copy_of_the_module_comes_back_as_well():

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import compiled
 import models
 from microlith.compile.pipeline import compile_graph, random_feeds
+from microlith.core.details import RunDetails
 from microlith.core.errors import TimeLimitError
+from microlith.core.evidence import EvidenceSet
 from microlith.device.emulator import Emulator
 from microlith.device.load import device
 from microlith.device.toolchain import find_toolchain
+from microlith.report.summary import compilers
 from microlith.verify.agreement import to_bytes
 from microlith.verify.figures import Figures, emulated_figures
 from microlith.verify.workbench import Workbench
 
 
-def _figures(target: str) -> Figures:
+def _figures(target: str, beside: tuple[str, ...] = ()) -> Figures:
     rng = np.random.default_rng(0)
     graph = compiled.prepared(models.tiny_cnn())
     profile = device(target)
@@ -26,7 +31,7 @@ def _figures(target: str) -> Figures:
     package = compile_graph(quantized, profile, name="net")
     inputs = to_bytes(package.manifest.entries[0], random_feeds(quantized, 1, 0)[0])
     with Workbench(package.files, package.manifest, find_toolchain(profile)) as bench:
-        return emulated_figures(bench, inputs, thorough=True)
+        return emulated_figures(bench, inputs, thorough=True, beside=beside)
 
 
 @pytest.mark.mcu
@@ -40,6 +45,18 @@ def test_layers_and_remainder_add_up_to_the_total() -> None:
     assert found["flash_bytes"] > found["flash_increment_bytes"] > 0
     assert found["cycles"] == counts.cycles > counts.instructions
     assert found["latency_s"] == pytest.approx(counts.cycles / 120e6)
+
+
+@pytest.mark.mcu
+def test_a_compiler_beside_is_told_by_every_figure_that_it_changes() -> None:
+    evidence = EvidenceSet(_figures("stm32l4r5", ("zig",)).evidence)
+    bare = RunDetails(model="net", device="stm32l4r5", device_title="", toolchain="first")
+    first, *others = compilers(bare, evidence)
+    again = next(row for row in others if row.compiler.startswith("zig cc"))
+    # The same compiler a second time: whatever differs would be taken from the wrong place.
+    assert replace(again, compiler="first") == first
+    assert first.cycles == evidence.value("cycles") and first.ram_bytes == evidence.value("ram_bytes")
+    assert compilers(bare, EvidenceSet(())) == ()
 
 
 @pytest.mark.mcu

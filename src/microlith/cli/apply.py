@@ -191,9 +191,30 @@ OTHERS = (
         "absorb_biases equal.onnx --data kws.npz -o absorbed.onnx",
     ),
     (
+        "balance_activations",
+        "Scale channels of large values down and the weights that read them up.",
+        "balance_activations kws.onnx --data kws.npz -o balanced.onnx",
+    ),
+    (
+        "gptq",
+        "Quantize like ptq, with weights by GPTQ.",
+        "gptq kws.onnx --data kws.npz --set weights=int4 -o kws_w4.onnx",
+    ),
+    (
+        "adaround",
+        "Quantize like ptq, with learned rounding of weights.",
+        "adaround kws.onnx --data kws.npz --set weights=int4 -o kws_w4.onnx",
+    ),
+    (
         "correct_biases",
         "Take off the biases what quantization adds to the mean of each channel.",
         "correct_biases kws_int8.onnx --original kws.onnx --data kws.npz -o corrected.onnx",
+    ),
+    (
+        "mixed_precision",
+        "Quantize with the bits that the network needs of each layer's weights.",
+        "mixed_precision kws.onnx --data kws.npz --device nrf52840 -o mixed.onnx",
+        "mixed_precision kws.onnx --data kws.npz --set weight_share=0.5 --set 'kinds=[int8, int4, int2]' -o mixed.onnx",
     ),
 )
 """Techniques that have no options of their own: name, what they do, and examples."""

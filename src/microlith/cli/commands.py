@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from microlith.cli import bench
 from microlith.cli import options as opt
 from microlith.cli.apply import apply_app
 from microlith.cli.pages import examples, help_if_alone
@@ -138,6 +139,7 @@ def check(
         "compile kws_int8.onnx --device stm32u575 --ram 12K -o out",
         "compile cell.onnx --device rp2040 --state h_in=h_out -o out",
         "compile kws.onnx --device nrf52840 --package arduino --package zephyr -o out",
+        "compile kws_int8.onnx --device stm32u575 --beside arm-none-eabi-gcc -o out",
     ),
 )
 def compile(
@@ -146,6 +148,7 @@ def compile(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write.")],
     name: opt.Name = None,
     compiler: opt.Compiler = None,
+    beside: opt.Beside = None,
     level: opt.OptLevel = "balanced",
     flash: opt.Flash = None,
     ram: opt.Ram = None,
@@ -175,6 +178,7 @@ def compile(
             target,
             name=symbol,
             compiler=compiler,
+            beside=tuple(beside or ()),
             float_ops=tuple(float_ops or ()),
             opt=level,
             flash=flash,
@@ -190,6 +194,7 @@ def compile(
                 flash=flash,
                 ram=ram,
                 tune=tune,
+                beside=[Path(name) for name in beside or ()],
                 float_ops=float_ops,
                 package=package,
                 shape=shape,
@@ -430,29 +435,7 @@ def report(
     print_report(runs, page, json=json)
 
 
-@app.command(
-    short_help="Each layer's time, and the least that it could take.",
-    epilog=examples(
-        "bench out",
-        "bench out --why",
-        "bench out --json",
-    ),
-)
-def bench(
-    out: opt.Out,
-    why: Annotated[bool, typer.Option("--why", help="Show why each kernel was chosen.")] = False,
-    json: opt.Json = False,
-) -> None:
-    """Show what each layer does with its time: cycles and instructions a MAC, bytes moved, and the bound.
-
-    The bound is the least that products, requantized results and memory traffic take on the instruction set: half a
-    cycle a product with the DSP extension (SMLAD does two), 4 cycles a result in fixed and 6 in float requantization,
-    and four bytes a cycle for activations and constants, each once. Nothing for addresses, loops, unpacking.
-    """
-    from microlith import api
-    from microlith.cli.show import print_bench
-
-    print_bench(*api.bench(out), why=why, json=json)
+app.command(short_help=bench.SHORT_HELP, epilog=examples(*bench.EXAMPLES))(bench.bench)
 
 
 @app.command(

@@ -35,6 +35,10 @@ Compiler = Annotated[
     str | None,
     typer.Option("--compiler", help="C compiler: zig (the default), or the name or path of a gcc or clang."),
 ]
+Beside = Annotated[
+    list[str] | None,
+    typer.Option("--beside", help="Another compiler, such as arm-none-eabi-gcc, whose figures are shown beside."),
+]
 OptLevel = Annotated[
     Literal["size", "balanced", "speed"],
     typer.Option("--opt", help="What kernels are chosen for; speed takes more flash, as for Winograd convolution."),

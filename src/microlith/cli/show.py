@@ -349,6 +349,16 @@ def print_bench(found: Bench, details: RunDetails, *, why: bool = False, json: b
         say("", terminal.render_reasons(details))
 
 
+def print_runtimes(details: RunDetails, *, json: bool = False) -> None:
+    """The model in every runtime."""
+    if json:
+        rows = [row.model_dump() for row in details.runtimes]
+        say_json({"model": details.model, "metric": details.runtimes_metric, "runtimes": rows})
+        return
+    narrow = console().width < WIDE
+    say(terminal.render_runtimes(details, narrow=narrow), *terminal.runtime_notes(details))
+
+
 def print_devices(devices: Iterable[Device], *, json: bool = False) -> None:
     """The device profiles."""
     if json:

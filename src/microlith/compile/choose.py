@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from microlith.compile.candidates import Candidate, Choices, Known, Part
+from microlith.core.solver import silent_solver
 
 Opt = Literal["size", "balanced", "speed"]
 OPTS: tuple[Opt, ...] = ("size", "balanced", "speed")
@@ -111,16 +112,7 @@ def _solve(
 
     A variable for each candidate, 0 or 1, and one for each part, at least that of any candidate that needs it.
     """
-    import highspy
-
-    class Silent(highspy.Highs):
-        def enableCallbacks(self) -> None:
-            # The base class prints a banner here.
-            self.silent()
-            super().enableCallbacks()  # type: ignore[no-untyped-call]
-
-    solver: Any = Silent()  # type: ignore[no-untyped-call]
-    solver.setOptionValue("mip_rel_gap", 0.0)
+    solver = silent_solver()
     sizes = parts([item for items in allowed for item in items])
     stored = {part: solver.addVariable(0, 1) for part in sizes}
     taken = [[solver.addBinary() for _ in items] for items in allowed]

@@ -76,6 +76,64 @@ class TradeRow(_Row):
     taken: bool
 
 
+class PrecisionOption(_Row):
+    """A kind of weights that a layer could have.
+
+    Attributes:
+        kind: of weights.
+        loss: what it alone costs the network, in the unit of the measure.
+        weight_bytes: stored weights and biases.
+        cycles: modelled, of the layer; None without a device.
+    """
+
+    kind: str
+    loss: float
+    weight_bytes: int
+    cycles: float | None = None
+
+
+class PrecisionRow(_Row):
+    """What precision a layer got, and what else it could have.
+
+    Attributes:
+        layer: name of the node.
+        op: its type.
+        chosen: kind of weights.
+        options: all kinds.
+        why: reason in words.
+    """
+
+    layer: str
+    op: str
+    chosen: str
+    options: tuple[PrecisionOption, ...]
+    why: str = ""
+
+
+class PrecisionPlan(_Row):
+    """How the precision of each layer was chosen.
+
+    Attributes:
+        measure: how losses were measured.
+        samples: on how many samples.
+        rows: the layers, in order.
+        most_bytes: limit on the weights; None without one.
+        most_cycles: likewise on cycles.
+        expected_loss: sum of the losses of what was chosen.
+        found_loss: loss of all of it together, measured.
+        repairs: changes made after that because they measured better.
+    """
+
+    measure: str
+    samples: int
+    rows: tuple[PrecisionRow, ...]
+    most_bytes: float | None
+    most_cycles: float | None
+    expected_loss: float
+    found_loss: float
+    repairs: int
+
+
 class BufferRow(_Row):
     """One item of the memory plan: ``bytes`` at ``offset`` of ``space`` from step ``first`` to step ``last``."""
 
@@ -216,6 +274,42 @@ class CheckRow(_Row):
     passed: bool
 
 
+Figures = tuple[float, float, float]
+"""A figure and the ends of its 95% interval."""
+
+
+class RuntimeRow(_Row):
+    """The model in one runtime.
+
+    Attributes:
+        runtime: its name; also ``original model`` and ``specification`` (the NumPy reference).
+        version: of the runtime or the compiler.
+        missing: why it was not run, and what to do about it; empty where it was.
+        size_bytes: of what the runtime is given; None where that is nothing of its own.
+        size_of: what that is.
+        samples: inputs that ran.
+        metric: figure of merit on these samples; None without labels and original model.
+        agreement: of the top-1 output with the original model's; None where that is not known.
+        elements: output values compared with the specification.
+        differing: values that differ.
+        worst: largest difference, in quanta of integers, as it is of floats.
+        remarks: what the runtime was given otherwise than the graph says.
+    """
+
+    runtime: str
+    version: str = ""
+    missing: str = ""
+    size_bytes: int | None = None
+    size_of: str = ""
+    samples: int = 0
+    metric: Figures | None = None
+    agreement: Figures | None = None
+    elements: int = 0
+    differing: int = 0
+    worst: float = 0.0
+    remarks: tuple[str, ...] = ()
+
+
 class RunDetails(_Row):
     """Everything that the report shows beside ``evidence.json``.
 
@@ -240,6 +334,9 @@ class RunDetails(_Row):
         fusions: what lowering joined.
         candidates: recipes tried.
         checks: executors compared.
+        precision: how the precision of each layer was chosen; None where all have the same.
+        runtimes: the model in other runtimes, where that was asked for.
+        runtimes_metric: what their figures of merit are.
         notes: what the reader must know, such as a selection made on the calibration part.
     """
 
@@ -264,4 +361,7 @@ class RunDetails(_Row):
     fusions: tuple[FusionRow, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()
     checks: tuple[CheckRow, ...] = ()
+    precision: PrecisionPlan | None = None
+    runtimes: tuple[RuntimeRow, ...] = ()
+    runtimes_metric: str = ""
     notes: tuple[str, ...] = Field(default=())

@@ -12,6 +12,7 @@ from typing import cast, get_args
 import numpy as np
 import onnx_ir as ir
 
+from microlith.core.details import PrecisionPlan
 from microlith.core.errors import ModelError
 from microlith.quant.schemes import WeightType
 from microlith.quant.types import QParams, Requantization
@@ -23,6 +24,7 @@ REQUANTIZATION_KEY = OWN_PREFIX + "requantization"
 _QPARAMS = OWN_PREFIX + "qparams."
 _FLOAT = OWN_PREFIX + "float"
 _WEIGHTS = OWN_PREFIX + "weights"
+_PRECISION = OWN_PREFIX + "precision"
 
 
 def requantization(model: ir.Model) -> Requantization:
@@ -93,3 +95,17 @@ def weight_kind(dequantize: ir.Node) -> WeightType | None:
             f"{dequantize.name!r} has weights of the kind {text!r}, expected one of {get_args(WeightType)}"
         )
     return cast(WeightType, text)
+
+
+def set_precision_plan(model: ir.Model, plan: PrecisionPlan) -> None:
+    """Keep how the precision of each layer was chosen."""
+    model.metadata_props[_PRECISION] = plan.model_dump_json()
+
+
+def precision_plan(model: ir.Model) -> PrecisionPlan | None:
+    """What :func:`set_precision_plan` kept."""
+    text = model.metadata_props.get(_PRECISION)
+    try:
+        return None if text is None else PrecisionPlan.model_validate_json(text)
+    except ValueError as error:
+        raise ModelError("how the precision of layers was chosen is malformed in the model's metadata") from error

@@ -5,7 +5,7 @@ The samples of a model with state are the steps of one sequence; see :mod:`micro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -29,8 +29,9 @@ from microlith.quant.types import QArray, QParams, Requantization, as_held
 _TURN_ELEMENTS = 1 << 19
 
 
-Visit = Callable[[Unit, Sequence[Array | None]], Sequence[Array | None]]
-"""Looks at what a unit reads, and gives what it is to be computed from."""
+Arrays = Sequence[Array | None]
+Sweep = Generator[tuple[Unit, Arrays], Arrays, None]
+"""Gives units with what they read, and takes what they are to be computed from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,18 +141,24 @@ class Reference:
                     parts[name].append(found[name])
         return {name: self._joined(kept[name], pieces, samples) for name, pieces in parts.items()}
 
-    def sweep(self, feeds: Mapping[str, NDArray[np.generic]], visit: Visit) -> None:
+    def sweep(self, feeds: Mapping[str, NDArray[np.generic]]) -> Sweep:
         """Evaluate op by op, each for all samples before the next one.
+
+        Yields each unit before it is computed with what it reads (arrays of values that differ from sample to sample
+        have an axis of samples in front), and computes it from what is sent back.
 
         Args:
             feeds: as for :meth:`run`; the model keeps no state.
-            visit: called before a unit is computed, with the unit and what it reads (arrays of values that differ from
-                sample to sample have an axis of samples in front); it is computed from what that returns.
         """
         assert not self._states, "samples of a model with state follow each other"
-        arrays, _ = self._check_feeds(feeds)
-        with _blas().limit(limits=1), np.errstate(over="ignore", invalid="ignore"):
-            self._run_turn(arrays, {}, visit)
+        given, _ = self._check_feeds(feeds)
+        values = {**self._constants, **given}
+        for step in self._steps:
+            arrays = yield step.unit, [None if value is None else values[value] for value in step.inputs]
+            with _blas().limit(limits=1), np.errstate(over="ignore", invalid="ignore"):
+                self._compute(step, arrays, values)
+            for value in step.dies:
+                del values[value]
 
     # ---- preparation
 
@@ -191,26 +198,25 @@ class Reference:
 
     # ---- evaluation
 
-    def _run_turn(
-        self, values: dict[ir.Value, Array], kept: Mapping[str, ir.Value], visit: Visit | None = None
-    ) -> dict[str, Array]:
+    def _run_turn(self, values: dict[ir.Value, Array], kept: Mapping[str, ir.Value]) -> dict[str, Array]:
         values = {**self._constants, **values}
         wanted = set(kept.values())
         for step in self._steps:
-            arrays: Sequence[Array | None] = [None if value is None else values[value] for value in step.inputs]
-            if visit is not None:
-                arrays = visit(step.unit, arrays)
-            try:
-                results = self._evaluate(step, arrays)
-            except MicrolithError as error:
-                if error.node is None:
-                    error.node = where(step.unit.node)
-                raise
-            values.update((v, array) for v, array in zip(step.outputs, results, strict=False) if v is not None)
+            self._compute(step, [None if value is None else values[value] for value in step.inputs], values)
             for value in step.dies:
                 if value not in wanted:
                     del values[value]
         return {name: values[value] for name, value in kept.items()}
+
+    def _compute(self, step: _Step, arrays: Sequence[Array | None], values: dict[ir.Value, Array]) -> None:
+        """Put the results of a step among the values."""
+        try:
+            results = self._evaluate(step, arrays)
+        except MicrolithError as error:
+            if error.node is None:
+                error.node = where(step.unit.node)
+            raise
+        values.update((v, array) for v, array in zip(step.outputs, results, strict=False) if v is not None)
 
     def _evaluate(self, step: _Step, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
         """Arrays that vary have an axis of samples in front of the graph's own axes, and so have the results."""
@@ -370,3 +376,13 @@ def _check_range(name: str, array: Array, limits: tuple[int, int]) -> None:
 
 def _described(shape: Shape) -> str:
     return f"(samples, {', '.join(map(str, shape[1:]))})" if shape[:1] == (1,) else str(shape)
+
+
+def sweep_through(sweep: Sweep, visit: Callable[[Unit, Arrays], Arrays]) -> None:
+    """Go through a sweep; ``visit`` gives what each unit is to be computed from."""
+    item = next(sweep, None)
+    while item is not None:
+        try:
+            item = sweep.send(visit(*item))
+        except StopIteration:
+            return

@@ -411,6 +411,57 @@ def _pool(kernel: Kernel, ctx: CallContext) -> Work:
     return Work(f"{path}window {size}, stride {'x'.join(map(str, window.stride))}", counts)
 
 
+def _pool_dsp(kernel: Kernel, ctx: CallContext) -> Work:
+    assert isinstance(ctx.call.attrs, Pool2d)
+    window = ctx.call.attrs.window
+    _, height, width, channels = ctx.writes[0].shape
+    rows, columns = _axis(window, ctx, 0), _axis(window, ctx, 1)
+    full, pixels = rows.full * columns.full, height * width
+    counts = {
+        "call": 1,
+        "row": height,
+        "row of a window": rows.total,
+        "pixel": pixels,
+        "pixel at an edge": pixels - full,
+    }
+    # Where a window lies inside, the loops over its taps are written out.
+    full_rows, full_taps = full * window.kernel[0], full * window.kernel[0] * window.kernel[1]
+    for where, lanes in (("word", channels // 4), ("byte", channels % 4)):
+        counts |= {
+            where: full * lanes,
+            f"row of a {where}": full_rows * lanes,
+            f"tap of a {where}": full_taps * lanes,
+            f"{where} at an edge": (pixels - full) * lanes,
+            f"row of a {where} at an edge": (rows.total * width - full_rows) * lanes,
+            f"tap of a {where} at an edge": (rows.total * columns.total - full_taps) * lanes,
+        }
+    flags = ("full_range", "padded", "count_include_pad")
+    if "average" in kernel.name:
+        path = _path(kernel, ctx, *flags)
+    else:
+        path = ", ".join(flag.replace("_", " ") for flag in flags if _literals(kernel, ctx).get(flag) == "1")
+    sizes = (("window", window.kernel), ("stride", window.stride), ("dilation", window.dilation))
+    return Work(", ".join([path, *(f"{name} {'x'.join(map(str, pair))}" for name, pair in sizes)]).lstrip(", "), counts)
+
+
+def _reduce_mean_dsp(kernel: Kernel, ctx: CallContext) -> Work:
+    attrs = ctx.call.attrs
+    assert isinstance(attrs, ReduceMean)
+    words, singles = attrs.outer * (attrs.inner // 4), attrs.outer * (attrs.inner % 4)
+    pieces, left = divmod(attrs.count, 255)
+    counts = {
+        "call": 1,
+        "row": attrs.outer,
+        "word": words,
+        "piece of a word": words * (pieces + (left > 0)),
+        "four values of a word": words * (pieces * 63 + left // 4),
+        "value of a word": words * (pieces * 3 + left % 4),
+        "single": singles,
+        "value of a single": singles * attrs.count,
+    }
+    return Work(_path(kernel, ctx), counts)
+
+
 def _reduce_mean(kernel: Kernel, ctx: CallContext) -> Work:
     attrs = ctx.call.attrs
     assert isinstance(attrs, ReduceMean)
@@ -439,6 +490,9 @@ _COUNTERS: Mapping[str, Callable[[Kernel, CallContext], Work]] = {
     "s8_conv2d__portable": _conv,
     "s8_depthwise_conv2d__portable": _depthwise,
     "s8_fully_connected__portable": _fully_connected,
+    "s8_max_pool2d__dsp_1x4": _pool_dsp,
+    "s8_average_pool2d__dsp_1x4": _pool_dsp,
+    "s8_reduce_mean__dsp_1x4": _reduce_mean_dsp,
     "s8_max_pool2d__portable": _pool,
     "s8_average_pool2d__portable": _pool,
     "s8_reduce_mean__portable": _reduce_mean,

@@ -92,19 +92,19 @@ def correlate(x: NDArray[F], weights: NDArray[F], geometry: Geometry, groups: in
     flat = result.reshape(x.shape[0], groups, filters // groups, area)
     step = max(1, _COLUMN_ELEMENTS // max(1, groups * fan_in * area))
     for start in range(0, x.shape[0], step):
-        columns = _columns(x[start : start + step], geometry).reshape(-1, groups, fan_in, area)
-        np.matmul(matrix, columns, out=flat[start : start + step])
+        gathered = columns(x[start : start + step], geometry).reshape(-1, groups, fan_in, area)
+        np.matmul(matrix, gathered, out=flat[start : start + step])
     return result
 
 
-def _columns(x: NDArray[F], geometry: Geometry) -> NDArray[F]:
+def columns(x: NDArray[F], geometry: Geometry) -> NDArray[F]:
     """Every window as a column: (N, C, KH, KW, OH, OW)."""
     if geometry.is_pointwise:
         return next(taps(x, geometry))[2]
-    columns = np.empty((*x.shape[:2], *geometry.kernel, *geometry.output), x.dtype)
+    found = np.empty((*x.shape[:2], *geometry.kernel, *geometry.output), x.dtype)
     for row, column, seen in taps(padded(x, geometry, 0), geometry):
-        columns[:, :, row, column] = seen
-    return columns
+        found[:, :, row, column] = seen
+    return found
 
 
 def _depthwise(x: NDArray[F], weights: NDArray[F], geometry: Geometry, result: NDArray[F]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 
-from microlith.core.details import MemoryPlanRow
+from microlith.core.details import Figures, MemoryPlanRow
 from microlith.core.evidence import Evidence, How
 from microlith.core.units import format_bytes, format_seconds
 
@@ -144,6 +144,21 @@ def interval(item: Evidence) -> str:
     if item.low == item.high and (item.n == 1 or item.metric in _YES_OR_NO):
         return ""
     return f"{figure(item.low, item.unit)} to {figure(item.high, item.unit)}"
+
+
+def interval_text(item: Figures | None, *, shares: bool, narrow: bool = False) -> str:
+    """A figure with the ends of its interval; a dash where there is none.
+
+    Args:
+        item: figure, lower end, upper end.
+        shares: whether they are shown as percentages.
+        narrow: leave out the ends.
+    """
+    if item is None:
+        return DASH
+    value, low, high = (f"{100 * number:.1f}" if shares else f"{number:.4g}" for number in item)
+    unit = "%" if shares else ""
+    return f"{value}{unit}" if narrow else f"{value}{unit} [{low}, {high}]"
 
 
 def decibels(value: float | None) -> str:

@@ -17,6 +17,8 @@ from microlith.report import format as fmt
 from microlith.report import plots, summary
 from microlith.report.load import Run
 from microlith.report.memory_plot import memory
+from microlith.report.names import short
+from microlith.report.plots_precision import precision
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MARKS = {"accuracy_float": "original model", "accuracy": "artifact", "agreement": "top-1 agreement"}
@@ -52,6 +54,7 @@ def render(details: RunDetails, evidence: EvidenceSet) -> str:
             key_figures=_key_figures(details, evidence),
             accuracy=_accuracy(details, evidence),
             figures=summary.figure_rows(details, evidence),
+            compilers=summary.compilers(details, evidence),
             settings=_setting_names(details),
             layers=summary.layers(details),
             bench=found,
@@ -59,6 +62,8 @@ def render(details: RunDetails, evidence: EvidenceSet) -> str:
             names={row.index: row.name for row in details.layers},
             memory_plots=_memory_plots(details),
             sqnr_plot=_sqnr_plot(details),
+            precision_plot=None if details.precision is None else precision(details.precision, "precision"),
+            short=short,
             how=fmt.HOW,
             fmt=fmt,
             version=microlith.__version__,

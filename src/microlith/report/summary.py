@@ -160,6 +160,33 @@ def figure_rows(details: RunDetails, evidence: EvidenceSet) -> tuple[FigureRow, 
     )
 
 
+@dataclass(frozen=True)
+class CompilerRow:
+    """What one compiler makes of the artifact; figures that were not obtained are None."""
+
+    compiler: str
+    flash_bytes: int | None
+    ram_bytes: int | None
+    instructions: int | None
+    cycles: int | None
+
+
+def compilers(details: RunDetails, evidence: EvidenceSet) -> tuple[CompilerRow, ...]:
+    """The artifact's compiler and those beside it; empty where there are no others."""
+    metrics = ("flash_bytes", "ram_bytes", "instructions", "cycles")
+    own: dict[str, int] = {}
+    others: dict[str, dict[str, int]] = {}
+    for item in evidence.items:
+        if item.metric in metrics:
+            own[item.metric] = int(item.value)
+            for key, value in item.context.items():
+                metric, _, other = key.partition("_with_")
+                if metric == item.metric and other and value.isdecimal():
+                    others.setdefault(other.replace("_", " "), {})[metric] = int(value)
+    rows = [(details.toolchain, own), *others.items()] if others else []
+    return tuple(CompilerRow(name, *(figures.get(metric) for metric in metrics)) for name, figures in rows)
+
+
 def value_text(item: Evidence | None) -> str:
     """A figure, or that there is none."""
     return "no evidence" if item is None else fmt.figure(item.value, item.unit, item.metric)

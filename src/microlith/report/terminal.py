@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from microlith.bench.layers import Bench
-from microlith.core.details import CheckRow, RunDetails, TradeRow
+from microlith.core.details import CheckRow, PrecisionPlan, RunDetails, TradeRow
 from microlith.core.evidence import EvidenceSet
+from microlith.core.units import format_bytes
 from microlith.report import summary
-from microlith.report.format import DASH, allowance, clean, clean_lines, memory_lines, metric_name
+from microlith.report.format import DASH, allowance, clean, clean_lines, interval_text, memory_lines, metric_name
 from microlith.report.load import Run
+from microlith.report.names import NARROW, WIDTH, short
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -40,8 +42,14 @@ def render_summary(details: RunDetails, evidence: EvidenceSet, *, narrow: bool =
     if details.verdicts:
         parts += [text(""), _verdicts(details, narrow)]
     parts += [text(""), _figures(details, evidence)]
+    compilers = summary.compilers(details, evidence)
+    # A second compiler's flash alone, which is counted wherever there is one, is told by the page.
+    if any(row.instructions is not None for row in compilers[1:]):
+        parts += [text(""), _compilers(compilers)]
     if details.candidates:
         parts += [text(""), _candidates(details)]
+    if details.precision is not None:
+        parts += [text(""), _precision(details.precision, narrow)]
     if details.layers:
         parts += [text(""), _layers(details, narrow)]
         parts += [text(remark, "dim") for remark in summary.layers(details).remarks]
@@ -51,6 +59,8 @@ def render_summary(details: RunDetails, evidence: EvidenceSet, *, narrow: bool =
         parts += [text(""), *(text(line, "dim") for line in memory_lines(details.memory_plan, rings=False))]
     if details.checks:
         parts += [text(""), render_checks(details.checks)]
+    if details.runtimes:
+        parts += [text(""), render_runtimes(details, narrow=narrow)]
     if details.notes:
         parts += [text(""), *(text(f"Note: {note}", "yellow") for note in details.notes)]
     return Group(*parts)
@@ -134,6 +144,32 @@ def _figures(details: RunDetails, evidence: EvidenceSet) -> Table:
     table = table_of("Figures", "figure", ">value", ">95% interval", ">n", "how")
     for row in summary.figure_rows(details, evidence):
         table.add_row(text(row.title), text(row.value), text(row.interval), text(f"{row.n:,}"), text(row.how, "dim"))
+    return table
+
+
+def _precision(plan: PrecisionPlan, narrow: bool) -> Table:
+    """What bits the weights of each layer got."""
+    title = f"Precision of weights, by {plan.measure} on {plan.samples} samples"
+    table = table_of(title, "layer", "weights", ">loss", ">bytes", *([] if narrow else ["why"]))
+    for row in plan.rows:
+        taken = next(item for item in row.options if item.kind == row.chosen)
+        cells = (
+            short(row.layer, NARROW if narrow else WIDTH),
+            row.chosen,
+            f"{taken.loss:.2g}",
+            f"{taken.weight_bytes:,}",
+        )
+        table.add_row(*map(text, cells), *([] if narrow else [text(row.why, "dim")]))
+    return table
+
+
+def _compilers(rows: Sequence[summary.CompilerRow]) -> Table:
+    table = table_of("Compilers", "compiler", ">flash", ">RAM", ">instructions", ">cycles")
+    for row in rows:
+        sizes = (row.flash_bytes, row.ram_bytes)
+        cells = [DASH if size is None else format_bytes(size) for size in sizes]
+        cells += [DASH if count is None else f"{count:,}" for count in (row.instructions, row.cycles)]
+        table.add_row(text(row.compiler), *map(text, cells))
     return table
 
 
@@ -255,3 +291,45 @@ def render_checks(rows: Sequence[CheckRow]) -> Table:
             text(allowance(row.bound)),
         )
     return table
+
+
+def render_runtimes(details: RunDetails, *, narrow: bool = False) -> Table:
+    """The model in every runtime that there is.
+
+    Args:
+        details: of a run.
+        narrow: leave out the ends of intervals.
+    """
+    metric = metric_name(details.runtimes_metric).lower() if details.runtimes_metric else "metric"
+    table = table_of("Runtimes", "runtime", ">size", ">samples", f">{metric}", ">agreement", ">differing", ">worst")
+    for row in details.runtimes:
+        if row.missing:
+            table.add_row(text(row.runtime), *(text(DASH, "dim") for _ in range(6)))
+            continue
+        size = DASH if row.size_bytes is None else f"{row.size_bytes:,} B"
+        differing = f"{row.differing:,} of {row.elements:,}" if row.elements else DASH
+        table.add_row(
+            text(row.runtime),
+            text(size),
+            text(f"{row.samples:,}"),
+            text(interval_text(row.metric, shares=details.runtimes_metric != "mse", narrow=narrow)),
+            text(interval_text(row.agreement, shares=True, narrow=narrow)),
+            text(differing),
+            text(f"{row.worst:.3g}" if row.elements else DASH),
+        )
+    return table
+
+
+def runtime_notes(details: RunDetails) -> list[str]:
+    """What the table cannot say: what sizes are of, which runtimes are missing, and what some compute otherwise."""
+    sizes = dict.fromkeys(row.size_of for row in details.runtimes if row.size_of)
+    notes = [f"Sizes are of: {', '.join(sizes)}."] if sizes else []
+    notes.append(
+        "Values are compared with the specification; the worst difference is in quanta where they are integers."
+    )
+    notes += [f"{row.runtime} was not run: {row.missing}" for row in details.runtimes if row.missing]
+    said: dict[str, list[str]] = {}
+    for row in details.runtimes:
+        for remark in row.remarks:
+            said.setdefault(remark, []).append(row.runtime)
+    return notes + [f"{' and '.join(names)}: {remark}" for remark, names in said.items()]

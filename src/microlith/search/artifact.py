@@ -153,9 +153,12 @@ def build_package(
         )
 
     def within_flash(wanted: Goal) -> Package:
+        target = tools.target
+        if target is not None and wanted.opt == "size" and not tools.device.is_host:
+            linked = {**linked_code_bytes(model, target), **wanted.known.code_bytes}
+            wanted = replace(wanted, known=replace(wanted.known, code_bytes=linked))
         if flash_bytes is None or tools.device.is_host:
             return build(unlinked_goal(wanted, tools.device.capacity("flash")))
-        target = tools.target
         assert target is not None, "whoever limits flash looks for a toolchain"
         return fitting_package(build, lambda: linked_code_bytes(model, target), target, wanted, flash_bytes)
 
@@ -172,7 +175,13 @@ def _ram_bytes(model: ir.Model, package: Package, tools: Tools, samples: Sequenc
 
 
 def figures_of(
-    model: ir.Model, package: Package, tools: Tools, samples: Sequence[Feeds] = (), *, thorough: bool = True
+    model: ir.Model,
+    package: Package,
+    tools: Tools,
+    samples: Sequence[Feeds] = (),
+    *,
+    thorough: bool = True,
+    beside: Sequence[str] = (),
 ) -> Figures:
     """Every figure that the tools allow; without a toolchain those of the plan only.
 
@@ -182,6 +191,7 @@ def figures_of(
         tools: toolchains.
         samples: the first is what runs; a random input without.
         thorough: see :func:`microlith.verify.figures.emulated_figures`.
+        beside: likewise; none for a host.
     """
     macs = sum(node_macs(model).values())
     planned = planned_figures(package.manifest, macs)
@@ -191,7 +201,9 @@ def figures_of(
     inputs = to_bytes(package.manifest.entries[0], feeds)
     with Workbench(package.files, package.manifest, tools.target) as bench:
         run = (
-            host_figures(bench, inputs) if tools.device.is_host else emulated_figures(bench, inputs, thorough=thorough)
+            host_figures(bench, inputs)
+            if tools.device.is_host
+            else emulated_figures(bench, inputs, thorough=thorough, beside=beside)
         )
     notes = float_notes(model, package, run.counts) + run.notes
     return replace(run, evidence=planned + run.evidence, notes=notes)

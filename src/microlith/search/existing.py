@@ -123,12 +123,17 @@ def infer(
             Emulator(bench.selftest(), tools.device) as run,
         ):
             return _outputs(opened.manifest, run, given, stacked=stacked, reset_each=reset_each)
-    files, manifest, toolchain = _for_this_machine(opened, tools)
+    files, manifest, toolchain = for_this_machine(opened, tools)
     with Workbench(files, manifest, toolchain) as bench, HostRunner(bench.shared_library()) as runner:
         return _outputs(opened.manifest, runner, given, stacked=stacked, reset_each=reset_each)
 
 
-def _for_this_machine(opened: Opened, tools: Tools) -> tuple[dict[str, bytes], Manifest, Toolchain]:
+def for_this_machine(opened: Opened, tools: Tools) -> tuple[dict[str, bytes], Manifest, Toolchain]:
+    """The artifact, or the same graph compiled again, as code for this machine.
+
+    Raises:
+        ToolchainError: there is no compiler.
+    """
     if opened.manifest.device.is_host:
         assert tools.target is not None, "it was required"
         return opened.files, opened.manifest, tools.target

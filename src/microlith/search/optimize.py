@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +21,7 @@ from microlith.core.random import generator
 from microlith.data.metrics import Comparison, compare
 from microlith.device.profile import Device
 from microlith.graph.feeds import as_inputs
+from microlith.graph.metadata import precision_plan
 from microlith.graph.sqnr import layer_sqnr
 from microlith.program.types import calls
 from microlith.quant.calibration import sqnr_db
@@ -160,6 +161,7 @@ class _Search:
     options: Options
     progress: Progress
     announce: Callable[[str], None]
+    made: dict[PTQ, ir.Model] = field(default_factory=dict)
 
     def run(self, recipe: PTQ | None) -> Result:
         space = ptq_search_space() if recipe is None else (recipe,)
@@ -174,8 +176,18 @@ class _Search:
         return self._finish(self._quantized(chosen, statistics), chosen, rows)
 
     def _quantized(self, settings: PTQ, statistics: Statistics) -> ir.Model:
-        context = Context(device=self.tools.device, rng=generator(self.options.seed, "search"))
-        return settings.quantize(self.prepared.model, statistics, context)
+        """The model with these settings; they are asked for again and again, and some take long."""
+        if settings not in self.made:
+            chosen = self.prepared.split.calibration
+            context = Context(
+                data=lambda: self.prepared.feeds(chosen),
+                batches=-(-len(chosen) // BATCH),
+                device=self.tools.device,
+                rng=generator(self.options.seed, "search"),
+                progress=self.progress,
+            )
+            self.made[settings] = settings.quantize(self.prepared.model, statistics, context)
+        return self.made[settings]
 
     def _observe(self, first: PTQ) -> Statistics:
         chosen = self.prepared.split.calibration
@@ -236,6 +248,7 @@ class _Search:
                 "layer_remainder_instructions": None if counts is None else counts.remainder_instructions,
                 "arena_bound_bytes": sum(package.planned.bounds.values()),
                 "fusions": fusion_rows(model, package.planned.program),
+                "precision": precision_plan(model),
             }
         )
         return Artifact(model, package, EvidenceSet(figures.evidence), details, Recipe((settings,)).to_yaml())

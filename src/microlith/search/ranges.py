@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from microlith.core.errors import InputError
 from microlith.device.profile import Device
+from microlith.graph.layer_constants import rounded_constants, with_constants
 from microlith.graph.linear_layers import LAYERS
 from microlith.graph.passes.place_qdq import place_qdq
 from microlith.graph.qdq_plan import Plan, make_plan
@@ -28,7 +29,7 @@ from microlith.ops import op_of
 from microlith.quant.calibration import decibel
 from microlith.quant.observers import Histogram
 from microlith.quant.schemes import Scheme, quantize_array, representable
-from microlith.quant.types import QArray, QParams
+from microlith.quant.types import QParams
 from microlith.search.prepare import Prepared
 from microlith.techniques.ptq import observe
 
@@ -280,32 +281,16 @@ class _Layer:
 
 
 def _layers(model: ir.Model, plan: Plan, qparams: Mapping[ir.Value, QParams], quantized: ir.Model) -> list[_Layer]:
-    integer = {str(unit.node.name): unit for unit in units(quantized) if unit.kind == "integer"}
+    rounded = rounded_constants(quantized)
     found = []
     for node in plan.integer_nodes():
-        unit, data = integer.get(str(node.name)), node.inputs[0]
-        if node.op_type not in LAYERS or unit is None or data is None or constant(node.inputs[1]) is None:
+        name, data = str(node.name), node.inputs[0]
+        if node.op_type not in LAYERS or name not in rounded or data is None or constant(node.inputs[1]) is None:
             continue
         exact = tuple(constant(value) for value in node.inputs[1:])
         result = plan.result(node)
-        found.append(
-            _Layer(
-                node, result, plan.fused.get(node), qparams[data], qparams[result], exact, _rounded(unit, len(exact))
-            )
-        )
+        found.append(_Layer(node, result, plan.fused.get(node), qparams[data], qparams[result], exact, rounded[name]))
     return found
-
-
-def _rounded(unit: Unit, count: int) -> tuple[Array | None, ...]:
-    found: list[Array | None] = []
-    for operand in unit.inputs[1 : 1 + count]:
-        if operand is None or operand.qparams is None:
-            found.append(None if operand is None else constant(operand.value))
-            continue
-        integers = constant(operand.value)
-        assert integers is not None, "weights and biases of an integer layer are constants"
-        found.append(QArray(integers, operand.qparams).dequantize())  # type: ignore[arg-type]
-    return tuple(found)
 
 
 def _layer_noise(
@@ -369,8 +354,8 @@ def _network_noise(
     progress: Progress,
 ) -> tuple[NetworkNoise, ...]:
     forms = {
-        "weights": _with_constants(model, {str(layer.node.name): layer.rounded for layer in layers}),
-        "activations": _with_constants(quantized, {str(layer.node.name): layer.exact for layer in layers}),
+        "weights": with_constants(model, {str(layer.node.name): layer.rounded for layer in layers}),
+        "activations": with_constants(quantized, {str(layer.node.name): layer.exact for layer in layers}),
         "both": quantized,
     }
     exact = _outputs(model, feeds)
@@ -389,25 +374,6 @@ def _network_noise(
 def _outputs(model: ir.Model, feeds: Sequence[Mapping[str, Array]]) -> list[Array]:
     reference = Reference(model)
     return [reference.run(feed)[reference.outputs[0]] for feed in feeds]
-
-
-def _with_constants(model: ir.Model, constants: Mapping[str, Sequence[Array | None]]) -> ir.Model:
-    """A copy of the model in which nodes, by name, read other constants behind their data."""
-    result = model.clone()
-    for node in result.graph:
-        for index, array in enumerate(constants.get(str(node.name), ()), 1):
-            if array is None:
-                continue
-            name = f"{node.name}_constant_{index}"
-            value = ir.Value(
-                name=name,
-                type=ir.TensorType(ir.DataType.FLOAT),
-                shape=ir.Shape(array.shape),
-                const_value=ir.tensor(array.astype(np.float32), name=name),
-            )
-            result.graph.register_initializer(value)
-            node.replace_input_with(index, value)
-    return result
 
 
 def _saturation(

@@ -25,7 +25,7 @@ from microlith.graph.moments import Moments
 from microlith.graph.pass_base import CONSTANTS_LIFTED, SHAPES_KNOWN, Property
 from microlith.graph.passes.eliminate_dead_nodes import EliminateDeadNodes
 from microlith.graph.qdq_constants import add_qparams, dequantize
-from microlith.graph.reference import Reference
+from microlith.graph.reference import Arrays, Reference, sweep_through
 from microlith.graph.state import read_states
 from microlith.graph.units import Unit, activation_bounds, node_qparams
 from microlith.graph.values import Names, constant, describe, input_at, real, static_shape
@@ -215,7 +215,7 @@ def _correct_by_data(result: ir.Model, layers: dict[str, _Layer], context: Conte
     means = {name: array.mean(axis=0, keepdims=True) for name, array in run(feeds, keep=set(read.values())).items()}
     done = 0
 
-    def visit(unit: Unit, arrays: Sequence[Array | None]) -> Sequence[Array | None]:
+    def visit(unit: Unit, arrays: Arrays) -> Arrays:
         nonlocal done
         layer = layers.get(str(unit.node.name))
         if layer is None or unit.node.name not in read:
@@ -230,7 +230,7 @@ def _correct_by_data(result: ir.Model, layers: dict[str, _Layer], context: Conte
         context.progress("correct biases", done, len(layers))
         return [*arrays[:2], layer.bias]
 
-    Reference(result).sweep(as_inputs(result, feeds), visit)
+    sweep_through(Reference(result).sweep(as_inputs(result, feeds)), visit)
 
 
 # ---- means from moments

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from microlith.graph.layer_pairs import Float64, Pair, input_ranges, layer_pairs, output_ranges
@@ -21,6 +22,8 @@ from microlith.techniques.base import BATCH_NORM_FOLDED, Context, check_requires
 
 _ROUNDS = 100
 _SETTLED = 1e-4
+# Of the greatest range of the layer: what a channel needs to count.
+_LEAST = 2.0**-16
 
 
 class Equalize(BaseModel):
@@ -62,10 +65,11 @@ def equalizing_scales(pairs: Sequence[Pair]) -> list[Float64]:
         assert array is not None, "layers of pairs have weights"
         weights[node] = array
     totals = [np.ones(pair.channels) for pair in pairs]
+    used = [_used(pair, weights) for pair in pairs]
     for _ in range(_ROUNDS):
         furthest = 0.0
         for index, pair in enumerate(pairs):
-            scale = _pair_scale(pair, weights)
+            scale = _pair_scale(pair, weights, used[index])
             weights[pair.first] = weights[pair.first] * by_output(pair.first, weights[pair.first], 1 / scale)
             weights[pair.second] = by_input(pair.second, weights[pair.second], np.repeat(scale, pair.repeats))
             totals[index] = totals[index] * scale
@@ -75,10 +79,20 @@ def equalizing_scales(pairs: Sequence[Pair]) -> list[Float64]:
     return totals
 
 
-def _pair_scale(pair: Pair, weights: dict[ir.Node, Float64]) -> Float64:
-    made = output_ranges(pair.first, weights[pair.first])
+def _ranges(pair: Pair, weights: dict[ir.Node, Float64]) -> tuple[Float64, Float64]:
+    """Greatest magnitudes of the weights that make each channel, and of those that read it."""
     read = input_ranges(pair.second, weights[pair.second]).reshape(pair.channels, pair.repeats).max(axis=1)
-    used = (made > 0) & (read > 0)
+    return output_ranges(pair.first, weights[pair.first]), read
+
+
+def _used(pair: Pair, weights: dict[ir.Node, Float64]) -> NDArray[np.bool_]:
+    """Channels that are more than a constant: scaling up weights of almost nothing would scale up their bias too."""
+    made, read = _ranges(pair, weights)
+    return np.asarray((made > _LEAST * made.max(initial=0.0)) & (read > _LEAST * read.max(initial=0.0)))
+
+
+def _pair_scale(pair: Pair, weights: dict[ir.Node, Float64], used: NDArray[np.bool_]) -> Float64:
+    made, read = _ranges(pair, weights)
     return np.sqrt(np.where(used, made, 1.0) / np.where(used, read, 1.0))
 
 

@@ -102,11 +102,48 @@ class Quantizer(nn.Module):
 class FakeQuant(Quantizer):
     """Floats to the nearest that the integers stand for: QuantizeLinear, then DequantizeLinear."""
 
+    def integers(self, x: Tensor) -> Tensor:
+        """The integers, in floats: what is stored of weights."""
+        scale, zero = self.parameters_for(x)
+        return torch.clamp(torch.round(x / scale) + zero, self.low, self.high)
+
     def forward(self, x: Tensor) -> Tensor:
         """Of the same shape."""
         scale, zero = self.parameters_for(x)
         found: Tensor = _Rounded.apply(x, scale, zero, self.low, self.high)
         return found
+
+
+class _Sign(torch.autograd.Function):
+    """``scale`` with the sign of ``x``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor) -> Tensor:
+        """0 is positive."""
+        ctx.save_for_backward(x.abs() <= scale)
+        return torch.where(x < 0, -scale, scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """That of the identity between both values, else 0.
+
+        Source: Courbariaux et al., Binarized Neural Networks, arXiv:1602.02830, section 1.3.
+        """
+        (inside,) = ctx.saved_tensors
+        return gradients[0] * inside, None
+
+
+class FakeBinary(FakeQuant):
+    """Floats to the scale or its negative."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of the same shape."""
+        found: Tensor = _Sign.apply(x, self.parameters_for(x)[0].to(x.dtype))
+        return found
+
+    def integers(self, x: Tensor) -> Tensor:
+        """-1 or 1, in floats."""
+        return torch.where(x < 0, -torch.ones_like(x), torch.ones_like(x))
 
 
 class Quantize(Quantizer):

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from microlith.core.errors import InputError, ModelError
 from microlith.graph.values import constant, unique_name
 from microlith.quant.types import as_held
-from microlith.train.linear import Linear, linear_of
+from microlith.quant.types import held as held_name
+from microlith.train.fake_quant import FakeQuant
+from microlith.train.linear import Linear, linear_of, weights_of
 from microlith.train.origin import ORIGIN, Origin, Scaled, Stored
 
 
@@ -65,13 +68,24 @@ def _write(model: ir.Model, nodes: Mapping[str, ir.Node], module: nn.Module, ori
             _set(value, array)
         return
     (reader,) = (item.nodes[0] for item in origin.scaled if item.path == stored.quantizer)
-    linear = linear_of(nodes[reader])
     held = as_held(before)
-    if np.array_equal(array, linear.dequantize(held)):
-        return
-    integers = linear.quantize(array)
-    if not np.array_equal(integers, held):
-        _set(value, integers.astype(before.dtype))
+    if not np.array_equal(array, weights_of(nodes[reader]).dequantize(held)):
+        integers = _integers(module, stored, weights_of(nodes[reader]), array)
+        if not np.array_equal(integers, held):
+            _set(value, integers.astype(before.dtype))
+
+
+def _integers(module: nn.Module, stored: Stored, linear: Linear, real: NDArray[np.float32]) -> NDArray[np.generic]:
+    """What the module's own quantizer rounds to, where it tells, else the nearest integers."""
+    quantizer: Any = module.get_submodule(str(stored.quantizer))
+    own = type(quantizer) is FakeQuant and (quantizer.low, quantizer.high) == (linear.low, linear.high)
+    if own or not hasattr(quantizer, "integers"):
+        return linear.quantize(real)  # in NumPy, the definition
+    found = quantizer.integers(torch.from_numpy(real)).detach().cpu().numpy()
+    low, high = linear.low, linear.high
+    if not (np.isfinite(found).all() and (found == np.rint(found)).all() and low <= found.min() <= found.max() <= high):
+        raise ModelError(f"{stored.quantizer} gave integers of {stored.name!r} outside of {low} to {high}")
+    return np.asarray(found.astype(held_name(linear.dtype)))
 
 
 def _set(value: ir.Value, array: NDArray[np.generic]) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from microlith.compile.manifest import Manifest
-from microlith.core.errors import TimeLimitError
+from microlith.core.errors import TimeLimitError, VerificationError
 from microlith.core.evidence import Evidence
 from microlith.device.elf import ElfSizes, sizes
 from microlith.device.emulator import Counts, Emulator
 from microlith.device.host import HostRunner
 from microlith.device.profile import Device
-from microlith.device.toolchain import find_toolchain
+from microlith.device.toolchain import Toolchain, find_toolchain
 from microlith.program.types import STATE_SPACE
 from microlith.verify.workbench import Workbench
 
@@ -52,7 +53,7 @@ def planned_figures(manifest: Manifest, macs: int) -> tuple[Evidence, ...]:
     )
 
 
-def emulated_figures(bench: Workbench, inputs: list[bytes], *, thorough: bool) -> Figures:
+def emulated_figures(bench: Workbench, inputs: list[bytes], *, thorough: bool, beside: Sequence[str] = ()) -> Figures:
     """Flash, RAM, stack, instructions, and cycles where the core has a table; one counted inference.
 
     Where the emulator takes too long, the figures that need it are absent and a note says so.
@@ -61,30 +62,63 @@ def emulated_figures(bench: Workbench, inputs: list[bytes], *, thorough: bool) -
         bench: where the artifact is built.
         inputs: of the inference.
         thorough: also look for misaligned accesses, and count flash with a second compiler.
+        beside: compilers by which all figures are obtained too; they stand in the evidence's contexts.
+
+    Raises:
+        VerificationError: the code of another compiler computes something else.
     """
     manifest, device = bench.manifest, bench.manifest.device
     context = context_of(manifest)
-    # The links that follow find its objects in the compiler's cache.
-    selftest = bench.selftest()
     with ThreadPoolExecutor(1) as pool:
         linking = pool.submit(_linked_sizes, bench, thorough)
-        counts, notes = _counts(selftest, bench, inputs, thorough)
+        counts, notes = _counts(bench.selftest(), bench, inputs, thorough)
         minimal, empty, second = linking.result()
+    others = _beside(bench, inputs, None if counts is None else counts.outputs, beside)
     found = [
-        Evidence.exact("flash_bytes", minimal.flash, "B", "counted", context | second),
+        Evidence.exact("flash_bytes", minimal.flash, "B", "counted", context | second | others["flash_bytes"]),
         Evidence.exact("flash_increment_bytes", minimal.flash - empty.flash, "B", "counted", context),
         Evidence.exact("data_bss_bytes", minimal.ram_static, "B", "counted", context),
     ]
     if counts is None:
         return Figures(tuple(found), None, notes)
+    ram, instructions = minimal.ram_static + counts.stack_bytes, counts.instructions
     found += [
         Evidence.exact("stack_bytes", counts.stack_bytes, "B", "emulated", context),
-        Evidence.exact("ram_bytes", minimal.ram_static + counts.stack_bytes, "B", "emulated", context),
-        Evidence.exact("instructions", counts.instructions, "instructions", "emulated", context),
+        Evidence.exact("ram_bytes", ram, "B", "emulated", context | others["ram_bytes"]),
+        Evidence.exact("instructions", instructions, "instructions", "emulated", context | others["instructions"]),
     ]
     if counts.cycles is not None:
-        found += cycle_figures(device, counts.cycles, context)
+        found += cycle_figures(device, counts.cycles, context, others["cycles"])
     return Figures(tuple(found), counts)
+
+
+def _beside(
+    bench: Workbench, inputs: list[bytes], outputs: list[bytes] | None, compilers: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """By metric, what other compilers make of the artifact, as contexts name it."""
+    found: dict[str, dict[str, str]] = {name: {} for name in ("flash_bytes", "ram_bytes", "instructions", "cycles")}
+    for compiler in compilers:
+        other = find_toolchain(bench.manifest.device, compiler, opt=bench.toolchain.opt)
+        with Workbench(bench.files, bench.manifest, other) as again:
+            minimal = sizes(again.minimal())
+            counts, _ = _counts(again.selftest(), again, inputs, thorough=False)
+        figures: dict[str, int | None] = {"flash_bytes": minimal.flash}
+        if counts is not None:
+            if outputs is not None and counts.outputs != outputs:
+                raise VerificationError(
+                    f"{other.title} and {bench.toolchain.title} make code of other results from the same sources"
+                )
+            ram = minimal.ram_static + counts.stack_bytes
+            figures |= {"ram_bytes": ram, "instructions": counts.instructions, "cycles": counts.cycles}
+        for metric, value in figures.items():
+            if value is not None:
+                found[metric][context_key(metric, other)] = str(value)
+    return found
+
+
+def context_key(metric: str, other: Toolchain) -> str:
+    """The key in a figure's context under which that of another compiler stands."""
+    return f"{metric}_with_{other.name}_{other.version}"
 
 
 def _linked_sizes(bench: Workbench, thorough: bool) -> tuple[ElfSizes, ElfSizes, dict[str, str]]:
@@ -103,10 +137,19 @@ def _counts(
         return None, (f"RAM, stack, instructions and cycles were not counted: {error.what}.",)
 
 
-def cycle_figures(device: Device, cycles: int, context: dict[str, str]) -> list[Evidence]:
-    """Modelled cycles, and the latency and energy that follow from them at the profile's clock."""
+def cycle_figures(
+    device: Device, cycles: int, context: dict[str, str], others: Mapping[str, str] = MappingProxyType({})
+) -> list[Evidence]:
+    """Modelled cycles, and the latency and energy that follow from them at the profile's clock.
+
+    Args:
+        device: what runs.
+        cycles: of an inference.
+        context: of all of them.
+        others: cycles by other compilers, for the context of the cycles.
+    """
     model = context | {"model": "per-instruction table, zero wait states"}
-    found = [Evidence.exact("cycles", cycles, "cycles", "modelled", model)]
+    found = [Evidence.exact("cycles", cycles, "cycles", "modelled", {**model, **others})]
     if device.clock_hz is not None:
         clocked = model | {"clock_hz": f"{device.clock_hz:.0f}"}
         found.append(Evidence.exact("latency_s", cycles / device.clock_hz, "s", "modelled", clocked))
@@ -123,7 +166,7 @@ def _second_compiler_flash(bench: Workbench) -> dict[str, str]:
         return {}
     other = find_toolchain(bench.manifest.device, SECOND_COMPILER, opt=bench.toolchain.opt)
     with Workbench(bench.files, bench.manifest, other) as again:
-        return {f"flash_bytes_with_{other.name}_{other.version}": str(sizes(again.minimal()).flash)}
+        return {context_key("flash_bytes", other): str(sizes(again.minimal()).flash)}
 
 
 def host_figures(bench: Workbench, inputs: Sequence[bytes]) -> Figures:

@@ -26,6 +26,11 @@ ML_INLINE uint32_t ml_dsp_load(const int8_t *from)
     return ((const ml_dsp_word *)(const void *)from)->value;
 }
 
+ML_INLINE void ml_dsp_store(int8_t *to, uint32_t word)
+{
+    ((ml_dsp_word *)(void *)to)->value = word;
+}
+
 /* (b0, b2) */
 ML_INLINE uint32_t ml_dsp_widen_even(uint32_t word)
 {
@@ -78,6 +83,35 @@ ML_INLINE int32_t ml_dsp_low_high(uint32_t a, uint32_t b, int32_t acc)
 {
     __asm__("smlabt %0, %1, %2, %0" : "+r"(acc) : "r"(a), "r"(b));
     return acc;
+}
+
+/* sum + (b0, b2) of a word, each half by itself */
+ML_INLINE uint32_t ml_dsp_add_even(uint32_t sum, uint32_t word)
+{
+    __asm__("sxtab16 %0, %0, %1" : "+r"(sum) : "r"(word));
+    return sum;
+}
+
+/* sum + (b1, b3) */
+ML_INLINE uint32_t ml_dsp_add_odd(uint32_t sum, uint32_t word)
+{
+    __asm__("sxtab16 %0, %0, %1, ror #8" : "+r"(sum) : "r"(word));
+    return sum;
+}
+
+/* The greater of each of four signed bytes: SSUB8 sets a flag for each, by which SEL takes. */
+ML_INLINE uint32_t ml_dsp_max(uint32_t a, uint32_t b)
+{
+    uint32_t greater;
+    __asm__("ssub8 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(greater) : "r"(a), "r"(b));
+    return greater;
+}
+
+ML_INLINE uint32_t ml_dsp_min(uint32_t a, uint32_t b)
+{
+    uint32_t less;
+    __asm__("ssub8 %0, %1, %2\n\tsel %0, %2, %1" : "=&r"(less) : "r"(a), "r"(b));
+    return less;
 }
 
 ML_INLINE int32_t ml_dsp_saturating_add(int32_t a, int32_t b)

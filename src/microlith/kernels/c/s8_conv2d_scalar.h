@@ -3,10 +3,10 @@
  * s8 convolution, one group, any window, for cores without products of pairs: two output channels by four output pixels
  * at a time, two products a multiplication.
  *
- * The receptive fields of pixels p, q, r and s are gathered as words p + q * 2^16 and r + s * 2^16 (`columns`), and stay
- * there for all output channels. Weights are O,KH,KW,I, each channel padded with zeros to a multiple of 4. The sum of
- * two products of a word holds the sum of p in its low half and, that taken off, the one of q in its high half. It is
- * exact while both are an int16: of neighbouring weights, the first of which has an even place, no two may both be
+ * The receptive fields of pixels p, q, r and s are gathered as words p + q * 2^16 and r + s * 2^16 (`columns`), and
+ * stay there for all output channels. Weights are O,KH,KW,I, each channel padded with zeros to a multiple of 4. The sum
+ * of two products of a word holds the sum of p in its low half and, that taken off, the one of q in its high half. It
+ * is exact while both are an int16: of neighbouring weights, the first of which has an even place, no two may both be
  * -128. The bias has had x_zero times the sum of each channel's weights taken off, and padding reads as x_zero.
  */
 #ifndef ML_S8_CONV2D_SCALAR_H

@@ -40,8 +40,8 @@ ML_INLINE void ml_depthwise_scalar_channels(const ml_pixel *at, const int8_t *co
     }
 }
 
-/* y = requantize(bias + sum over taps of x * w). scratch: four addresses for each tap, and `channels` bytes. Where fewer
- * than four pixels are left, the last stands for those that lack. */
+/* y = requantize(bias + sum over taps of x * w). scratch: four addresses for each tap, and `channels` bytes. Where
+ * fewer than four pixels are left, the last stands for those that lack. */
 ML_INLINE void s8_depthwise_conv2d__scalar_2x4(int8_t *y, const int8_t *x, const int8_t *ML_RESTRICT weights,
     const int32_t *ML_RESTRICT bias, void *ML_RESTRICT scratch, int32_t kind, const float *ML_RESTRICT scale,
     const int32_t *ML_RESTRICT multiplier, const int8_t *ML_RESTRICT shift, int32_t per_channel, int32_t row_begin,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT-0 */
 /*
- * s8 fully connected for cores without products of pairs: four outputs at a time, so that each value of x is loaded once
- * for them.
+ * s8 fully connected for cores without products of pairs: four outputs at a time, so that each value of x is loaded
+ * once for them.
  *
  * Weights are O,K. The bias has had x_zero times the sum of each output's weights taken off.
  */

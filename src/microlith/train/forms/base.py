@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from microlith.core.errors import UnsupportedError
-from microlith.ops.base import Shape
+from microlith.ops.base import Op, Shape
 from microlith.ops.nodes import where
 
 Function = Callable[..., Any]
@@ -53,7 +53,7 @@ class Form:
             element.
         fixed: inputs that are never parameters.
         several: whether the function gives all results as a tuple.
-        stacks: whether it takes stacked samples; None where it does as far as the NumPy reference.
+        stacks: whether it takes stacked samples, beside constants; None where it does as far as the NumPy reference.
         parses: whether ``build`` needs the op's typed attributes; None is given otherwise.
         gradient: False where no gradient passes: the result counts, compares or chooses.
     """
@@ -67,6 +67,19 @@ class Form:
     stacks: bool | None = None
     parses: bool = True
     gradient: bool = True
+
+    def takes_stacked(self, op: Op[Any], attrs: Any, seen: Sequence[Shape | None], results: Sequence[Shape]) -> bool:
+        """Whether the function takes samples that are stacked along axis 0.
+
+        Args:
+            op: as the reference knows it.
+            attrs: of the node.
+            seen: shapes of operands; None for one that does not vary.
+            results: shapes of results.
+        """
+        if self.stacks is not None:
+            return self.stacks and all(shape is None for shape in seen[1:])
+        return op.batches(attrs, seen, results[0])
 
 
 def plain(function: Function) -> Callable[[Any, Site], Function]:

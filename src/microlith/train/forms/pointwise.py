@@ -142,7 +142,7 @@ POINTWISE = (
     Form("HardSigmoid", lambda attrs, site: lambda x: torch.clamp(attrs.alpha * x + attrs.beta, 0.0, 1.0)),
     Form("IsInf", _is_inf, gradient=False),
     Form("LeakyRelu", lambda attrs, site: lambda x: F.leaky_relu(x, attrs.alpha)),
-    Form("PRelu", _prelu, inputs=(0, 1), learned=(1,), parses=False),
+    Form("PRelu", _prelu, inputs=(0, 1), learned=(1,), stacks=True, parses=False),
     Form("Selu", _elu),
     Form("Shrink", _shrink),
     Form("Swish", lambda attrs, site: lambda x: x * torch.sigmoid(attrs.alpha * x)),

@@ -22,7 +22,6 @@ from microlith.train.forms.base import Form, Function, Site, like
 _CONV = (F.conv1d, F.conv2d, F.conv3d)
 _CONV_TRANSPOSE = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 _MAX_POOL = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
-_AVERAGE_POOL = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 
 
 def geometry_of(windows: Spatial | Volume, shape: Shape) -> VolumeGeometry:
@@ -145,15 +144,19 @@ def _in_input(places: Tensor, geometry: VolumeGeometry, padded: Any, column_majo
     return found
 
 
-def _sums(x: Tensor, geometry: VolumeGeometry) -> Tensor:
-    """The sum over each window."""
+def sums(x: Tensor, geometry: VolumeGeometry) -> Tensor:
+    """The sum over each window; of integers carried in floats it is exact."""
     widths = pad_widths(geometry.before, _reach(geometry))
     padded = F.pad(x, widths) if any(widths) else x
     rank = len(geometry.kernel)
     if all(step == 1 for step in geometry.dilation):
-        return _as_many(_AVERAGE_POOL[rank - 1](padded, geometry.kernel, geometry.stride), geometry) * math.prod(
-            geometry.kernel
-        )
+        if rank == 1:
+            kernel, stride = (1, *geometry.kernel), (1, *geometry.stride)
+            found = F.avg_pool2d(padded.unsqueeze(2), kernel, stride, divisor_override=1).squeeze(2)
+        else:
+            pool = F.avg_pool2d if rank == 2 else F.avg_pool3d
+            found = pool(padded, geometry.kernel, geometry.stride, divisor_override=1)
+        return _as_many(found, geometry)
     ones = torch.ones((x.shape[1], 1, *geometry.kernel), dtype=x.dtype, device=x.device)
     found = _CONV[rank - 1](padded, ones, None, geometry.stride, 0, geometry.dilation, x.shape[1])
     return _as_many(found, geometry)
@@ -162,12 +165,12 @@ def _sums(x: Tensor, geometry: VolumeGeometry) -> Tensor:
 def _average_pool(attrs: Any, site: Site) -> Function:
     geometry = geometry_of(_pool_windows(attrs), site.shapes[0])
     counts = geometry.counts(attrs.count_include_pad).astype(np.float64)
-    return lambda x: _sums(x, geometry) / like(counts, x)
+    return lambda x: sums(x, geometry) / like(counts, x)
 
 
 def _lp_pool(attrs: PoolNdAttrs, site: Site) -> Function:
     geometry = geometry_of(attrs.volume, site.shapes[0])
-    return lambda x: root(_sums(torch.abs(x) ** attrs.p, geometry), attrs.p)
+    return lambda x: root(sums(torch.abs(x) ** attrs.p, geometry), attrs.p)
 
 
 def root(total: Tensor, p: int) -> Tensor:
