@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from microlith.core.errors import InputError
 from microlith.techniques.absorb import AbsorbBiases
 from microlith.techniques.adaround import AdaRound
+from microlith.techniques.balance import BalanceActivations
 from microlith.techniques.base import Technique
 from microlith.techniques.correct_biases import CorrectBiases
 from microlith.techniques.equalize import Equalize
@@ -17,7 +18,7 @@ from microlith.techniques.gptq import GPTQ
 from microlith.techniques.mixed_precision import MixedPrecision
 from microlith.techniques.ptq import PTQ
 
-TECHNIQUES = (PTQ, Equalize, AbsorbBiases, CorrectBiases, GPTQ, AdaRound, MixedPrecision)
+TECHNIQUES = (PTQ, Equalize, AbsorbBiases, CorrectBiases, GPTQ, AdaRound, BalanceActivations, MixedPrecision)
 
 
 def technique(name: str, **parameters: Any) -> Technique:
