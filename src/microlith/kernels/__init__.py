@@ -11,6 +11,7 @@ from microlith.kernels.convolution import CONVOLUTIONS
 from microlith.kernels.dsp import DSP
 from microlith.kernels.dsp_depthwise import DSP_DEPTHWISE
 from microlith.kernels.dsp_elementwise import DSP_ELEMENTWISE
+from microlith.kernels.dsp_groups import DSP_GROUPS
 from microlith.kernels.dsp_pooling import DSP_POOLING
 from microlith.kernels.dsp_winograd import DSP_WINOGRAD
 from microlith.kernels.elementwise import ELEMENTWISE
@@ -61,6 +62,7 @@ FAST: tuple[Kernel, ...] = (
     *DSP,
     *DSP_DEPTHWISE,
     *DSP_ELEMENTWISE,
+    *DSP_GROUPS,
     *DSP_POOLING,
     *DSP_TRANSPOSED,
     *DSP_WINOGRAD,
