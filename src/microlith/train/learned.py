@@ -102,6 +102,9 @@ class _Damped(torch.autograd.Function):
 class LearnedStep(FakeQuant):
     """A fake quantizer that learns its step and, with ``lsq+``, its zero point.
 
+    Attributes:
+        extra_bits: by how many bits its integers are finer for the time being, over the same range.
+
     Args:
         of: the quantizer whose place it takes.
         method: ``lsq``, ``lsq+`` or ``pact``, which learns from clipped values alone.
@@ -109,6 +112,8 @@ class LearnedStep(FakeQuant):
             sample otherwise.
         shared: a quantizer whose step and zero point it has.
     """
+
+    extra_bits: Tensor
 
     def __init__(self, of: FakeQuant, method: Method, *, is_weight: bool, shared: LearnedStep | None = None) -> None:
         nn.Module.__init__(self)
@@ -121,6 +126,7 @@ class LearnedStep(FakeQuant):
             self.offset = nn.Parameter(of.zero_point.detach().clone(), requires_grad=learns)
         else:
             self.step, self.offset = shared.step, shared.offset
+        self.register_buffer("extra_bits", torch.zeros((), dtype=torch.int64))
 
     @property
     def scale(self) -> Tensor:
@@ -140,11 +146,13 @@ class LearnedStep(FakeQuant):
             elements /= max(1, x.shape[0])
         # Steps have few elements, and gradients that are sums over many: see section 2.2 of LSQ.
         factor = 1.0 / math.sqrt(elements * max(1, self.high))
+        finer = 1 << int(self.extra_bits)
         step, zero = (
             self.spread(_Damped.apply(part, factor), 1 if self.axis is None else x.shape[self.axis])
-            for part in (self.scale, self.zero_point)
+            for part in (self.scale / finer, self.zero_point * finer)
         )
-        found: Tensor = _Stepped.apply(x, step, zero, self.low, self.high, self.method == "pact")
+        limits = self.low * finer, self.high * finer + finer - 1
+        found: Tensor = _Stepped.apply(x, step, zero, *limits, self.method == "pact")
         return found
 
     def oscillation(self, weights: Tensor) -> Tensor:
