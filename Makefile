@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-qemu conformance fuzz docs lint clean
+.PHONY: help demo test test-qemu conformance fuzz docs code-bytes results-quantization lint clean
 
 help:
 	@echo "make demo        quantize, compile and emulate a small network for an nRF52840; all of it in out/demo"
@@ -17,6 +17,8 @@ help:
 	@echo "make conformance every node case of ONNX, compiled and run; writes docs/conformance.md"
 	@echo "make fuzz        mutants of small models through the compiler; how many and which as N=10000 SEED=1"
 	@echo "make docs        write the documents that are generated from the code"
+	@echo "make code-bytes  measure the bytes of code of every kernel anew, which choices within flash are estimated by"
+	@echo "make results-quantization MODELS=dir DATA=dir   accuracy of quantized models, a row at a time; writes docs/results"
 	@echo "make lint        ruff, mypy --strict and the import contracts"
 	@echo "make clean       remove .venv, out and caches"
 
@@ -36,8 +38,14 @@ docs: .venv/.installed-dev
 	$(BIN)/python tests/docs/operators_page.py
 	$(BIN)/python tests/docs/passes_page.py
 
+code-bytes: .venv/.installed-dev
+	PYTHONPATH=tests $(BIN)/python -m kernels.code_bytes
+
 fuzz: .venv/.installed-dev
 	PYTHONPATH=tests OPENBLAS_NUM_THREADS=1 $(BIN)/python -m fuzz --count $(N) --seed $(or $(SEED),0)
+
+results-quantization: .venv/.installed-dev
+	$(BIN)/python benchmarks/quantization_results.py --models $(MODELS) --data $(DATA)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

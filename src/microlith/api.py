@@ -155,7 +155,8 @@ def to_torch(
     *,
     float_weights: Mapping[str, Array] | None = None,
     real_io: bool = True,
-    batch_norm: Literal["train", "frozen"] = "train",
+    batch_norm: Literal["train", "frozen", "inserted"] = "train",
+    statistics: NDArray[np.generic] | None = None,
     dropout: Mapping[str, float] | None = None,
     exact: bool = False,
 ) -> Any:
@@ -168,7 +169,9 @@ def to_torch(
         model: float or quantized.
         float_weights: by the name of an initializer of integers, floats to start its training at.
         real_io: whether integer inputs and outputs are given as the real numbers that they stand for.
-        batch_norm: whether BatchNormalization normalizes by the batch in training mode, or never.
+        batch_norm: whether BatchNormalization normalizes by the batch in training mode, or never, or is put behind
+            layers that it was folded into before.
+        statistics: for ``inserted``, samples of the model's one input.
         dropout: by the name of a value, the share of its elements that is set to 0 in training mode.
         exact: compute the integers of the device bit for bit instead, from and to the graph's own types, without
             gradients; see :mod:`microlith.train.exact`.
@@ -182,11 +185,24 @@ def to_torch(
     from microlith.train.to_module import to_module
 
     if exact:
-        if float_weights or not real_io or batch_norm != "train" or dropout:
+        if float_weights or not real_io or batch_norm != "train" or statistics is not None or dropout:
             raise InputError("the exact mode has no use for settings of training")
         return to_exact(model)
 
-    return to_module(model, float_weights=float_weights, real_io=real_io, batch_norm=batch_norm, dropout=dropout)
+    feeds = None
+    if statistics is not None:
+        names = [str(value.name) for value in caller_inputs(model)]
+        if len(names) != 1:
+            raise InputError(f"the model has {len(names)} inputs, and samples of one were given")
+        feeds = [{names[0]: statistics}]
+    return to_module(
+        model,
+        float_weights=float_weights,
+        real_io=real_io,
+        batch_norm=batch_norm,
+        statistics=feeds,
+        dropout=dropout,
+    )
 
 
 def to_graph(module: Any) -> ir.Model:

@@ -40,6 +40,9 @@ These have no form of their own. They are replaced by the function by which ONNX
 the ops of the function do:
 {functions}.
 
+RotaryEmbedding is among them on purpose: it is four products, two sums and four copies of half a head each. A kernel of
+its own would go over the heads once instead, which saves little against the products of matrices around them.
+
 ## Computed when the model is loaded
 
 What depends on constants and known shapes alone is computed when the model is loaded, with any op whose result does not

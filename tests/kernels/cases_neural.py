@@ -82,9 +82,17 @@ def _last(x: np.ndarray) -> np.ndarray:
 
 
 def _conv(
-    rng: Rng, volume: Volume, groups: int, output: tuple[int, int, int], transposed: bool, computed: bool
+    rng: Rng,
+    volume: Volume,
+    groups: int,
+    output: tuple[int, int, int],
+    transposed: bool,
+    computed: bool,
+    name: str = "f32_conv_nd__portable",
+    depth: int = 3,
 ) -> Case:
-    x = normal(rng, (2, 4, 3, 5, 4))
+    """A convolution of two images of depth x 5 x 4, by constants or by operands that are computed."""
+    x = normal(rng, (2, 4, depth, 5, 4))
     filters = 10
     shape = (4, filters // groups) if transposed else (filters, 4 // groups)
     weights, bias = normal(rng, (*shape, *volume.kernel)), normal(rng, (filters,))
@@ -101,7 +109,19 @@ def _conv(
     ctx = context("conv_nd", attrs, reads, view("y", expected.shape, "f32"), consts)
     inputs = (images, packed, bias) if computed else (images,)
     label = f"conv_nd {volume} {groups} {transposed} {computed}"
-    return Case(label, kernel("f32_conv_nd__portable"), ctx, inputs, expected, _near(expected))
+    return Case(label, kernel(name), ctx, inputs, expected, _near(expected))
+
+
+def f32_transposed_by_rows(rng: Rng) -> Iterator[Case]:
+    """Float ones whose rows are rows of ordinary convolutions."""
+    for taps, stride, before, size in (
+        ((2, 2), (2, 2), (0, 0), (10, 8)),
+        ((3, 2), (1, 2), (1, 0), (5, 8)),
+        ((5, 3), (3, 1), (1, 1), (14, 4)),
+        ((2, 3), (2, 3), (1, 0), (8, 12)),
+    ):
+        volume = Volume((1, *taps), (1, *stride), ONES, (0, *before))
+        yield _conv(rng, volume, 1, (1, *size), True, False, "f32_conv_nd__rows", depth=1)
 
 
 def _volumes(rng: Rng) -> Iterator[Case]:
@@ -112,6 +132,8 @@ def _volumes(rng: Rng) -> Iterator[Case]:
     for mode in ("float", "fixed"):
         for groups, per_channel in ((1, True), (2, False)):
             yield _s8_transposed(rng, groups, per_channel, mode)
+    yield from transposed_by_rows(rng, "s8_conv_transpose2d__rows", symmetric=False)
+    yield from f32_transposed_by_rows(rng)
     window = Volume((2, 3, 2), (1, 2, 2), (1, 1, 2), (1, 1, 0), (0, 1, 1))
     for function, p in (("max", 2), ("average", 2), ("lp", 1), ("lp", 2), ("lp", 3)):
         for include in (False, True) if function == "average" else (False,):
@@ -120,32 +142,75 @@ def _volumes(rng: Rng) -> Iterator[Case]:
 
 def _s8_transposed(rng: Rng, groups: int, per_channel: bool, mode: str) -> Case:
     volume = Volume((1, 3, 2), (1, 2, 1), (1, 1, 2), (0, 1, 0))
+    return s8_transposed(rng, (2, 4, 5, 3), 6, volume, (10, 5), mode, groups=groups, per_channel=per_channel)
+
+
+def s8_transposed(
+    rng: Rng,
+    x_shape: tuple[int, int, int, int],
+    filters: int,
+    volume: Volume,
+    size: tuple[int, int],
+    mode: str,
+    *,
+    groups: int = 1,
+    per_channel: bool = True,
+    least: int = -128,
+    low: int | None = None,
+    name: str = "s8_conv_transpose2d__portable",
+) -> Case:
+    """A transposed convolution of images N,C,H,W; weights by tensor have a zero point unless they are symmetric."""
     x_q = random_qparams(rng)
-    x = random_values(rng, (2, 4, 5, 3))
-    weights = random_values(rng, (4, 6 // groups, 3, 2))
+    x = random_values(rng, x_shape)
+    weights = np.maximum(random_values(rng, (x_shape[1], filters // groups, *volume.kernel[1:])), least)
     if per_channel:
-        w_q = QParams(rng.uniform(0.01, 0.02, 6).astype(np.float32), np.zeros(6, np.int32), "int8", 1)
+        w_q = QParams(rng.uniform(0.01, 0.02, filters).astype(np.float32), np.zeros(filters, np.int32), "int8", 1)
     else:
-        w_q = QParams.per_tensor(0.015, 7, "int8")
+        w_q = QParams.per_tensor(0.015, 7 if least == -128 else 0, "int8")
     scale = np.asarray(x_q.scale * w_q.scale, np.float32)
     axis = 0 if per_channel else None
     bias_q = QParams(scale, np.zeros(scale.shape, np.int32), "int32", axis)
-    bias = rng.integers(-5000, 5000, 6).astype(np.int32)
+    bias = rng.integers(-5000, 5000, filters).astype(np.int32)
     y_q = QParams.per_tensor(float(x_q.scale) * 0.015 * 150, -9, "int8")
-    geometry = VolumeGeometry((3, 2), (2, 1), (1, 2), (1, 0), (0, 0), (5, 3), (10, 5))
+    planes = (volume.kernel[1:], volume.stride[1:], volume.dilation[1:], volume.before[1:])
+    geometry = VolumeGeometry(*planes, (0, 0), x_shape[2:], size)
     found = conv_transpose(QArray(x, x_q), QArray(weights, w_q), QArray(bias, bias_q), geometry, groups, y_q, mode)
-    expected = _last(saturate(found, y_q))
+    expected = _last(saturate(found, y_q, low, None))
     rows = np.ascontiguousarray(output_rows(weights, groups).transpose(0, 2, 3, 1))
     consts: dict[str, Array] = {"weights": rows, "bias": bias}
-    if not per_channel:
-        consts["weight_zero"] = np.full(6, 7, np.int32)
+    if not per_channel and w_q.zero_point:
+        consts["weight_zero"] = np.full(filters, 7, np.int32)
     images = _last(x)
     ctx = context(
         "conv_transpose2d", ConvNd(volume, groups, True, ("x",)), [view("x", images.shape, "s8", x_q)],
-        view("y", expected.shape, "s8", y_q), consts, linear_requant(x_q, w_q, y_q, mode),
+        view("y", expected.shape, "s8", y_q), consts, linear_requant(x_q, w_q, y_q, mode), low,
     )  # fmt: skip
-    label = f"conv_transpose2d {groups} {per_channel} {mode}"
-    return Case(label, kernel("s8_conv_transpose2d__portable"), ctx, (images,), expected)
+    label = f"conv_transpose2d {x_shape}->{filters} {volume} {groups} {per_channel} {mode} {least} {low}"
+    return Case(label, kernel(name), ctx, (images,), expected)
+
+
+# Kernel, stride, padding before, size of the result of an image of 5x3, filters.
+TRANSPOSED = (
+    ((2, 2), (2, 2), (0, 0), (10, 6), 4),
+    ((3, 3), (2, 2), (1, 1), (10, 6), 3),
+    ((3, 3), (2, 2), (0, 0), (10, 6), 2),
+    ((4, 4), (2, 2), (1, 1), (10, 6), 5),
+    ((3, 5), (1, 1), (1, 2), (5, 3), 4),
+    ((5, 4), (3, 2), (1, 0), (14, 8), 3),
+    ((2, 3), (2, 3), (0, 0), (9, 9), 1),
+    ((5, 1), (1, 1), (4, 0), (1, 3), 2),
+)
+
+
+def transposed_by_rows(rng: Rng, name: str, *, symmetric: bool) -> Iterator[Case]:
+    """Those whose rows are rows of ordinary convolutions."""
+    for index, (taps, stride, before, size, filters) in enumerate(TRANSPOSED):
+        volume = Volume((1, *taps), (1, *stride), ONES, (0, *before))
+        channels, mode = (4, 3, 8)[index % 3], ("float", "fixed")[index % 2]
+        yield s8_transposed(
+            rng, (1 + index % 2, channels, 5, 3), filters, volume, size, mode, per_channel=index % 4 != 3,
+            least=-127 if symmetric else -128, low=-100 if index == 2 else None, name=name,
+        )  # fmt: skip
 
 
 def _pool(rng: Rng, attrs: PoolNd) -> Case:

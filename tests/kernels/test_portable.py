@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kernels import cases_s8 as s8
 from kernels.cases_indexing import indexing_cases
+from kernels.cases_integer_sums import integer_sum_cases
 from kernels.cases_neural import neural_cases
 from kernels.cases_plain import plain_cases
 from kernels.cases_s8 import Bounds, Layer, output_size
@@ -23,7 +24,10 @@ from microlith.kernels import ALL, FAST, PORTABLE
 from microlith.kernels.base import CallContext
 from microlith.program.attrs import Window
 
-CASES = (*s8_cases(), *f32_cases(), *float_algorithm_cases(), *plain_cases(), *neural_cases(), *indexing_cases(CANARY))
+CASES = (
+    *(*s8_cases(), *f32_cases(), *float_algorithm_cases(), *plain_cases(), *neural_cases(), *indexing_cases(CANARY)),
+    *integer_sum_cases(),
+)
 STREAMING = tuple(case for case in CASES if case.kernel.input_rows(case.ctx) is not None)
 IN_PLACE = tuple(case for case in CASES if any(lead is not None for lead in case.kernel.overlap(case.ctx)))
 

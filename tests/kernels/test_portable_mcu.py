@@ -9,6 +9,7 @@ import pytest
 
 from kernel_batch import RUNNER_SYMBOLS
 from kernels.cases_indexing import indexing_cases
+from kernels.cases_integer_sums import integer_sum_cases
 from kernels.cases_neural import neural_cases
 from kernels.cases_plain import plain_cases
 from kernels.harness import Case
@@ -20,7 +21,7 @@ from microlith.device.toolchain import find_toolchain
 
 # Apart, because operands and results must fit into the memory of the devices.
 GROUPS: dict[str, Callable[[], tuple[Case, ...]]] = {
-    "integer networks": s8_cases,
+    "integer networks": lambda: (*s8_cases(), *integer_sum_cases()),
     "float networks": f32_cases,
     "float algorithms": lambda: tuple(float_algorithm_cases()),
     "neural": neural_cases,

@@ -194,9 +194,19 @@ OTHERS = (
         "absorb_biases equal.onnx --data kws.npz -o absorbed.onnx",
     ),
     (
+        "balance_activations",
+        "Scale channels of large values down and the weights that read them up.",
+        "balance_activations kws.onnx --data kws.npz -o balanced.onnx",
+    ),
+    (
         "gptq",
         "Quantize like ptq, with weights by GPTQ.",
         "gptq kws.onnx --data kws.npz --set weights=int4 -o kws_w4.onnx",
+    ),
+    (
+        "adaround",
+        "Quantize like ptq, with learned rounding of weights.",
+        "adaround kws.onnx --data kws.npz --set weights=int4 -o kws_w4.onnx",
     ),
     (
         "correct_biases",

@@ -70,6 +70,8 @@ _WORK = 3_000_000
 _ORDERS = 4
 # Places beside each neighbour that a placement around the others tries against all of them.
 _PLACES = 4
+# What a placement takes beside the pairs that it looks at, as so many of them.
+_BESIDE = 32
 
 
 def plan_arena(
@@ -130,7 +132,7 @@ class _Problem:
         bound = self.bound()
         best: dict[str, int] | None = None
         counts = [len(names) + 1 for names in self.near.values()]
-        upwards, around = _PLACES * sum(counts), _PLACES * sum(count * count for count in counts)
+        upwards, around = (sum(_BESIDE + _PLACES * count**power for count in counts) for power in (1, 2))
         turned = not self.pins and around <= _WORK // _ORDERS
         restarts = min(_RESTARTS, _WORK // max(upwards + around * turned, 1))
         for order in self._orders(rng, restarts):

@@ -50,10 +50,22 @@ _INTEGER_UNARY = {
     "Sign": "sign",
 }
 _IMAGES = frozenset(
-    ("AveragePool", "Conv", "ConvTranspose", "GlobalAveragePool", "GlobalMaxPool", "LpPool", "MaxPool", "Resize")
+    (
+        "AveragePool",
+        "Conv",
+        "ConvInteger",
+        "ConvTranspose",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "LpPool",
+        "MaxPool",
+        "Resize",
+    )
 )
 """Ops that take channels last."""
-_ROWS = frozenset(("Attention", "Gemm", "LayerNormalization", "LSTM", "GRU", "MatMul", "RMSNormalization", "RNN"))
+_ROWS = frozenset(
+    ("Attention", "Gemm", "LayerNormalization", "LSTM", "GRU", "MatMul", "MatMulInteger", "RMSNormalization", "RNN")
+)
 """Ops that take the graph's own order."""
 _LOOKED_AT = 16
 """Readers, near and far, that are asked for the order they want."""

@@ -107,7 +107,7 @@ class Constants:
     def weights(self, node: ir.Node, index: int) -> None:
         """The weights of a layer whose activations stay floats; its bias and its attributes stay as they are."""
         array, scheme = _constant_at(node, index).astype(np.float32), self._schemes[node]
-        axis = _output_axis(node, index, array.ndim)
+        axis = output_axis(node, index, array.ndim)
         if scheme.group_size is not None:
             self._grouped(node, index, np.moveaxis(array, axis, 0), scheme.group_size)
             return
@@ -197,7 +197,7 @@ class Constants:
         return self._made[key]
 
 
-def _output_axis(node: ir.Node, index: int, rank: int) -> int:
+def output_axis(node: ir.Node, index: int, rank: int) -> int:
     """The axis of the output channels in the weights of a layer."""
     if node.op_type == "MatMul":
         return max(rank - 1, 0) if index == 1 else max(rank - 2, 0)

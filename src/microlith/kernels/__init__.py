@@ -11,6 +11,7 @@ from microlith.kernels.convolution import CONVOLUTIONS
 from microlith.kernels.dsp import DSP
 from microlith.kernels.dsp_depthwise import DSP_DEPTHWISE
 from microlith.kernels.dsp_elementwise import DSP_ELEMENTWISE
+from microlith.kernels.dsp_groups import DSP_GROUPS
 from microlith.kernels.dsp_pooling import DSP_POOLING
 from microlith.kernels.dsp_winograd import DSP_WINOGRAD
 from microlith.kernels.elementwise import ELEMENTWISE
@@ -19,6 +20,7 @@ from microlith.kernels.float_gemm import FLOAT_GEMM
 from microlith.kernels.float_winograd import FLOAT_WINOGRAD
 from microlith.kernels.headers import header_text, headers_needed
 from microlith.kernels.indexing import INDEXING
+from microlith.kernels.integer_sums import INTEGER_SUMS
 from microlith.kernels.movement import MOVEMENT
 from microlith.kernels.mve import MVE
 from microlith.kernels.mve_elementwise import MVE_ELEMENTWISE
@@ -30,6 +32,7 @@ from microlith.kernels.recurrent import RECURRENT
 from microlith.kernels.reductions import REDUCTIONS
 from microlith.kernels.softmax import SOFTMAX
 from microlith.kernels.thumb1 import THUMB1
+from microlith.kernels.transposed import DSP_TRANSPOSED, TRANSPOSED
 from microlith.kernels.volumes import VOLUMES
 
 PORTABLE: tuple[Kernel, ...] = (
@@ -43,6 +46,8 @@ PORTABLE: tuple[Kernel, ...] = (
     *POOLING,
     *REDUCTIONS,
     *VOLUMES,
+    *TRANSPOSED,
+    *INTEGER_SUMS,
     *SOFTMAX,
     *NORMALIZATIONS,
     *RECURRENT,
@@ -57,7 +62,9 @@ FAST: tuple[Kernel, ...] = (
     *DSP,
     *DSP_DEPTHWISE,
     *DSP_ELEMENTWISE,
+    *DSP_GROUPS,
     *DSP_POOLING,
+    *DSP_TRANSPOSED,
     *DSP_WINOGRAD,
     *THUMB1,
     *MVE,

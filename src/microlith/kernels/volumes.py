@@ -228,6 +228,8 @@ class F32PoolNd(BaseKernel):
 
 VOLUMES = (
     F32ConvNd("f32_conv_nd__portable", "conv_nd", "f32_conv_nd.h", "f32", "f32", instructions_per_mac=5.0),
-    S8ConvTranspose2d("s8_conv_transpose2d__portable", "conv_transpose2d", "s8_conv_transpose2d.h"),
+    S8ConvTranspose2d(
+        "s8_conv_transpose2d__portable", "conv_transpose2d", "s8_conv_transpose2d.h", instructions_per_mac=8.0
+    ),
     F32PoolNd("f32_pool_nd__portable", "pool_nd", "f32_pool_nd.h", "f32", "f32", instructions_per_mac=8.0),
 )

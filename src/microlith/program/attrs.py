@@ -237,7 +237,10 @@ class Fill:
 
 @dataclass(frozen=True)
 class Convert:
-    """``flip_sign`` (u8 to s8 and back: x ^ 0x80), ``quantize`` (f32 to s8) and ``dequantize`` (s8 to f32)."""
+    """``flip_sign`` (u8 to s8 and back: x ^ 0x80), ``quantize`` (f32 to s8) and ``dequantize`` (s8 to f32).
+
+    ``dynamic_quantize`` (f32 to u8) writes the scale (f32) and the zero point (u8) of the tensor too.
+    """
 
 
 @dataclass(frozen=True)

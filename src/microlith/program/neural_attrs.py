@@ -50,7 +50,8 @@ class ConvNd:
     """``conv_nd``: over up to three spatial axes, with operands that may be constants or read.
 
     Weights are KD,KH,KW,I/groups,O, of a transposed convolution KD,KH,KW,I,O/groups. ``conv_transpose2d``, the integer
-    form, has consts weights O,KH,KW,I/groups and bias O.
+    form, has consts weights O,KH,KW,I/groups and bias O. ``conv_integer`` sums 8-bit integers in s32; its operands are
+    ``x`` and, where it has one, ``x_zero``, its consts int8 weights O,taps,I/groups and, for some, ``weight_zero`` O.
 
     Attributes:
         volume: the window.

@@ -153,9 +153,12 @@ def build_package(
         )
 
     def within_flash(wanted: Goal) -> Package:
+        target = tools.target
+        if target is not None and wanted.opt == "size" and not tools.device.is_host:
+            linked = {**linked_code_bytes(model, target), **wanted.known.code_bytes}
+            wanted = replace(wanted, known=replace(wanted.known, code_bytes=linked))
         if flash_bytes is None or tools.device.is_host:
             return build(unlinked_goal(wanted, tools.device.capacity("flash")))
-        target = tools.target
         assert target is not None, "whoever limits flash looks for a toolchain"
         return fitting_package(build, lambda: linked_code_bytes(model, target), target, wanted, flash_bytes)
 

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from microlith.core.errors import InputError
 from microlith.techniques.absorb import AbsorbBiases
+from microlith.techniques.adaround import AdaRound
+from microlith.techniques.balance import BalanceActivations
 from microlith.techniques.base import Technique
 from microlith.techniques.correct_biases import CorrectBiases
 from microlith.techniques.equalize import Equalize
@@ -17,7 +19,7 @@ from microlith.techniques.mixed_precision import MixedPrecision
 from microlith.techniques.ptq import PTQ
 from microlith.techniques.qat import QAT
 
-TECHNIQUES = (PTQ, Equalize, AbsorbBiases, CorrectBiases, GPTQ, MixedPrecision, QAT)
+TECHNIQUES = (PTQ, Equalize, AbsorbBiases, CorrectBiases, GPTQ, AdaRound, BalanceActivations, MixedPrecision, QAT)
 
 
 def technique(name: str, **parameters: Any) -> Technique:

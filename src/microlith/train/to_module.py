@@ -7,8 +7,8 @@ that the graph which is trained is the one which is deployed. Samples are stacke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +21,7 @@ from microlith.graph.values import static_shape
 from microlith.ops import op_of
 from microlith.ops.base import Array
 from microlith.ops.nodes import real, where
+from microlith.train.batch_norm import with_batch_norm
 from microlith.train.builder import GraphBuilder, array, read
 from microlith.train.fake_quant import CarriedEntry, Dequantize, Entry, FakeBinary, FakeQuant, Quantize, Quantizer
 from microlith.train.forms import FORMS, REFUSED
@@ -35,7 +36,8 @@ def to_module(
     *,
     float_weights: Mapping[str, Array] | None = None,
     real_io: bool = True,
-    batch_norm: BatchNormMode = "train",
+    batch_norm: BatchNormMode | Literal["inserted"] = "train",
+    statistics: Iterable[Mapping[str, Array]] | None = None,
     dropout: Mapping[str, float] | None = None,
 ) -> torch.fx.GraphModule:
     """The graph of a model as a module; the model stays as it is.
@@ -47,14 +49,23 @@ def to_module(
         real_io: integer inputs and outputs whose meaning the model states are real numbers, so that a quantized model
             takes and gives what its float model does; such an input may be given as its integers as well. Otherwise
             inputs are the integers, and outputs are integers carried in floats.
-        batch_norm: ``train`` normalizes by the batch in training mode; ``frozen`` never does.
+        batch_norm: ``train`` normalizes by the batch in training mode; ``frozen`` never does; ``inserted`` puts a
+            BatchNormalization behind each layer of float weights that has none, and normalizes by the batch; see
+            :func:`microlith.train.batch_norm.with_batch_norm`.
+        statistics: for ``inserted``, data by input name, batch by batch.
         dropout: by the name of a value, the share of its elements that is set to 0 in training mode.
 
     Raises:
         UnsupportedError: an op cannot be trained through; the message says why.
         InputError: a name is not in the graph.
     """
-    return _Builder(model, float_weights or {}, real_io, batch_norm, dropout or {}).build()
+    if (batch_norm == "inserted") != (statistics is not None):
+        raise InputError("batch_norm='inserted' and data for its statistics go together")
+    if batch_norm != "inserted":
+        return _Builder(model, float_weights or {}, real_io, batch_norm, dropout or {}).build()
+    folded = _Builder(model, {}, real_io, "frozen", {}).build()
+    unfolded = with_batch_norm(model, folded, statistics or ())
+    return _Builder(unfolded, float_weights or {}, real_io, "train", dropout or {}).build()
 
 
 class _Builder(GraphBuilder):

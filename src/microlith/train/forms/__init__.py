@@ -24,6 +24,9 @@ MODULES = ("BatchNormalization", "DequantizeLinear", "QuantizeLinear")
 
 REFUSED: Mapping[str, str] = {
     "BitShift": "it shifts unsigned integers, and they have no gradient",
+    "ConvInteger": "its weights are integers already",
+    "DynamicQuantizeLinear": "its layers are quantized already",
+    "MatMulInteger": "its weights are integers already",
     "NonMaxSuppression": "it lists boxes, as many as the data decides",
 }
 """Ops that cannot be trained through, and why."""
