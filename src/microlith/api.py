@@ -466,6 +466,7 @@ def apply(
     target: Device | None = None,
     preprocessing: Preprocessing | None = None,
     calibration: int | None = None,
+    checkpoint: Path | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> ir.Model:
@@ -481,6 +482,7 @@ def apply(
         target: device that Q/DQ placement and requantization are meant for.
         preprocessing: folded into the graph.
         calibration: number of samples to use; all by default.
+        checkpoint: file that a technique which trains resumes from, and writes to.
         seed: of everything random.
         progress: called with what is being done, the steps done, and their number.
 
@@ -503,6 +505,8 @@ def apply(
     context = Context(
         data=lambda: dataset.feeds(input_name, batch=BATCH),
         batches=-(-len(dataset) // BATCH),
+        labels=dataset.y,
+        checkpoint=checkpoint,
         device=target,
         original=None if original is None else optimized,
         rng=generator(seed, "apply"),
