@@ -153,6 +153,7 @@ def with_state(model: ir.Model, state: States) -> ir.Model:
 def to_torch(
     model: ir.Model,
     *,
+    original: ir.Model | None = None,
     float_weights: Mapping[str, Array] | None = None,
     real_io: bool = True,
     batch_norm: Literal["train", "frozen", "inserted"] = "train",
@@ -167,6 +168,7 @@ def to_torch(
 
     Args:
         model: float or quantized.
+        original: the float model that was quantized, to start training at its weights.
         float_weights: by the name of an initializer of integers, floats to start its training at.
         real_io: whether integer inputs and outputs are given as the real numbers that they stand for.
         batch_norm: whether BatchNormalization normalizes by the batch in training mode, or never, or is put behind
@@ -185,7 +187,14 @@ def to_torch(
     from microlith.train.to_module import to_module
 
     if exact:
-        if float_weights or not real_io or batch_norm != "train" or statistics is not None or dropout:
+        if (
+            original is not None
+            or float_weights
+            or not real_io
+            or batch_norm != "train"
+            or statistics is not None
+            or dropout
+        ):
             raise InputError("the exact mode has no use for settings of training")
         return to_exact(model)
 
@@ -197,6 +206,7 @@ def to_torch(
         feeds = [{names[0]: statistics}]
     return to_module(
         model,
+        original=original,
         float_weights=float_weights,
         real_io=real_io,
         batch_norm=batch_norm,
@@ -456,6 +466,7 @@ def apply(
     target: Device | None = None,
     preprocessing: Preprocessing | None = None,
     calibration: int | None = None,
+    checkpoint: Path | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> ir.Model:
@@ -471,6 +482,7 @@ def apply(
         target: device that Q/DQ placement and requantization are meant for.
         preprocessing: folded into the graph.
         calibration: number of samples to use; all by default.
+        checkpoint: file that a technique which trains resumes from, and writes to.
         seed: of everything random.
         progress: called with what is being done, the steps done, and their number.
 
@@ -493,6 +505,8 @@ def apply(
     context = Context(
         data=lambda: dataset.feeds(input_name, batch=BATCH),
         batches=-(-len(dataset) // BATCH),
+        labels=dataset.y,
+        checkpoint=checkpoint,
         device=target,
         original=None if original is None else optimized,
         rng=generator(seed, "apply"),

@@ -215,7 +215,7 @@ def depthwise_lines_calls(rng: Rng, name: str) -> Iterator[Case]:
     upright = ((3, 1), (5, 1), (9, 1), (4, 1), (7, 1))
     chosen = [layer for layer in layers(fast=True) if layer.per_channel]
     for layer, kernels, (stride, dilation) in product(chosen, (flat, upright), ((1, 1), (1, 2), (2, 1))):
-        for _ in range(SHAPES // 2):
+        for _ in range(SHAPES // 2 if dilation == 1 else SHAPES):
             while True:
                 x, window = depthwise_shapes(rng, kernels, 4)
                 if window.stride == (stride, stride):

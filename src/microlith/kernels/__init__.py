@@ -31,6 +31,7 @@ from microlith.kernels.pooling import POOLING
 from microlith.kernels.products import PRODUCTS
 from microlith.kernels.recurrent import RECURRENT
 from microlith.kernels.reductions import REDUCTIONS
+from microlith.kernels.scalar import SCALAR
 from microlith.kernels.softmax import SOFTMAX
 from microlith.kernels.thumb1 import THUMB1
 from microlith.kernels.transposed import DSP_TRANSPOSED, TRANSPOSED
@@ -58,7 +59,7 @@ PORTABLE: tuple[Kernel, ...] = (
     *CONVERSIONS,
 )
 
-# Kernels that need an instruction set beyond C99; each has a portable twin above.
+# Kernels for some cores only; each has a portable twin above.
 FAST: tuple[Kernel, ...] = (
     *DSP,
     *DSP_CONV_S16,
@@ -69,6 +70,7 @@ FAST: tuple[Kernel, ...] = (
     *DSP_TRANSPOSED,
     *DSP_WINOGRAD,
     *THUMB1,
+    *SCALAR,
     *MVE,
     *MVE_ELEMENTWISE,
     *AVX2,

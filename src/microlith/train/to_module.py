@@ -29,11 +29,13 @@ from microlith.train.forms.base import Form
 from microlith.train.layers import BatchNorm, BatchNormMode
 from microlith.train.linear import Linear, linear_of, stated, weights_of
 from microlith.train.origin import ORIGIN, Origin, Scaled, Stored
+from microlith.train.original import original_weights
 
 
 def to_module(
     model: ir.Model,
     *,
+    original: ir.Model | None = None,
     float_weights: Mapping[str, Array] | None = None,
     real_io: bool = True,
     batch_norm: BatchNormMode | Literal["inserted"] = "train",
@@ -44,8 +46,9 @@ def to_module(
 
     Args:
         model: float or quantized, of batch 1.
-        float_weights: by the name of an initializer of integers, the floats that they were made from, to start training
-            there; what the integers stand for by default.
+        original: the float model that was quantized; training starts at its weights instead of at what the integers
+            stand for.
+        float_weights: by the name of an initializer of integers, floats to start at; they come before ``original``.
         real_io: integer inputs and outputs whose meaning the model states are real numbers, so that a quantized model
             takes and gives what its float model does; such an input may be given as its integers as well. Otherwise
             inputs are the integers, and outputs are integers carried in floats.
@@ -61,11 +64,13 @@ def to_module(
     """
     if (batch_norm == "inserted") != (statistics is not None):
         raise InputError("batch_norm='inserted' and data for its statistics go together")
+    start: dict[str, Array] = {} if original is None else dict(original_weights(model, original))
+    start.update(float_weights or {})
     if batch_norm != "inserted":
-        return _Builder(model, float_weights or {}, real_io, batch_norm, dropout or {}).build()
+        return _Builder(model, start, real_io, batch_norm, dropout or {}).build()
     folded = _Builder(model, {}, real_io, "frozen", {}).build()
     unfolded = with_batch_norm(model, folded, statistics or ())
-    return _Builder(unfolded, float_weights or {}, real_io, "train", dropout or {}).build()
+    return _Builder(unfolded, start, real_io, "train", dropout or {}).build()
 
 
 class _Builder(GraphBuilder):
