@@ -153,9 +153,11 @@ def with_state(model: ir.Model, state: States) -> ir.Model:
 def to_torch(
     model: ir.Model,
     *,
+    original: ir.Model | None = None,
     float_weights: Mapping[str, Array] | None = None,
     real_io: bool = True,
-    batch_norm: Literal["train", "frozen"] = "train",
+    batch_norm: Literal["train", "frozen", "inserted"] = "train",
+    statistics: NDArray[np.generic] | None = None,
     dropout: Mapping[str, float] | None = None,
     exact: bool = False,
 ) -> Any:
@@ -166,9 +168,12 @@ def to_torch(
 
     Args:
         model: float or quantized.
+        original: the float model that was quantized, to start training at its weights.
         float_weights: by the name of an initializer of integers, floats to start its training at.
         real_io: whether integer inputs and outputs are given as the real numbers that they stand for.
-        batch_norm: whether BatchNormalization normalizes by the batch in training mode, or never.
+        batch_norm: whether BatchNormalization normalizes by the batch in training mode, or never, or is put behind
+            layers that it was folded into before.
+        statistics: for ``inserted``, samples of the model's one input.
         dropout: by the name of a value, the share of its elements that is set to 0 in training mode.
         exact: compute the integers of the device bit for bit instead, from and to the graph's own types, without
             gradients; see :mod:`microlith.train.exact`.
@@ -182,11 +187,32 @@ def to_torch(
     from microlith.train.to_module import to_module
 
     if exact:
-        if float_weights or not real_io or batch_norm != "train" or dropout:
+        if (
+            original is not None
+            or float_weights
+            or not real_io
+            or batch_norm != "train"
+            or statistics is not None
+            or dropout
+        ):
             raise InputError("the exact mode has no use for settings of training")
         return to_exact(model)
 
-    return to_module(model, float_weights=float_weights, real_io=real_io, batch_norm=batch_norm, dropout=dropout)
+    feeds = None
+    if statistics is not None:
+        names = [str(value.name) for value in caller_inputs(model)]
+        if len(names) != 1:
+            raise InputError(f"the model has {len(names)} inputs, and samples of one were given")
+        feeds = [{names[0]: statistics}]
+    return to_module(
+        model,
+        original=original,
+        float_weights=float_weights,
+        real_io=real_io,
+        batch_norm=batch_norm,
+        statistics=feeds,
+        dropout=dropout,
+    )
 
 
 def to_graph(module: Any) -> ir.Model:
@@ -440,6 +466,7 @@ def apply(
     target: Device | None = None,
     preprocessing: Preprocessing | None = None,
     calibration: int | None = None,
+    checkpoint: Path | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> ir.Model:
@@ -455,6 +482,7 @@ def apply(
         target: device that Q/DQ placement and requantization are meant for.
         preprocessing: folded into the graph.
         calibration: number of samples to use; all by default.
+        checkpoint: file that a technique which trains resumes from, and writes to.
         seed: of everything random.
         progress: called with what is being done, the steps done, and their number.
 
@@ -477,6 +505,8 @@ def apply(
     context = Context(
         data=lambda: dataset.feeds(input_name, batch=BATCH),
         batches=-(-len(dataset) // BATCH),
+        labels=dataset.y,
+        checkpoint=checkpoint,
         device=target,
         original=None if original is None else optimized,
         rng=generator(seed, "apply"),

@@ -51,7 +51,7 @@ def test_apply_alone_lists_the_techniques(cli: Cli) -> None:
     ("words", "hint"),
     [
         (["optimise"], "Did you mean 'optimize'?"),
-        (["apply", "pqt"], "Did you mean 'ptq'?"),
+        (["apply", "equalise"], "Did you mean 'equalize'?"),
         (["check", "net.onnx", "--device", "nrf52480"], "Did you mean nrf52840"),
         (["check", "net.onnx", "--devce", "nrf52840"], "--device"),
     ],

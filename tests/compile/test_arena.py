@@ -49,7 +49,7 @@ def test_buffers_of_one_step_lie_apart_and_dead_ones_are_reused() -> None:
     ]
     plan = plan_arena(buffers)
     assert plan.offsets == {"a": 64, "b": 0, "c": 64}
-    assert plan.bounds["arena"] == 160
+    assert plan.bounds["arena"] == 164
     assert plan.spaces["arena"] == 164
 
 

@@ -141,7 +141,11 @@ DONE: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str], ...]], ...] = (
                 (LOWERING,),
                 "tests/compile/test_join.py::test_a_reshape_of_bytes_in_another_order",
             ),
-            ("ReduceMean to GlobalAveragePool", ("RewriteMeanAsPool",), f"{_GRAPH}rewrite_mean_as_pool.py::test_axes"),
+            (
+                "ReduceMean, AveragePool to GlobalAveragePool",
+                ("RewriteMeanAsPool",),
+                f"{_GRAPH}rewrite_mean_as_pool.py::test_axes",
+            ),
             (
                 "Transposes sunk and cancelled",
                 ("CancelTransposes", "RewriteTransposeAsReshape"),

@@ -29,6 +29,7 @@ from microlith.program.attrs import Window
 from microlith.quant.types import Requantization
 
 TABLE = Path(__file__).parents[2] / "src/microlith/kernels/code_bytes.json"
+GROUPED = "s8_conv2d__dsp_groups"
 MODES: tuple[Requantization, ...] = ("float", "fixed")
 DEVICES = ("stm32l4r5", "rp2040", "mps3-an547", "esp32c3")
 # By kernel, or by op.
@@ -53,7 +54,7 @@ def _measured(device: Device) -> Iterator[tuple[str, int]]:
         groups.append((*elementwise_cases(rng), *_others(rng)))
     for cases in groups:
         yield from _linked(cases, device)
-    fast = [kernel for kernel in FAST if kernel.isa in device.isas and kernel.op in LAYERS]
+    fast = [kernel for kernel in FAST if kernel.isa in device.isas and kernel.op in LAYERS and kernel.name != GROUPED]
     if fast:
         with tempfile.TemporaryDirectory() as directory:
             layers = [(kernel, LAYERS.get(kernel.name, LAYERS[kernel.op])) for kernel in fast]
@@ -77,6 +78,8 @@ def _linked(cases: Sequence[KernelCase], device: Device) -> Iterator[tuple[str, 
 def _others(rng: np.random.Generator) -> Iterator[KernelCase]:
     window, size = Window((3, 3), (2, 2), (1, 1), (1, 1, 1, 1)), (7, 8, 9)
     yield cases_s8.max_pool2d(rng, size, window, cases_s8.Bounds(-3, 100), "s8_max_pool2d__dsp_1x4")
+    layer = cases_s8.Layer("fixed", symmetric=True)
+    yield cases_s8.conv2d(rng, (6, 7, 8), 8, Window((3, 3), (1, 1), (1, 1), (1, 1, 1, 1)), 2, layer, GROUPED)
     for mode in MODES:
         yield cases_s8.average_pool2d(rng, size, window, False, mode, name="s8_average_pool2d__dsp_1x4")
         yield cases_s8.reduce_mean(rng, 1, 49, 30, mode, "s8_reduce_mean__dsp_1x4")

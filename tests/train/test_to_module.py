@@ -21,6 +21,7 @@ from microlith.techniques.base import Context
 from microlith.techniques.ptq import PTQ
 from microlith.train.fake_quant import FakeQuant
 from microlith.train.layers import Layer
+from microlith.train.original import original_weights
 from microlith.train.to_module import to_module
 
 pytestmark = pytest.mark.train
@@ -259,6 +260,29 @@ def test_weights_are_parameters_that_start_where_they_are_told():
     torch.testing.assert_close(module(given), plain(given), rtol=0, atol=1e-6)
     module(given).square().sum().backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+def test_training_can_start_at_the_weights_of_the_original():
+    source = qdq_models.ALL["residual"]()
+    module = to_module(_quantized("residual"), original=source)
+    constants = {name: value.const_value.numpy() for name, value in source.graph.initializers.items()}
+    # A Gemm with factors has them multiplied in.
+    wanted = {"w1": constants["w1"], "b1": constants["b1"], "w2": constants["w2"]}
+    wanted |= {"w3": constants["w3"] * np.float32(0.5), "b3": constants["b3"] * np.float32(2)}
+    assert {name for name, _ in module.named_parameters()} == {f"{name}_quantized" for name in wanted}
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(module.get_parameter(f"{name}_quantized").detach(), array)
+    given = torch.from_numpy(qdq_models.samples(source, 8)["x"])
+    torch.testing.assert_close(module(given), to_module(_quantized("residual"))(given), rtol=0, atol=0.005)
+
+
+def test_constant_operands_start_there_as_well_and_what_has_another_shape_does_not():
+    source = qdq_models.ALL["elementwise"]()
+    start = original_weights(_quantized("elementwise"), source)
+    np.testing.assert_array_equal(start["k_quantized"], source.graph.initializers["k"].const_value.numpy())
+    other = qdq_models.ALL["elementwise"]()
+    other.graph.initializers["k"].const_value = ir.tensor(np.ones((1, 1, 1), np.float32), name="k")
+    assert "k_quantized" not in original_weights(_quantized("elementwise"), other)
 
 
 def test_a_fake_quantizer_can_be_replaced_by_name():

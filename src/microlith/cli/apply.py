@@ -56,6 +56,7 @@ class _Run:
 
         target = None if self.device is None else api.device(self.device)
         check_parent(self.out)
+        checkpoint = self.out.with_name(f"{self.out.name}.checkpoint")
         with scratch(), progress(quiet=self.quiet) as show:
             made = api.apply(
                 api.load(model, shapes=opt.shapes(self.shape), state=opt.states(self.state)),
@@ -65,10 +66,12 @@ class _Run:
                 target=target,
                 preprocessing=preprocessing,
                 calibration=self.samples,
+                checkpoint=checkpoint,
                 seed=self.seed,
                 progress=show.step,
             )
         print_remarks(api.save_model(made, self.out, self.opset))
+        checkpoint.unlink(missing_ok=True)
         print(f"Wrote {self.out}")
 
 
@@ -215,6 +218,12 @@ OTHERS = (
         "Quantize with the bits that the network needs of each layer's weights.",
         "mixed_precision kws.onnx --data kws.npz --device nrf52840 -o mixed.onnx",
         "mixed_precision kws.onnx --data kws.npz --set weight_share=0.5 --set 'kinds=[int8, int4, int2]' -o mixed.onnx",
+    ),
+    (
+        "qat",
+        "Quantize, then train what is deployed, by the float model and by labels.",
+        "qat kws.onnx --data train.npz --device nrf52840 -o kws_int8.onnx",
+        "qat kws.onnx --data train.npz --set weights=int4 --set epochs=6 -o kws_int4.onnx",
     ),
 )
 """Techniques that have no options of their own: name, what they do, and examples."""

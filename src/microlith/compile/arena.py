@@ -7,8 +7,9 @@ extended by overlaps. :mod:`microlith.compile.check_plan` checks the result and 
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,7 +177,21 @@ class _Problem:
             }
             most = sum(min(covered[out], self.items[out].bytes) for out in outputs)
             shared[step] = min(most, sum(self.items[into].bytes for into in names))
-        return max((live - shared[step] for step, live in needed_bytes(self.items.values()).items()), default=0)
+        needed = (live - shared[step] for step, live in needed_bytes(self.items.values()).items())
+        return max(*needed, self._apart(inputs), 0)
+
+    def _apart(self, overlapping: Collection[int]) -> int:
+        """Most bytes needed at once in steps without overlaps: what stands above another starts at an aligned place."""
+        unit = math.gcd(*(item.align for item in self.items.values())) or 1
+        most = 0
+        for item in self.items.values():
+            step = item.lifetime.first
+            if step not in overlapping:
+                near = (self.items[name] for name in self.near[item.id])
+                sizes = [item.bytes, *(other.bytes for other in near if other.lifetime.first <= step)]
+                highest = max(_aligned(size, unit) - size for size in sizes)
+                most = max(most, sum(_aligned(size, unit) for size in sizes) - highest)
+        return most
 
     def _orders(self, rng: np.random.Generator, restarts: int) -> Iterable[list[Buffer]]:
         items = list(self.items.values())

@@ -71,7 +71,7 @@ def package_kinds(names: Sequence[str], device: Device) -> tuple[PackageKind, ..
             f"an Arduino library is for a microcontroller, and {device.name} is none",
             hint="Name the board's microcontroller: --device.",
         )
-    foreign = [isa for isa in device.isas if isa != "portable"]
+    foreign = [isa for isa in device.isas if isa not in ("portable", "scalar")]
     if "esp-idf" in names and foreign:
         raise InputError(
             f"an ESP-IDF component runs on RISC-V and Xtensa; the code for {device.name} needs {', '.join(foreign)}",

@@ -261,6 +261,17 @@ class Streams:
 
     def _is_inner(self, name: str, begin: int, end: int) -> bool:
         """Whether a view is written by one call, and read later and as it is by calls of the chain only."""
+        if name not in self._spans:
+            self._spans[name] = self._span(name)
+        span = self._spans[name]
+        return span is not None and begin <= span[0] and span[1] < end
+
+    @cached_property
+    def _spans(self) -> dict[str, tuple[int, int] | None]:
+        return {}
+
+    def _span(self, name: str) -> tuple[int, int] | None:
+        """The first and the last call that use a view that one call writes and others read later and as it is."""
         buffer = self.program.view(name).buffer
         using = self._users[buffer]
         touched = [
@@ -271,7 +282,7 @@ class Streams:
         ]
         writers = [index for index in using if name in self.calls[index].writes]
         alone = buffer not in self._kept and all(other == name for other in touched) and len(using) > 1
-        return alone and writers == [min(using)] and begin <= min(using) and max(using) < end
+        return (min(using), max(using)) if alone and writers == [min(using)] else None
 
 
 def cycles_of_rows(program: Program, call: OpCall, rows: int, device: Device) -> float:

@@ -12,19 +12,38 @@ from pathlib import Path
 from microlith.core.errors import InputError
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file through a temporary one beside it and a rename."""
+def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write a file through a temporary one beside it and a rename.
+
+    Args:
+        path: of the file.
+        data: its content.
+        durable: wait until the disk holds the file and its name, so that it outlives a loss of power as well.
+    """
     temporary: str | None = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        if durable:
+            _sync_directory(path.parent)
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise _cannot_write(path, error.strerror) from error
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -19,9 +19,9 @@ PROFILES = ("nrf52840", "stm32f446", "stm32l4r5", "stm32f746", "stm32u575", "rp2
 # What a core may have beside the portable instructions; those that are not named here have the DSP extension.
 _ISAS: dict[str, set[Isa]] = {
     "cortex-m0plus": {"thumb1"},
-    "cortex-m3": set(),
+    "cortex-m3": {"scalar"},
     "cortex-m55": {"dsp", "mve"},
-    "rv32imc": set(),
+    "rv32imc": {"scalar"},
 }
 _NO_FPU = ("cortex-m0plus", "cortex-m3", "rv32imc")
 CPUINFO = Path("/proc/cpuinfo")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from microlith.quant.types import Requantization
 
 Core = Literal["host", "cortex-m0plus", "cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33", "cortex-m55", "rv32imc"]
-Isa = Literal["portable", "dsp", "thumb1", "mve", "avx2"]
+Isa = Literal["portable", "scalar", "dsp", "thumb1", "mve", "avx2"]
 
 
 class Region(BaseModel):
@@ -45,7 +45,8 @@ class Device(BaseModel):
         title: as the vendor writes it.
         core: processor core.
         fpu: ``none``, ``single`` or ``double``.
-        isas: instruction-set extensions that kernels may use; ``portable`` always.
+        isas: instruction-set extensions that kernels may use; ``portable`` always. ``scalar`` is C as well, for cores
+            with many registers that multiply one pair of numbers at a time.
         clock_hz: highest core clock; None for a host.
         regions: memory; empty for a host, which sets no limits.
         joules_per_cycle: published energy; None where no source states it.

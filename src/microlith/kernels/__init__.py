@@ -11,6 +11,7 @@ from microlith.kernels.convolution import CONVOLUTIONS
 from microlith.kernels.dsp import DSP
 from microlith.kernels.dsp_depthwise import DSP_DEPTHWISE
 from microlith.kernels.dsp_elementwise import DSP_ELEMENTWISE
+from microlith.kernels.dsp_groups import DSP_GROUPS
 from microlith.kernels.dsp_pooling import DSP_POOLING
 from microlith.kernels.dsp_winograd import DSP_WINOGRAD
 from microlith.kernels.elementwise import ELEMENTWISE
@@ -29,6 +30,7 @@ from microlith.kernels.pooling import POOLING
 from microlith.kernels.products import PRODUCTS
 from microlith.kernels.recurrent import RECURRENT
 from microlith.kernels.reductions import REDUCTIONS
+from microlith.kernels.scalar import SCALAR
 from microlith.kernels.softmax import SOFTMAX
 from microlith.kernels.thumb1 import THUMB1
 from microlith.kernels.transposed import DSP_TRANSPOSED, TRANSPOSED
@@ -56,15 +58,17 @@ PORTABLE: tuple[Kernel, ...] = (
     *CONVERSIONS,
 )
 
-# Kernels that need an instruction set beyond C99; each has a portable twin above.
+# Kernels for some cores only; each has a portable twin above.
 FAST: tuple[Kernel, ...] = (
     *DSP,
     *DSP_DEPTHWISE,
     *DSP_ELEMENTWISE,
+    *DSP_GROUPS,
     *DSP_POOLING,
     *DSP_TRANSPOSED,
     *DSP_WINOGRAD,
     *THUMB1,
+    *SCALAR,
     *MVE,
     *MVE_ELEMENTWISE,
     *AVX2,

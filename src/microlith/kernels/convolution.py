@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,6 +38,8 @@ from microlith.program.types import RowMap
 
 # What a product of a pixel that is computed alone costs, against one of pixels that are computed together.
 _ALONE_HOST = 3.0
+# Cycles that a tap of a group takes beside its products, counted on an emulated Cortex-M4.
+_GROUP_TAP = 50.0
 _ALONE_CORE = 1.8
 
 
@@ -118,6 +121,13 @@ class S8Conv2d(_Convolution):
             runtime("y_zero", zero_point(y)),
             *bounds(ctx),
         )
+
+    def rough_cost(self, ctx: CallContext) -> Cost:
+        """With several groups, each tap of each is copied by itself."""
+        rough, groups = super().rough_cost(ctx), conv_attrs(ctx).groups
+        taps = conv_attrs(ctx).window.kernel[0] * conv_attrs(ctx).window.kernel[1]
+        copied = 0 if groups == 1 else _GROUP_TAP * groups * taps * ctx.writes[0].size / ctx.writes[0].shape[3]
+        return replace(rough, instructions=rough.instructions + 0.8 * copied, cycles=rough.cycles + copied)
 
     def pack(self, ctx: CallContext) -> Mapping[str, Packed]:
         """Weights O,KH,KW,I; the bias folded."""

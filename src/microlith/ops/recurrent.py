@@ -111,7 +111,7 @@ def parse(kind: Kind, node: ir.Node) -> RecurrentAttrs:
         raise ModelError(f"its direction is {direction!r}", node=nodes.where(node))
     shape = nodes.input_shape(node, 2)
     directions = 2 if direction == "bidirectional" else 1
-    hidden = nodes.integer(node, "hidden_size", shape[-1])
+    hidden = nodes.integer(node, "hidden_size", shape[-1] if shape else 0)
     if shape != (directions, GATES[kind] * hidden, hidden):
         expected = (directions, GATES[kind] * hidden, hidden)
         raise ModelError(f"its recurrent weights have shape {shape}, expected {expected}", node=nodes.where(node))

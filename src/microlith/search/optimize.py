@@ -182,6 +182,7 @@ class _Search:
             context = Context(
                 data=lambda: self.prepared.feeds(chosen),
                 batches=-(-len(chosen) // BATCH),
+                labels=self.prepared.labels(chosen),
                 device=self.tools.device,
                 rng=generator(self.options.seed, "search"),
                 progress=self.progress,

@@ -17,8 +17,9 @@ from microlith.techniques.equalize import Equalize
 from microlith.techniques.gptq import GPTQ
 from microlith.techniques.mixed_precision import MixedPrecision
 from microlith.techniques.ptq import PTQ
+from microlith.techniques.qat import QAT
 
-TECHNIQUES = (PTQ, Equalize, AbsorbBiases, CorrectBiases, GPTQ, AdaRound, BalanceActivations, MixedPrecision)
+TECHNIQUES = (PTQ, Equalize, AbsorbBiases, CorrectBiases, GPTQ, AdaRound, BalanceActivations, MixedPrecision, QAT)
 
 
 def technique(name: str, **parameters: Any) -> Technique:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from microlith.core.errors import UnsupportedError
+from microlith.core.errors import InputError, UnsupportedError
 from microlith.core.random import generator
 from microlith.device.profile import Device
 from microlith.graph.metadata import is_kept_in_float
@@ -34,6 +35,8 @@ class Context:
             None without data.
         batches: how many batches ``data`` gives, where that is known; for progress only.
         device: what the model is meant for; None for no particular one.
+        labels: of the samples that ``data`` gives, in its order; None without.
+        checkpoint: file that a technique which trains resumes from and writes to; None to start anew.
         original: the model as it was before its weights became integers, with the same names; None where not known. A
             recipe sets it after the step that quantizes.
         rng: the only source of randomness.
@@ -43,6 +46,8 @@ class Context:
     data: Callable[[], Iterable[Feeds]] | None = None
     batches: int | None = None
     device: Device | None = None
+    labels: NDArray[np.generic] | None = None
+    checkpoint: Path | None = None
     original: ir.Model | None = None
     rng: np.random.Generator = field(default_factory=lambda: generator(0, "technique"))
     progress: Progress = _no_progress
@@ -81,6 +86,24 @@ class Technique(Protocol):
     def apply(self, model: ir.Model, context: Context) -> ir.Model:
         """The changed model; the one given stays as it is."""
         ...
+
+
+def first_samples(batches: Iterable[Feeds], count: int) -> tuple[Feeds, ...]:
+    """Batches of the first samples.
+
+    Raises:
+        InputError: there is none.
+    """
+    found: list[Feeds] = []
+    for feeds in batches:
+        size = max(len(array) for array in feeds.values())
+        found.append({name: array[:count] for name, array in feeds.items()} if size > count else feeds)
+        count -= size
+        if count <= 0:
+            break
+    if not found:
+        raise InputError("the calibration set is empty", hint="Give at least one sample; 100 are usual.")
+    return tuple(found)
 
 
 def _float_weight(model: ir.Model) -> str | None:

@@ -21,7 +21,7 @@ from microlith.graph.metadata import set_precision_plan
 from microlith.graph.values import Array, constant, input_at
 from microlith.program.types import calls
 from microlith.quant.schemes import Override, WeightType, weight_grid
-from microlith.techniques.base import Context, Feeds
+from microlith.techniques.base import Context, Feeds, first_samples
 from microlith.techniques.ptq import PTQ, Statistics
 from microlith.techniques.sensitivity import MEASURES, Measure, outputs_of, sensitivities
 
@@ -76,7 +76,7 @@ class MixedPrecision(PTQ):
         """
         if context.data is None:
             raise InputError(f"{self.name} needs data to measure losses on", hint="Give --data.")
-        search = _Search(self, model, statistics, context, _first(context.data(), self.sensitivity_samples))
+        search = _Search(self, model, statistics, context, first_samples(context.data(), self.sensitivity_samples))
         chosen, found = search.run()
         result = self._with(chosen).quantize(model, statistics, context)
         set_precision_plan(result, found)
@@ -92,20 +92,6 @@ class MixedPrecision(PTQ):
 def _literally(name: str) -> str:
     """A pattern that matches one name alone."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
-def _first(batches: Any, count: int) -> tuple[Feeds, ...]:
-    """Batches of the first samples."""
-    found: list[Feeds] = []
-    for feeds in batches:
-        size = max(len(array) for array in feeds.values())
-        found.append({name: array[:count] for name, array in feeds.items()} if size > count else feeds)
-        count -= size
-        if count <= 0:
-            break
-    if not found:
-        raise InputError("the calibration set is empty", hint="Give at least one sample; 100 are usual.")
-    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)

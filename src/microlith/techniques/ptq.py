@@ -175,14 +175,21 @@ class PTQ(Scheme):
         check_requires(self, model)
         if self.activations == "float":
             return self.quantize_weights(model, context)
+        return self.quantize(model, self.calibrate(model, context), context)
+
+    def calibrate(self, model: ir.Model, context: Context) -> Statistics:
+        """What the context's data shows.
+
+        Raises:
+            InputError: there is no data.
+        """
         if context.data is None:
             raise InputError(f"{self.name} needs calibration data", hint="Give --data with about 100 samples.")
 
         def progress(done: int) -> None:
             context.progress("calibrate", done, context.batches)
 
-        statistics = observe(model, context.data(), float_ops=self.float_ops, progress=progress)
-        return self.quantize(model, statistics, context)
+        return observe(model, context.data(), float_ops=self.float_ops, progress=progress)
 
     def quantize(self, model: ir.Model, statistics: Statistics, context: Context) -> ir.Model:
         """Like :meth:`apply`, with statistics that are there already."""

@@ -8,13 +8,14 @@ from microlith.core.errors import InputError
 
 
 def require_torch() -> ModuleType:
-    """The torch package, with what its exporter to ONNX needs.
+    """The torch package, with what its exporter to ONNX and checkpoints need.
 
     Raises:
-        InputError: torch or onnxscript is not installed.
+        InputError: torch, onnxscript or safetensors is not installed.
     """
     try:
         import onnxscript  # noqa: F401
+        import safetensors  # noqa: F401
         import torch
     except ModuleNotFoundError as error:
         raise InputError(

@@ -7,8 +7,8 @@ that the graph which is trained is the one which is deployed. Samples are stacke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +21,7 @@ from microlith.graph.values import static_shape
 from microlith.ops import op_of
 from microlith.ops.base import Array
 from microlith.ops.nodes import real, where
+from microlith.train.batch_norm import with_batch_norm
 from microlith.train.builder import GraphBuilder, array, read
 from microlith.train.fake_quant import CarriedEntry, Dequantize, Entry, FakeBinary, FakeQuant, Quantize, Quantizer
 from microlith.train.forms import FORMS, REFUSED
@@ -28,33 +29,48 @@ from microlith.train.forms.base import Form
 from microlith.train.layers import BatchNorm, BatchNormMode
 from microlith.train.linear import Linear, linear_of, stated, weights_of
 from microlith.train.origin import ORIGIN, Origin, Scaled, Stored
+from microlith.train.original import original_weights
 
 
 def to_module(
     model: ir.Model,
     *,
+    original: ir.Model | None = None,
     float_weights: Mapping[str, Array] | None = None,
     real_io: bool = True,
-    batch_norm: BatchNormMode = "train",
+    batch_norm: BatchNormMode | Literal["inserted"] = "train",
+    statistics: Iterable[Mapping[str, Array]] | None = None,
     dropout: Mapping[str, float] | None = None,
 ) -> torch.fx.GraphModule:
     """The graph of a model as a module; the model stays as it is.
 
     Args:
         model: float or quantized, of batch 1.
-        float_weights: by the name of an initializer of integers, the floats that they were made from, to start training
-            there; what the integers stand for by default.
+        original: the float model that was quantized; training starts at its weights instead of at what the integers
+            stand for.
+        float_weights: by the name of an initializer of integers, floats to start at; they come before ``original``.
         real_io: integer inputs and outputs whose meaning the model states are real numbers, so that a quantized model
             takes and gives what its float model does; such an input may be given as its integers as well. Otherwise
             inputs are the integers, and outputs are integers carried in floats.
-        batch_norm: ``train`` normalizes by the batch in training mode; ``frozen`` never does.
+        batch_norm: ``train`` normalizes by the batch in training mode; ``frozen`` never does; ``inserted`` puts a
+            BatchNormalization behind each layer of float weights that has none, and normalizes by the batch; see
+            :func:`microlith.train.batch_norm.with_batch_norm`.
+        statistics: for ``inserted``, data by input name, batch by batch.
         dropout: by the name of a value, the share of its elements that is set to 0 in training mode.
 
     Raises:
         UnsupportedError: an op cannot be trained through; the message says why.
         InputError: a name is not in the graph.
     """
-    return _Builder(model, float_weights or {}, real_io, batch_norm, dropout or {}).build()
+    if (batch_norm == "inserted") != (statistics is not None):
+        raise InputError("batch_norm='inserted' and data for its statistics go together")
+    start: dict[str, Array] = {} if original is None else dict(original_weights(model, original))
+    start.update(float_weights or {})
+    if batch_norm != "inserted":
+        return _Builder(model, start, real_io, batch_norm, dropout or {}).build()
+    folded = _Builder(model, {}, real_io, "frozen", {}).build()
+    unfolded = with_batch_norm(model, folded, statistics or ())
+    return _Builder(unfolded, start, real_io, "train", dropout or {}).build()
 
 
 class _Builder(GraphBuilder):

@@ -69,11 +69,9 @@ def emulated_figures(bench: Workbench, inputs: list[bytes], *, thorough: bool, b
     """
     manifest, device = bench.manifest, bench.manifest.device
     context = context_of(manifest)
-    # The links that follow find its objects in the compiler's cache.
-    selftest = bench.selftest()
     with ThreadPoolExecutor(1) as pool:
         linking = pool.submit(_linked_sizes, bench, thorough)
-        counts, notes = _counts(selftest, bench, inputs, thorough)
+        counts, notes = _counts(bench.selftest(), bench, inputs, thorough)
         minimal, empty, second = linking.result()
     others = _beside(bench, inputs, None if counts is None else counts.outputs, beside)
     found = [

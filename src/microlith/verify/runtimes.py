@@ -106,8 +106,13 @@ def open_litert(model: ir.Model, *, delegates: bool = False) -> Runtime:
     return Runtime(version, len(file.content), ".tflite", run, file.remarks)
 
 
-def open_openvino(model: ir.Model) -> Runtime:
+def open_openvino(model: ir.Model, *, int8: bool = True) -> Runtime:
     """OpenVINO on the processor, on one thread, its floats in float32.
+
+    Args:
+        model: to be run.
+        int8: whether its int8 kernels compute, as they do by default, or quantization is simulated in float. On x86
+            without VNNI the former can be far off where the latter is within a quantum a layer.
 
     Raises:
         ToolchainError: it is not installed.
@@ -115,13 +120,14 @@ def open_openvino(model: ir.Model) -> Runtime:
     """
     module = _module("openvino", "OpenVINO")
     core = module.Core()
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    if not int8:
+        config["LP_TRANSFORMS_MODE"] = False
     reason = ""
     for opset in range(OPSET, OLDEST_OPSET - 1, -1):
         content = model_bytes(export_model(model, opset))
         try:
-            compiled = core.compile_model(
-                core.read_model(content), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-            )
+            compiled = core.compile_model(core.read_model(content), "CPU", config)
         except RuntimeError as error:
             reason = reason or str(error)
             continue
@@ -147,10 +153,16 @@ def open_litert_default(model: ir.Model) -> Runtime:
     return open_litert(model, delegates=True)
 
 
+def open_openvino_float(model: ir.Model) -> Runtime:
+    """OpenVINO without its int8 kernels: see :func:`open_openvino`."""
+    return open_openvino(model, int8=False)
+
+
 RUNTIMES: tuple[tuple[str, Callable[[ir.Model], Runtime]], ...] = (
     ("ONNX Runtime", open_onnxruntime),
     ("LiteRT", open_litert),
     ("LiteRT, XNNPACK", open_litert_default),
     ("OpenVINO", open_openvino),
+    ("OpenVINO, float kernels", open_openvino_float),
 )
 """Every runtime beside our own code: its name, and how a model is opened in it."""

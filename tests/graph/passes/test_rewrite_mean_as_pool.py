@@ -29,6 +29,21 @@ def test_axes(rewrite, rng, shape, axes, keepdims, out, ops):
     assert rewrite(proto(shape, axes, keepdims, out), RewriteMeanAsPool(), x=x) == ops
 
 
+@pytest.mark.parametrize(
+    ("attributes", "out", "op"),
+    [
+        ({"kernel_shape": [4, 5]}, (1, 3, 1, 1), "GlobalAveragePool"),
+        ({"kernel_shape": [4, 5], "strides": [4, 5]}, (1, 3, 1, 1), "GlobalAveragePool"),
+        ({"kernel_shape": [4, 4], "strides": [2, 2]}, (1, 3, 1, 1), "AveragePool"),
+        ({"kernel_shape": [4, 5], "pads": [1, 0, 0, 0], "strides": [2, 1]}, (1, 3, 1, 1), "AveragePool"),
+        ({"kernel_shape": [2, 2]}, (1, 3, 3, 4), "AveragePool"),
+    ],
+)
+def test_windows_over_a_whole_image(rewrite, rng, attributes, out, op):
+    pool = models.one_node("AveragePool", {"x": (1, 3, 4, 5)}, {"y": out}, **attributes)
+    assert rewrite(pool, RewriteMeanAsPool(), x=rng.standard_normal((1, 3, 4, 5)).astype(np.float32)) == [op]
+
+
 def test_a_mean_of_integers_stays(rewrite, rng):
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),

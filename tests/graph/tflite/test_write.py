@@ -217,6 +217,38 @@ def test_schemes(activations: str, symmetric: bool) -> None:
     assert first.tensors[first.inputs[0]].dtype == activations
 
 
+def wide(mode: str) -> ir.Model:
+    """int16 activations and int8 weights."""
+    graph, rng = load_bytes(models.tiny_cnn().SerializeToString(), "m"), np.random.default_rng(0)
+    run_passes(graph, DEFAULT_PASSES)
+    feeds = [inputs_of(graph, rng) for _ in range(2)]
+    scheme = Scheme(activations="int16", symmetric=True, calibration="minmax")
+    return compiled.quantized(graph, feeds, mode, scheme)
+
+
+def test_activations_of_16_bits() -> None:
+    model = wide("float")
+    content = tflite_of_model(model).content
+    graph = graph_of(content)
+    assert {item.dtype for item in graph.tensors if item.qparams is not None} == {"int16", "int8", "int64"}
+    reference, oracle, rng = Reference(model), Oracle(content), np.random.default_rng(3)
+    for _ in range(3):
+        feeds = {name: array // 4 for name, array in inputs_of(model, rng).items()}
+        (found,), (wanted,) = oracle.run(*feeds.values()), reference.run(feeds).values()
+        assert np.ptp(wanted) > 1000
+        assert np.abs(found.astype(np.int64) - wanted).max() <= 2
+
+
+def test_activations_of_16_bits_have_no_zero_points() -> None:
+    model = wide("float")
+    for value in model.graph.initializers.values():
+        if value.dtype == ir.DataType.INT16:
+            value.const_value = ir.tensor(np.full(value.const_value.numpy().shape, 3, np.int16), name=value.name)
+    with pytest.raises(UnsupportedError, match="zero points of 0") as caught:
+        tflite_of_model(model)
+    assert caught.value.node
+
+
 def test_float_requantization_is_remarked() -> None:
     proto = image_net()
     graph, rng = compiled.prepared(proto), np.random.default_rng(0)

@@ -1,9 +1,10 @@
 """A mean over all of an image is a global average pool.
 
 ``ReduceMean(x, all axes after N and C) = GlobalAveragePool(x)``, followed by a Flatten where the axes are dropped.
+``AveragePool(x) = GlobalAveragePool(x)`` where its one window is the whole image.
 Tensors of three axes are left alone: what is (N, C, L) in a convolutional network is (N, tokens, features) in others.
-Between DequantizeLinear and QuantizeLinear a ReduceMean stays: it is one operation on integers already. So does one
-that rounds as LiteRT's mean over an image does.
+Between DequantizeLinear and QuantizeLinear both stay: they are one operation on integers already. So does a mean that
+rounds as LiteRT's mean over an image does.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from microlith.graph.values import (
     static_shape,
     unique_name,
 )
+from microlith.ops import op_of
+from microlith.ops.average_pool import AveragePoolAttrs
 from microlith.ops.reduce import is_image_mean
 
 
 class RewriteMeanAsPool:
-    """Replaces a ReduceMean over all spatial axes by GlobalAveragePool, and by Flatten behind it without keepdims."""
+    """Replaces a ReduceMean or AveragePool over a whole image by GlobalAveragePool, Flatten behind dropped axes."""
 
     name = "RewriteMeanAsPool"
     requires = (SHAPES_KNOWN,)
@@ -37,11 +40,24 @@ class RewriteMeanAsPool:
         """Changes: means replaced."""
         changes = 0
         for node in list(model.graph):
-            if node.op_type != "ReduceMean" or is_image_mean(node):
+            if made_by(node.inputs[0], "DequantizeLinear") is not None:
                 continue
-            if made_by(node.inputs[0], "DequantizeLinear") is None:
+            if node.op_type == "ReduceMean" and not is_image_mean(node):
                 changes += _rewrite(node)
+            elif node.op_type == "AveragePool":
+                changes += _rewrite_window(node)
         return PassResult(changes)
+
+
+def _rewrite_window(node: ir.Node) -> int:
+    source, attrs = node.inputs[0], op_of(node).parse(node)
+    if source is None or not isinstance(attrs, AveragePoolAttrs) or len(static_shape(source)) != 4:
+        return 0
+    windows = attrs.spatial.geometry(static_shape(source))
+    if windows.kernel != windows.size or windows.output != (1, 1) or any(windows.pad):
+        return 0
+    replace_node(node, "GlobalAveragePool", [source])
+    return 1
 
 
 def _rewrite(node: ir.Node) -> int:

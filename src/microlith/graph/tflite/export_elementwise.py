@@ -26,16 +26,22 @@ def _float_unary(exp: Exporter, unit: Unit, name: str) -> None:
     _unary(exp, unit, name)
 
 
-def _of_fixed_scale(exp: Exporter, unit: Unit, name: str, scale: float, zero: int) -> None:
+_SCALES = {"SOFTMAX": (1 / 256, -128), "LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
+"""Scale and zero point of the int8 that an operator writes; of int16 they are 1/32768 and 0."""
+
+
+def _of_fixed_scale(exp: Exporter, unit: Unit, name: str) -> None:
     """An operator whose integers have a scale of their own."""
-    exp.finish(unit, name, [exp.operand(unit, 0)], meaning=_meaning(exp, unit, name, scale, zero))
+    exp.finish(unit, name, [exp.operand(unit, 0)], meaning=_meaning(exp, unit, name))
 
 
-def _meaning(exp: Exporter, unit: Unit, name: str, scale: float, zero: int) -> QParams | None:
+def _meaning(exp: Exporter, unit: Unit, name: str) -> QParams | None:
     """What the operator's own integers stand for; None in float."""
     if unit.kind != "integer" or unit.output.qparams is None:
         return None
-    meaning = QParams.per_tensor(scale, zero, "int8")
+    wide = unit.output.qparams.dtype == "int16"
+    scale, zero = (1 / 32768, 0) if wide else _SCALES[name]
+    meaning = QParams.per_tensor(scale, zero, "int16" if wide else "int8")
     if not meaning.same(stored(unit.output.qparams)):
         exp.remark(unit, f"{name} has the scale {scale:g}, and is rounded again to the scale of the result")
     return meaning
@@ -48,7 +54,7 @@ def _softmax(exp: Exporter, unit: Unit) -> None:
     axis = attrs.axis % len(shape)
     if attrs.flattens:
         raise exp.refuse(unit, "Softmax over several axes at once cannot be written")
-    meaning = _meaning(exp, unit, "SOFTMAX", 1 / 256, -128)
+    meaning = _meaning(exp, unit, "SOFTMAX")
     if axis == len(shape) - 1:
         exp.finish(unit, "SOFTMAX", [x], meaning=meaning, beta=1.0)
         return
@@ -182,8 +188,8 @@ HANDLERS: Mapping[str, Handler] = {
     "PRelu": _prelu,
     "Reciprocal": _reciprocal,
     "Relu": _clamp,
-    "Sigmoid": partial(_of_fixed_scale, name="LOGISTIC", scale=1 / 256, zero=-128),
+    "Sigmoid": partial(_of_fixed_scale, name="LOGISTIC"),
     "Softmax": _softmax,
-    "Tanh": partial(_of_fixed_scale, name="TANH", scale=1 / 128, zero=0),
+    "Tanh": partial(_of_fixed_scale, name="TANH"),
     "Where": _where,
 }

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from microlith.core.errors import MicrolithError, UnsupportedError
 from microlith.graph.metadata import io_qparams
 from microlith.graph.tflite.model import Graph, Operator, Tensor
-from microlith.graph.tflite.schema import ACTIVATIONS, OPTIONS
+from microlith.graph.tflite.schema import ACTIVATIONS, INT16_OPERATORS, OPTIONS
 from microlith.graph.tflite.types import ONNX_TYPES
 from microlith.graph.units import Operand, Unit, activation_bounds, clamp_limits, node_qparams
 from microlith.graph.values import constant, describe, static_shape
@@ -301,8 +301,29 @@ class Exporter:
         return index
 
     def emit(self, name: str, inputs: Sequence[int], outputs: Sequence[int], **options: Any) -> None:
-        """Add an operator."""
+        """Add an operator.
+
+        Raises:
+            UnsupportedError: its operands are int16, and it has no form for those.
+        """
+        self._check_widths(name, [self.tensors[index] for index in (*inputs, *outputs)])
         self.operators.append(Operator(name, tuple(inputs), tuple(outputs), options))
+
+    def _check_widths(self, name: str, tensors: Sequence[Tensor]) -> None:
+        """Refuse what operators do not do with int16: other zero points than 0, and int8 beside it."""
+        computed = [item for item in tensors if item.values is None and item.qparams is not None]
+        wide = [item for item in computed if item.dtype == "int16"]
+        if not wide:
+            return
+        if name not in INT16_OPERATORS:
+            raise UnsupportedError(f"{name} of int16 does not exist", hint="Quantize this layer to int8.")
+        if any(item.qparams is not None and item.qparams.zero_point.any() for item in wide):
+            raise UnsupportedError(
+                f"{name} of int16 has zero points of 0, and there are others",
+                hint="Quantize activations symmetrically: --symmetric.",
+            )
+        if len(wide) < len(computed) and name != "QUANTIZE":
+            raise UnsupportedError(f"{name} of int8 and int16 at once does not exist", hint="Quantize both alike.")
 
     def finish(
         self,
@@ -421,7 +442,7 @@ class Exporter:
         if unit.kind != "integer" or meaning is None or known is None or known.same(stored(meaning)):
             return x
         self.remark(unit, "an operand is brought to the scale of the result by a QUANTIZE, whose rounding is its own")
-        y = self.add(f"{unit.node.name}/requantized", self.shape(x), "int8", stored(meaning))
+        y = self.add(f"{unit.node.name}/requantized", self.shape(x), stored(meaning).dtype, stored(meaning))
         self.emit("QUANTIZE", [x], [y])
         return y
 

@@ -193,6 +193,17 @@ _INT8_VERSIONS = {
 }  # fmt: skip
 
 
+INT16_OPERATORS = frozenset(
+    (
+        *("ADD", "SUB", "MUL", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"),
+        *("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "SUM", "SOFTMAX", "LOGISTIC", "TANH", "RELU", "RELU6"),
+        *("LEAKY_RELU", "MAXIMUM", "MINIMUM", "PAD", "PADV2", "CONCATENATION", "RESHAPE", "TRANSPOSE", "SLICE"),
+        *("STRIDED_SLICE", "GATHER", "QUANTIZE", "DEQUANTIZE", "RESIZE_NEAREST_NEIGHBOR"),
+    )
+)
+"""Operators that take int16 activations, beside int8 weights and int64 biases."""
+
+
 def version_of(operator: str, dtypes: Sequence[str]) -> int:
     """The version of an operator that a runtime must have to compute it on inputs of these types.
 

@@ -10,7 +10,7 @@
 #ifndef ML_THUMB1_H
 #define ML_THUMB1_H
 
-#include "ml_common.h"
+#include "ml_pixels.h"
 
 #if !defined(__arm__) || !defined(__thumb__)
 #error "these kernels are written in Thumb instructions: build for cortex-m0plus"
@@ -113,58 +113,6 @@ ML_INLINE int8_t ml_thumb1_requantize(int32_t acc, const ml_thumb1_scale *one, m
         return (int8_t)((int8_t)acc == acc ? acc : (acc >> 31) ^ 127);
     }
     return (int8_t)ml_clamp(acc, out.low, out.high);
-}
-
-enum { ML_THUMB1_PIXELS = 4 };
-
-typedef struct {
-    const int8_t *x;
-    int8_t *zeros; /* `channels` times x_zero */
-    int32_t x_ring;
-    int32_t height;
-    int32_t width;
-    int32_t channels;
-    int32_t row_bytes;
-    int32_t reach_h; /* rows from the first to the last tap */
-    int32_t reach_w;
-    int32_t dilation_h;
-    int32_t dilation_w;
-} ml_thumb1_window;
-
-/* A pixel: its first tap, and where its results go. */
-typedef struct {
-    int32_t iy;
-    int32_t ix;
-    int8_t *to;
-} ml_thumb1_pixel;
-
-/* `channels` values of the tap at (iy, ix). */
-ML_INLINE const int8_t *ml_thumb1_tap(const ml_thumb1_window *conv, int32_t iy, int32_t ix)
-{
-    if (iy < 0 || iy >= conv->height || ix < 0 || ix >= conv->width) {
-        return conv->zeros;
-    }
-    return conv->x + ml_ring_row(iy, conv->x_ring) * conv->row_bytes + ix * conv->channels;
-}
-
-/* The next four pixels of rows up to row_end, of which at least one is left; the last stands for those that lack. */
-ML_INLINE void ml_thumb1_next_pixels(ml_thumb1_pixel *at, int32_t *row, int32_t *column, int32_t row_end,
-    int32_t out_width, int32_t stride_h, int32_t stride_w, int32_t pad_top, int32_t pad_left, int8_t *y,
-    int32_t y_ring, int32_t out_channels)
-{
-    for (int32_t j = 0; j < ML_THUMB1_PIXELS; ++j) {
-        if (*row >= row_end) {
-            at[j] = at[j - 1];
-            continue;
-        }
-        at[j].iy = *row * stride_h - pad_top;
-        at[j].ix = *column * stride_w - pad_left;
-        at[j].to = y + (ml_ring_row(*row, y_ring) * out_width + *column) * out_channels;
-        if (++*column == out_width) {
-            *column = 0;
-            ++*row;
-        }
-    }
 }
 
 #endif

@@ -14,68 +14,6 @@
 
 #include "ml_thumb1.h"
 
-/* Append `count` (at least 1) values from each of four places to the columns; returns the rest of them. r7 is saved,
- * for a compiler may keep its frame there. */
-static ML_NOINLINE uint32_t *ml_conv_thumb1_pack(
-    uint32_t *columns, const int8_t *const from[ML_THUMB1_PIXELS], int32_t count)
-{
-    register const int8_t *p __asm__("r0") = from[0] + count;
-    register const int8_t *q __asm__("r1") = from[1] + count;
-    register const int8_t *r __asm__("r2") = from[2] + count;
-    register const int8_t *s __asm__("r3") = from[3] + count;
-    register int32_t i __asm__("r4") = -count;
-    register uint32_t *to __asm__("r5") = columns;
-    __asm__ volatile(".syntax unified\n"
-                     "push {r7}\n"
-                     "1:\n"
-                     "ldrsb r7, [r1, r4]\n"
-                     "lsls r7, r7, #16\n"
-                     "ldrsb r6, [r0, r4]\n"
-                     "adds r6, r6, r7\n"
-                     "stmia r5!, {r6}\n"
-                     "ldrsb r7, [r3, r4]\n"
-                     "lsls r7, r7, #16\n"
-                     "ldrsb r6, [r2, r4]\n"
-                     "adds r6, r6, r7\n"
-                     "stmia r5!, {r6}\n"
-                     "adds r4, r4, #1\n"
-                     "bne 1b\n"
-                     "pop {r7}"
-                     : "+r"(p), "+r"(q), "+r"(r), "+r"(s), "+r"(i), "+r"(to)
-                     :
-                     : "r6", "cc", "memory");
-    return to;
-}
-
-/* Whether the receptive fields of four pixels lie inside the input, each row of taps as one run. */
-ML_INLINE int32_t ml_conv_thumb1_inside(const ml_thumb1_window *conv, const ml_thumb1_pixel *at)
-{
-    for (int32_t j = 0; j < ML_THUMB1_PIXELS; ++j) {
-        if (at[j].iy < 0 || at[j].iy + conv->reach_h >= conv->height || at[j].ix < 0 ||
-            at[j].ix + conv->reach_w >= conv->width) {
-            return 0;
-        }
-    }
-    return conv->dilation_w == 1;
-}
-
-static ML_NOINLINE void ml_conv_thumb1_gather(
-    const ml_thumb1_window *conv, uint32_t *columns, const ml_thumb1_pixel *at)
-{
-    const int8_t *from[ML_THUMB1_PIXELS];
-    const int32_t inside = ml_conv_thumb1_inside(conv, at);
-    const int32_t step = inside ? conv->reach_w + 1 : conv->dilation_w;
-    const int32_t count = inside ? step * conv->channels : conv->channels;
-    for (int32_t kh = 0; kh <= conv->reach_h; kh += conv->dilation_h) {
-        for (int32_t kw = 0; kw <= conv->reach_w; kw += step) {
-            for (int32_t j = 0; j < ML_THUMB1_PIXELS; ++j) {
-                from[j] = ml_thumb1_tap(conv, at[j].iy + kh, at[j].ix + kw);
-            }
-            columns = ml_conv_thumb1_pack(columns, from, count);
-        }
-    }
-}
-
 /* The first of two products by the weight r4, the second, and both halves of both sums moved to r8 to r11. */
 #define ML_CONV_THUMB1_FIRST                                                                                          \
     "ldmia r0!, {r5, r6}\n"                                                                                           \
@@ -102,7 +40,7 @@ static ML_NOINLINE void ml_conv_thumb1_gather(
 /* acc[j] = bias + sum of the products of pixel j, for a multiple of four weights. r7 is saved, for a compiler may keep
  * its frame there. Returns the weights of the next channel. */
 ML_INLINE const int8_t *ml_conv_thumb1_multiply(
-    int32_t acc[ML_THUMB1_PIXELS], const int8_t *weights, const uint32_t *columns, const uint32_t *end, int32_t bias)
+    int32_t acc[ML_PIXELS], const int8_t *weights, const uint32_t *columns, const uint32_t *end, int32_t bias)
 {
     register const uint32_t *a __asm__("r0") = columns;
     register const int8_t *w __asm__("r1") = weights;
@@ -141,10 +79,10 @@ ML_INLINE const int8_t *ml_conv_thumb1_multiply(
 }
 
 /* Every output channel of four pixels. */
-ML_INLINE void ml_conv_thumb1_channels(const ml_thumb1_pixel *at, const int8_t *weights, const int32_t *bias,
+ML_INLINE void ml_conv_thumb1_channels(const ml_pixel *at, const int8_t *weights, const int32_t *bias,
     const uint32_t *columns, const uint32_t *end, ml_requant how, int32_t out_channels, ml_thumb1_output out)
 {
-    int32_t acc[ML_THUMB1_PIXELS];
+    int32_t acc[ML_PIXELS];
     for (int32_t o = 0; o < out_channels; ++o) {
         weights = ml_conv_thumb1_multiply(acc, weights, columns, end, bias[o]);
         const ml_thumb1_scale one = ml_thumb1_scale_of(how, o, out);
@@ -169,18 +107,18 @@ ML_INLINE void s8_conv2d__thumb1_1x4(int8_t *y, const int8_t *x, const int8_t *M
     const ml_thumb1_output out = {full_range, y_zero, low, high};
     uint32_t *const columns = (uint32_t *)scratch;
     uint32_t *const end = columns + 2 * ((kernel_h * kernel_w * channels + 3) & ~3);
-    const ml_thumb1_window conv = {x, (int8_t *)end, x_ring, height, width, channels, width * channels,
+    const ml_pixels_window conv = {x, (int8_t *)end, x_ring, height, width, channels, width * channels,
         (kernel_h - 1) * dilation_h, (kernel_w - 1) * dilation_w, dilation_h, dilation_w};
-    ml_thumb1_pixel at[ML_THUMB1_PIXELS];
+    ml_pixel at[ML_PIXELS];
     int32_t row = row_begin;
     int32_t column = 0;
     for (int32_t c = 0; c < channels; ++c) {
         conv.zeros[c] = (int8_t)x_zero;
     }
     while (row < row_end) {
-        ml_thumb1_next_pixels(
+        ml_pixels_next(
             at, &row, &column, row_end, out_width, stride_h, stride_w, pad_top, pad_left, y, y_ring, out_channels);
-        ml_conv_thumb1_gather(&conv, columns, at);
+        ml_pixels_gather(&conv, columns, at);
         ml_conv_thumb1_channels(at, weights, bias, columns, end, how, out_channels, out);
     }
 }

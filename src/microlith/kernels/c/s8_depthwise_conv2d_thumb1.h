@@ -12,7 +12,7 @@
 #include "ml_thumb1.h"
 
 /* acc[j] = bias + sum over taps of x * w of pixel j. r7 is saved, for a compiler may keep its frame there. */
-ML_INLINE void ml_depthwise_thumb1_multiply(int32_t acc[ML_THUMB1_PIXELS], const int8_t *const *taps,
+ML_INLINE void ml_depthwise_thumb1_multiply(int32_t acc[ML_PIXELS], const int8_t *const *taps,
     const int8_t *const *end, const int8_t *weights, int32_t channel, int32_t channels, int32_t bias)
 {
     register const int8_t *const *tap __asm__("r0") = taps;
@@ -60,19 +60,6 @@ ML_INLINE void ml_depthwise_thumb1_multiply(int32_t acc[ML_THUMB1_PIXELS], const
                      : "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
 }
 
-/* List the taps of four pixels. */
-static ML_NOINLINE void ml_depthwise_thumb1_list(
-    const ml_thumb1_window *window, const int8_t **taps, const ml_thumb1_pixel *at)
-{
-    for (int32_t kh = 0; kh <= window->reach_h; kh += window->dilation_h) {
-        for (int32_t kw = 0; kw <= window->reach_w; kw += window->dilation_w) {
-            for (int32_t j = 0; j < ML_THUMB1_PIXELS; ++j) {
-                *taps++ = ml_thumb1_tap(window, at[j].iy + kh, at[j].ix + kw);
-            }
-        }
-    }
-}
-
 /* y = requantize(bias + sum over taps of x * w). scratch: four addresses for each tap, and `channels` bytes. */
 ML_INLINE void s8_depthwise_conv2d__thumb1_1x4(int8_t *y, const int8_t *x, const int8_t *ML_RESTRICT weights,
     const int32_t *ML_RESTRICT bias, void *ML_RESTRICT scratch, int32_t kind, const float *ML_RESTRICT scale,
@@ -84,24 +71,24 @@ ML_INLINE void s8_depthwise_conv2d__thumb1_1x4(int8_t *y, const int8_t *x, const
     const ml_requant how = ml_make_requant(kind, scale, multiplier, shift, per_channel);
     const ml_thumb1_output out = {full_range, y_zero, low, high};
     const int8_t **const taps = (const int8_t **)scratch;
-    const int8_t **const end = taps + ML_THUMB1_PIXELS * kernel_h * kernel_w;
-    const ml_thumb1_window window = {x, (int8_t *)end, x_ring, height, width, channels, width * channels,
+    const int8_t **const end = taps + ML_PIXELS * kernel_h * kernel_w;
+    const ml_pixels_window window = {x, (int8_t *)end, x_ring, height, width, channels, width * channels,
         (kernel_h - 1) * dilation_h, (kernel_w - 1) * dilation_w, dilation_h, dilation_w};
-    ml_thumb1_pixel at[ML_THUMB1_PIXELS];
-    int32_t acc[ML_THUMB1_PIXELS];
+    ml_pixel at[ML_PIXELS];
+    int32_t acc[ML_PIXELS];
     int32_t row = row_begin;
     int32_t column = 0;
     for (int32_t c = 0; c < channels; ++c) {
         window.zeros[c] = (int8_t)x_zero;
     }
     while (row < row_end) {
-        ml_thumb1_next_pixels(
+        ml_pixels_next(
             at, &row, &column, row_end, out_width, stride_h, stride_w, pad_top, pad_left, y, y_ring, channels);
-        ml_depthwise_thumb1_list(&window, taps, at);
+        ml_pixels_list(&window, taps, at);
         for (int32_t c = 0; c < channels; ++c) {
             ml_depthwise_thumb1_multiply(acc, taps, end, weights, c, channels, bias[c]);
             const ml_thumb1_scale one = ml_thumb1_scale_of(how, c, out);
-            for (int32_t j = 0; j < ML_THUMB1_PIXELS; ++j) {
+            for (int32_t j = 0; j < ML_PIXELS; ++j) {
                 at[j].to[c] = ml_thumb1_requantize(acc[j], &one, out);
             }
         }
