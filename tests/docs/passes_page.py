@@ -165,10 +165,33 @@ DONE: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str], ...]], ...] = (
     ),
 )
 
+_CHECK = "microlith check MODEL --device DEVICE"
+USED = (
+    (
+        f"{_CHECK} --passes",
+        "Of every pass in its turn: changes, and nodes, MACs, bytes of weights and of peak activations before and "
+        "after it; then what lowering joined.",
+    ),
+    (f"{_CHECK} --passes --json", "The same for programs."),
+    (
+        f"{_CHECK} --stop-after PASS -o FILE",
+        "The graph as it is after the pass of that name in the lists below, as a file for a viewer such as Netron.",
+    ),
+    (f"{_CHECK} --stop-after PASS -o FILE --opset N", "The same written for an older opset, 13 to 27."),
+    ("microlith report ARTIFACT", "What the passes did, in the report of what was compiled."),
+)
+"""Commands that show what passes do, and what they show."""
+
 _PAGE = """# Graph passes
 
-Generated from the code by `make docs`. `microlith check MODEL --passes` tells what each did to a model. Every pass
-states its algebra in its file, and keeps results exact or within the given part of the greatest output.
+Generated from the code by `make docs`. Every pass states its algebra in its file, and keeps results exact or within the
+given part of the greatest output.
+
+## What they did to a model
+
+| command | what it gives |
+|---|---|
+{used}
 
 ## What is done, by which pass, and the test that shows it
 
@@ -191,7 +214,8 @@ states its algebra in its file, and keeps results exact or within the given part
 def page() -> str:
     """The whole page."""
     sections = ((name, _table(passes)) for name, passes in tuples().items())
-    return _PAGE.format(done="\n\n".join(_group(*group) for group in DONE), **dict(sections))
+    used = "\n".join(f"| `{command}` | {what} |" for command, what in USED)
+    return _PAGE.format(used=used, done="\n\n".join(_group(*group) for group in DONE), **dict(sections))
 
 
 def tuples() -> dict[str, tuple[Pass, ...]]:

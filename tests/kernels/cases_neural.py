@@ -112,6 +112,25 @@ def _conv(
     return Case(label, kernel(name), ctx, inputs, expected, _near(expected))
 
 
+def _flat(case: Case) -> Case:
+    """The same over two spatial axes, as images are."""
+    (x,), (y,) = case.ctx.reads, case.ctx.writes
+    weights = case.ctx.consts["weights"][0]
+    ctx = dataclasses.replace(
+        case.ctx,
+        reads=(view(x.id, (x.shape[0], *x.shape[2:]), "f32"),),
+        writes=(view(y.id, (y.shape[0], *y.shape[2:]), "f32"),),
+        consts={**case.ctx.consts, "weights": weights},
+    )
+    return dataclasses.replace(
+        case,
+        ctx=ctx,
+        inputs=(case.inputs[0][:, 0],),
+        expected=case.expected[:, 0],
+        tolerance=None if case.tolerance is None else case.tolerance[:, 0],
+    )
+
+
 def f32_transposed_by_rows(rng: Rng) -> Iterator[Case]:
     """Float ones whose rows are rows of ordinary convolutions."""
     for taps, stride, before, size in (
@@ -122,6 +141,7 @@ def f32_transposed_by_rows(rng: Rng) -> Iterator[Case]:
     ):
         volume = Volume((1, *taps), (1, *stride), ONES, (0, *before))
         yield _conv(rng, volume, 1, (1, *size), True, False, "f32_conv_nd__rows", depth=1)
+        yield _flat(_conv(rng, volume, 1, (1, *size), True, False, "f32_conv_nd__rows", depth=1))
 
 
 def _volumes(rng: Rng) -> Iterator[Case]:

@@ -25,7 +25,7 @@ from microlith.train.samples import Samples
 from microlith.train.to_module import to_module
 
 SETTINGS = TrainSettings(
-    epochs=4, batch_size=8, learning_rate=1e-3, ema=0.9, clip_norm=1.0, patience=3, checkpoint_seconds=0
+    epochs=3, batch_size=8, learning_rate=1e-3, ema=0.9, clip_norm=1.0, patience=3, checkpoint_seconds=0
 )
 
 

@@ -313,11 +313,11 @@ def test_an_interrupted_run_ends_with_the_same_bytes(kind, tmp_path):
 
 def test_a_run_that_is_killed_at_random_instants_ends_with_the_same_bytes(tmp_path):
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "tests" / "train" / "killed_run.py"), str(tmp_path), "20", "5"]
+    command = [sys.executable, str(ROOT / "tests" / "train" / "killed_run.py"), str(tmp_path), "12", "5"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[-1].split()[:2] == ["killed", "20"]
+    assert lines[-1].split()[:2] == ["killed", "12"]
     assert all(line.endswith("equal") for line in lines)
 
 

@@ -16,12 +16,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from microlith.core.errors import ModelError
 from microlith.graph.metadata import requantization
 from microlith.graph.reference import required_output
 from microlith.graph.units import Unit, units
 from microlith.graph.values import constant, integer, integer_limits, known_shape, real
 from microlith.ops import op_of
 from microlith.ops.base import Array, Output
+from microlith.ops.nodes import where
 from microlith.quant.factors import linear_requant
 from microlith.quant.requantize import saturate, scale_accumulator
 from microlith.quant.types import QArray, Requantization
@@ -79,18 +81,26 @@ def channels_of(model: ir.Model) -> Channels:
     groups = _Groups()
     groups.pin((*model.graph.inputs, *model.graph.outputs))
     for unit in found:
-        output = required_output(unit, mode)
-        layer = _layer(unit)
-        if layer is not None:
-            layers.append(layer)
-            bounds[unit.output.value] = _mixed(layer, _bounds(bounds, unit, 0), mode)
-        elif _keeps_apart(unit):
-            apart.append(unit)
-            bounds[unit.output.value] = _kept_apart(unit, [_bounds(bounds, unit, i) for i in _data(unit)], output, mode)
-            groups.join([item.value for item in unit.inputs if item is not None][: len(_data(unit))], unit.output.value)
-        else:
-            operands = (*unit.inputs, unit.output, *unit.others)
-            groups.pin(operand.value for operand in operands if operand is not None)
+        try:
+            output = required_output(unit, mode)
+            layer = _layer(unit)
+            if layer is not None:
+                layers.append(layer)
+                bounds[unit.output.value] = _mixed(layer, _bounds(bounds, unit, 0), mode)
+            elif _keeps_apart(unit):
+                apart.append(unit)
+                bounds[unit.output.value] = _kept_apart(
+                    unit, [_bounds(bounds, unit, i) for i in _data(unit)], output, mode
+                )
+                groups.join(
+                    [item.value for item in unit.inputs if item is not None][: len(_data(unit))], unit.output.value
+                )
+            else:
+                operands = (*unit.inputs, unit.output, *unit.others)
+                groups.pin(operand.value for operand in operands if operand is not None)
+        except ModelError as error:
+            error.node = error.node or where(unit.node)
+            raise
     return Channels(bounds, tuple(layers), tuple(apart), groups.free(found))
 
 

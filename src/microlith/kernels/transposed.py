@@ -80,9 +80,12 @@ def _repeated(how: Requant | None, times: int) -> Requant | None:
 
 
 def _filters(ctx: CallContext) -> NDArray[np.generic]:
-    """Weights O,KH,KW,I; those of floats are KD,KH,KW,I,O."""
+    """Weights O,KH,KW,I; those of floats are the spatial axes, I,O."""
     weights = ctx.consts["weights"]
-    return weights if weights.ndim == 4 else weights[0].transpose(3, 0, 1, 2)
+    if weights.dtype != np.float32:
+        return weights
+    rows, columns = conv_attrs(ctx).volume.kernel[1:]
+    return weights.reshape(rows, columns, *weights.shape[-2:]).transpose(3, 0, 1, 2)
 
 
 def _phase(ctx: CallContext, phase: int) -> CallContext:

@@ -14,6 +14,8 @@ from microlith.quant.types import QParams, Requantization
 
 # Bits by which the operands of a `fixed` sum are shifted left, so that their rescaling keeps its precision.
 SUM_HEADROOM_BITS = 20
+# The same for operands of 16 bits.
+_SUM_HEADROOM_BITS_16 = 15
 
 # Fraction bits of the probabilities of a softmax before they are brought to the output's scale.
 PROBABILITY_BITS = 14
@@ -36,15 +38,21 @@ def sum_requant(a: QParams, b: QParams, y: QParams, mode: Requantization) -> Req
 
     Returns:
         ``float``: scales of a and of b, shape (2,). ``fixed``: multipliers and shifts of a, of b and of the sum,
-        shape (3,), where the operands were shifted left by ``SUM_HEADROOM_BITS`` first.
+        shape (3,), where the operands were shifted left by :func:`sum_headroom_bits` first.
     """
     if mode == "float":
         return requant(np.stack([scale_factor(item.scale, over=y.scale) for item in (a, b)]), mode)
     twice = 2.0 * max(float(a.scale), float(b.scale))
+    headroom = 2.0 ** sum_headroom_bits(a)
     return requant(
-        np.array([float(a.scale) / twice, float(b.scale) / twice, twice / (2.0**SUM_HEADROOM_BITS * float(y.scale))]),
+        np.array([float(a.scale) / twice, float(b.scale) / twice, twice / (headroom * float(y.scale))]),
         mode,
     )
+
+
+def sum_headroom_bits(operand: QParams) -> int:
+    """Bits by which the operands of a ``fixed`` sum are shifted left."""
+    return _SUM_HEADROOM_BITS_16 if operand.dtype == "int16" else SUM_HEADROOM_BITS
 
 
 def mean_requant(x: QParams, y: QParams, count: int, mode: Requantization) -> Requant:

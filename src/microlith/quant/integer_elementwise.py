@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from microlith.core.errors import UnsupportedError
 from microlith.quant.accumulator import check_accumulator, magnitude
-from microlith.quant.factors import SUM_HEADROOM_BITS, mul_requant, part, sum_requant
+from microlith.quant.factors import mul_requant, part, sum_headroom_bits, sum_requant
 from microlith.quant.integer_move import requantize
 from microlith.quant.requantize import FloatRequant, round_half_even, scale_accumulator
 from microlith.quant.types import QArray, QParams, Requantization
@@ -27,9 +27,10 @@ def add(a: QArray, b: QArray, y: QParams, mode: Requantization, *, subtract: boo
         right = b.centered().astype(np.float32) * requant.scale[1]
         return round_half_even(left - right if subtract else left + right)
     # Each operand is scaled by at most 1/2 after its shift.
-    check_accumulator(max(magnitude(a.qparams), magnitude(b.qparams)) << SUM_HEADROOM_BITS, part(requant, 2))
+    headroom = sum_headroom_bits(a.qparams)
+    check_accumulator(max(magnitude(a.qparams), magnitude(b.qparams)) << headroom, part(requant, 2))
     left_acc, right_acc = (
-        scale_accumulator(item.centered().astype(np.int64) << SUM_HEADROOM_BITS, part(requant, index), "away")
+        scale_accumulator(item.centered().astype(np.int64) << headroom, part(requant, index), "away")
         for index, item in enumerate((a, b))
     )
     return scale_accumulator(left_acc + sign * right_acc, part(requant, 2), "away")

@@ -75,3 +75,19 @@ def test_activations_of_sixteen_bits(bias: type[np.signedinteger], quanta: int, 
         assert np.abs(difference).max() <= quanta
     with pytest.raises(UnsupportedError, match="x is quantized to int16, only 8-bit integers can be compiled"):
         compile_graph(model, device("host"), name="wide")
+
+
+@pytest.mark.parametrize(("op", "given"), [("ADD", "AddOptions"), ("SUB", "SubOptions"), ("MUL", "MulOptions")])
+def test_pairs_of_sixteen_bits_equal_litert(op: str, given: str, tmp_path: Path) -> None:
+    scale = 0.05 if op == "MUL" else 0.0013
+    tensors = {
+        "a": quantized((1, 40), 0.001, 0, "int16"),
+        "b": quantized((1, 40), 0.0007, 0, "int16"),
+        "y": quantized((1, 40), scale, 0, "int16"),
+    }
+    chosen = options(given) if op == "MUL" else options(given, potScaleInt16=False)
+    content = build(tensors, [Node(op, ["a", "b"], ["y"], chosen)], ["a", "b"], ["y"])
+    model, oracle, rng = loaded(content, tmp_path), Oracle(content), np.random.default_rng(1)
+    for _ in range(20):
+        a, b = (rng.integers(-32768, 32768, (1, 40)).astype(np.int16) for _ in range(2))
+        np.testing.assert_array_equal(Reference(model).run({"a": a, "b": b})["y"], oracle.run(a, b)[0])

@@ -17,6 +17,12 @@
 
 enum { ML_CONV_SCALAR_LANES = 2, ML_CONV_SCALAR_WORDS = ML_PIXELS / 2 };
 
+/* Two words by a weight each; gcc warns of conversions where this stands in place. */
+ML_INLINE uint32_t ml_conv_scalar_pair(uint32_t first, uint32_t second, int32_t w0, int32_t w1)
+{
+    return first * (uint32_t)w0 + second * (uint32_t)w1;
+}
+
 /* acc[lane][j] = bias[lane] + sum of the products of pixel j by the weights of a channel, for a multiple of four
  * weights. The high halves are summed, rounded to the nearest; the words are summed as they are, modulo 2^32, so that
  * what lies above the low halves is known in the end. */
@@ -33,8 +39,8 @@ static ML_NOINLINE void ml_conv_scalar_multiply(int32_t acc[ML_CONV_SCALAR_LANES
             for (int32_t j = 0; j < ML_CONV_SCALAR_WORDS; ++j) {
                 const uint32_t first = columns[j];
                 const uint32_t second = columns[ML_CONV_SCALAR_WORDS + j];
-                const uint32_t sum0 = first * (uint32_t)w0[i] + second * (uint32_t)w0[i + 1];
-                const uint32_t sum1 = first * (uint32_t)w1[i] + second * (uint32_t)w1[i + 1];
+                const uint32_t sum0 = ml_conv_scalar_pair(first, second, w0[i], w0[i + 1]);
+                const uint32_t sum1 = ml_conv_scalar_pair(first, second, w1[i], w1[i + 1]);
                 words[0][j] += sum0;
                 highs[0][j] += (int32_t)(sum0 + 0x8000u) >> 16;
                 words[1][j] += sum1;
