@@ -5,8 +5,8 @@
 
 MODELS holds the MLPerf Tiny reference models in float (``mobilenetv1_vww_float.onnx``, ``dscnn_kws_float.tflite``,
 ``resnet8_float.onnx``), DATA the arrays ``vww96.npz``, ``speech_commands_mfcc49x10.npz`` and
-``cifar10_lossless500.npz``. Each row is kept in ``docs/results/quantization.json`` as soon as it is there, and a row
-that is there is not computed again, so that an interrupted run goes on where it was.
+``cifar10_lossless500.npz``. Each row is kept in ``benchmarks/results/quantization.json`` as soon as it is there, and
+a row that is there is not computed again, so that an interrupted run goes on where it was.
 
 Some samples calibrate, all others report; nothing is chosen by either. Accuracy is that of the integer reference, which
 the C equals bit for bit, and of ONNX Runtime on the same file. Drops are paired, with 95% intervals.
@@ -43,7 +43,7 @@ from microlith.verify.outside import raw_session
 
 Array = np.ndarray[Any, Any]
 ROOT = Path(__file__).resolve().parents[1]
-KEPT = ROOT / "docs" / "results" / "quantization.json"
+KEPT = ROOT / "benchmarks" / "results" / "quantization.json"
 PAGE = ROOT / "docs" / "results" / "quantization.md"
 BATCH = 16
 
@@ -94,8 +94,8 @@ WAYS: dict[tuple[str, str], Steps] = {
         ("ptq", {"per_channel": False}),
         ("correct_biases", {}),
     ],
-    ("W4A8", "ptq, nearest, minmax weights"): [("ptq", FOUR | {"weights_calibration": "minmax"})],
-    ("W4A8", "ptq, nearest, mse weights"): [("ptq", FOUR)],
+    ("W4A8", "ptq, nearest, minmax weights"): [("ptq", FOUR)],
+    ("W4A8", "ptq, nearest, mse weights"): [("ptq", FOUR | {"weights_calibration": "mse"})],
     ("W4A8", "ptq, correct_biases"): [("ptq", FOUR), ("correct_biases", {})],
     ("W4A8", "gptq"): [("gptq", FOUR)],
     ("W4A8", "gptq, correct_biases"): [("gptq", FOUR), ("correct_biases", {})],

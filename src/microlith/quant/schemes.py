@@ -174,7 +174,8 @@ class Scheme(BaseModel):
             activations are float.
         weights_symmetric: whether the zero point of weights is 0.
         weights_power_of_two: whether scales of weights are powers of two.
-        weights_calibration: how the range of weights is chosen; ``auto`` is minmax at 8 bits and mse below.
+        weights_calibration: how the range of weights is chosen; ``auto`` is minmax at 8 and 4 bits, where the
+            largest weights matter more than the squared error says, and mse below.
         calibration: how the range of an activation is chosen from what was observed.
         percentile: share of the observed values, in percent, below the upper end of the range and above its lower end;
             used by ``calibration = "percentile"``.
@@ -219,7 +220,9 @@ class Scheme(BaseModel):
     @property
     def searches_weights(self) -> bool:
         """Whether the range of weights is the one of least squared error."""
-        return self.weights_calibration == "mse" or (self.weights_calibration == "auto" and self.weights != "int8")
+        return self.weights_calibration == "mse" or (
+            self.weights_calibration == "auto" and self.weights not in ("int8", "int4")
+        )
 
     def with_changes(self, changes: dict[str, Any]) -> Scheme:
         """The settings of one layer: these with others in their place, and no overrides."""
