@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microlith.ops import op_of
+from microlith.ops import OPS, op_of
 from oracles import Array, node_model, onnxruntime_run, reference_run
 
 
@@ -207,3 +207,9 @@ def test_macs(case: Case, macs: int) -> None:
     shapes = [*case.shapes, *(weights.shape for weights in case.weights.values())]
     attrs = op.parse(node)
     assert op.macs(attrs, shapes, op.infer(attrs, shapes)[0]) == macs
+
+
+def test_a_power_that_its_integer_cannot_hold_saturates():
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = OPS["Pow"].reference(None, [np.array([-2, 0, 9, 3], np.int32), np.array([0.5, -1, 30, 2], np.float32)])
+    np.testing.assert_array_equal(found, np.array([0, 2**31 - 1, 2**31 - 1, 9], np.int32))

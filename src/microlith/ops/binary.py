@@ -16,6 +16,7 @@ import onnx_ir as ir
 from microlith.core.errors import ModelError
 from microlith.ops import nodes
 from microlith.ops.base import Array, Op, Output, Rule, Shape
+from microlith.ops.cast import cast
 from microlith.ops.elementwise import NO_ATTRS, BinaryAttrs, broadcast_shape, ranks_agree
 from microlith.ops.integer_arithmetic import divide, power, remainder
 from microlith.quant import integer_elementwise
@@ -144,7 +145,7 @@ def _power(a: Array, b: Array) -> Array:
     """In the type of ``a``; where one of both is a float, in float32, truncated at the end."""
     if not _is_float(a) and not _is_float(b):
         return power(a, b.astype(a.dtype))
-    return np.power(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
+    return cast(np.power(a.astype(np.float32), b.astype(np.float32)), a.dtype.name)
 
 
 def _shift(attrs: BitShiftAttrs, a: Array, b: Array) -> Array:
