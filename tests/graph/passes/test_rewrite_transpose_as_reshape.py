@@ -41,5 +41,5 @@ def test_the_head_of_a_converted_network(load, run, rng):
     x = rng.random((1, 8, 4, 4), np.float32)
     wanted = run(model, {"x": x})[0]
     run_passes(model, DEFAULT_PASSES, verify=True)
-    assert [node.op_type for node in model.graph] == ["AveragePool", "Reshape", "Gemm"]
+    assert [node.op_type for node in model.graph] == ["GlobalAveragePool", "Reshape", "Gemm"]
     np.testing.assert_array_equal(run(model, {"x": x})[0], wanted)
