@@ -23,7 +23,7 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define ML_INLINE static inline __attribute__((always_inline))
-#define ML_NOINLINE __attribute__((noinline))
+#define ML_NOINLINE __attribute__((noinline, unused)) /* a header may be included for its other functions */
 #define ML_UNUSED __attribute__((unused))
 #define ML_ALIGN(bytes) __attribute__((aligned(bytes)))
 #define ML_RESTRICT __restrict__

@@ -311,6 +311,10 @@ ML_INLINE const int8_t *ml_conv_dsp_multiply_alone(
         : "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "s0", "s1", "s2", "s3", "s4",    \
           "s5", "s6", "s7", "s8", "s9", "cc", "memory")
 
+/* C99 promises 4,095 characters of a string, and the compilers that know this assembly take more. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverlength-strings"
+
 ML_INLINE void ml_conv_dsp_even_channels(int8_t *const to[ML_CONV_DSP_PIXELS], const int8_t *weights,
     const int32_t *bias, const uint32_t *columns, int32_t quads, int32_t out_channels, const float *scale,
     int32_t zero, int32_t storage)
@@ -380,6 +384,7 @@ ML_INLINE void ml_conv_dsp_even_channels_fixed(int8_t *const to[ML_CONV_DSP_PIXE
         ML_CONV_DSP_EVEN_CHANNELS_FIXED(ML_CONV_DSP_WIDE_HEAD);
     }
 }
+#pragma GCC diagnostic pop
 #endif
 
 #endif
