@@ -48,9 +48,10 @@ def test_counts_are_those_of_the_network_and_are_kept(graph: ir.Model, tmp_path:
         (item, layer) for item, layer in zip(package.planned.chosen, counts.layers, strict=True) if item.measured
     ]
     assert measured
-    # An instance that one call uses alone is specialised to it, which small layers show.
+    # Schedules that were counted together share an instance; one that a call has alone is specialised, so it is faster.
     for item, layer in measured:
-        assert layer.cycles == pytest.approx(item.cycles, rel=0.15), item.name
+        least = 0.85 if item.call.schedule else 0.98
+        assert least * item.cycles <= layer.cycles <= 1.02 * item.cycles, item.name
 
 
 @pytest.mark.mcu

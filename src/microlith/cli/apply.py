@@ -216,7 +216,7 @@ OTHERS = (
     (
         "mixed_precision",
         "Quantize with the bits that the network needs of each layer's weights.",
-        "mixed_precision kws.onnx --data kws.npz --device nrf52840 -o mixed.onnx",
+        "mixed_precision kws.onnx --data kws.npz -o mixed.onnx",
         "mixed_precision kws.onnx --data kws.npz --set weight_share=0.5 --set 'kinds=[int8, int4, int2]' -o mixed.onnx",
     ),
     (

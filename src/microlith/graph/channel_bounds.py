@@ -17,7 +17,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from microlith.core.errors import ModelError
+from microlith.graph.linear_layers import own_pads
 from microlith.graph.metadata import requantization
+from microlith.graph.qdq_constants import output_axis
 from microlith.graph.reference import required_output
 from microlith.graph.units import Unit, units
 from microlith.graph.values import constant, integer, integer_limits, known_shape, real
@@ -182,10 +184,13 @@ def _layer(unit: Unit) -> Layer | None:
     if data is None or data.qparams is None or weights is None or weights.qparams is None:
         return None
     stored, shift = constant(weights.value), None if bias is None else constant(bias.value)
-    if stored is None or (bias is not None and shift is None) or weights.qparams.axis not in (None, _axis(node)):
+    if stored is None or (bias is not None and shift is None):
+        return None
+    axis = output_axis(node, 1, stored.ndim)
+    if weights.qparams.axis not in (None, axis):
         return None
     centered = QArray(stored, weights.qparams).centered().astype(np.int64)  # type: ignore[arg-type]
-    rows = np.moveaxis(centered, _axis(node), 0)
+    rows = np.moveaxis(centered, axis, 0)
     rows = rows.reshape(*rows.shape[:2], -1)
     if shift is not None and shift.size != len(rows):
         return None
@@ -203,18 +208,9 @@ def _mixes(node: ir.Node) -> bool:
     return weights is not None and len(weights) == 2 and shape is not None and len(shape) == 2
 
 
-def _axis(node: ir.Node) -> int:
-    """Axis of the output channels in the weights; input channels are the other of the first two."""
-    return 0 if node.op_type == "Conv" or integer(node, "transB", 0) else 1
-
-
 def _is_padded(node: ir.Node) -> bool:
-    if node.op_type != "Conv":
-        return False
-    pads, automatic = node.attributes.get("pads"), node.attributes.get("auto_pad")
-    if automatic is not None and automatic.as_string() not in ("NOTSET", "VALID"):
-        return True
-    return pads is not None and any(pads.as_ints())
+    pads = own_pads(node) if node.op_type == "Conv" else ()
+    return pads is None or any(pads)
 
 
 def _mixed(layer: Layer, data: tuple[Int64, Int64], mode: Requantization) -> tuple[Int64, Int64]:

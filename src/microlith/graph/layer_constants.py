@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from microlith.graph.qdq_qparams import layer_constants
 from microlith.graph.units import Unit, units
-from microlith.graph.values import Array, constant, input_at
+from microlith.graph.values import Array, constant
 from microlith.quant.types import QArray
 
 Constants = Mapping[str, Sequence[Array | None]]
@@ -29,15 +28,6 @@ def _rounded(unit: Unit) -> tuple[Array | None, ...]:
             array = QArray(array, operand.qparams).dequantize()  # type: ignore[arg-type]
         found.append(array)
     return tuple(found)
-
-
-def float_constants(node: ir.Node) -> tuple[Array | None, ...]:
-    """What a layer of a float graph reads behind its data, in the form in which it is quantized; empty for no layer."""
-    if node.op_type in ("Conv", "ConvTranspose", "Gemm") and constant(input_at(node, 1)) is not None:
-        return layer_constants(node)
-    if node.op_type == "MatMul":
-        return (constant(input_at(node, 1)),)
-    return ()
 
 
 def with_constants(model: ir.Model, constants: Constants) -> ir.Model:

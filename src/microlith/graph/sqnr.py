@@ -13,7 +13,7 @@ from microlith.graph.expose import expose
 from microlith.graph.metadata import io_qparams
 from microlith.graph.reference import Reference
 from microlith.graph.units import units
-from microlith.quant.calibration import decibel
+from microlith.quant.calibration import decibel, powers
 from microlith.quant.schemes import quantize_array
 from microlith.quant.types import QArray, QParams
 
@@ -56,10 +56,8 @@ def layer_sqnr(float_model: ir.Model, quantized_model: ir.Model, batches: Iterab
 
 
 def _powers(expected: Array, found: Array, qparams: QParams | None) -> NDArray[np.float64]:
-    signal = expected.astype(np.float64)
     stored = QArray(found, qparams).dequantize() if qparams is not None else found  # type: ignore[arg-type]
-    noise = signal - stored.astype(np.float64)
-    return np.array([np.sum(signal**2), np.sum(noise**2)])
+    return np.array(powers(expected, stored))
 
 
 def _pairs(float_model: ir.Model, quantized_model: ir.Model) -> dict[str, tuple[str, QParams | None]]:

@@ -192,14 +192,19 @@ def range_of(histogram: Counts, scheme: Scheme) -> tuple[float, float]:
     return histogram.minimum, histogram.maximum
 
 
-def sqnr_db(signal: NDArray[np.floating], approximation: NDArray[np.floating]) -> float:
+def sqnr_db(signal: NDArray[np.generic], approximation: NDArray[np.generic]) -> float:
     """Signal to quantization noise ratio in dB: ``10 log10(sum s**2 / sum (s - a)**2)``; infinite where equal.
 
     A signal of zeros alone with noise gives minus infinity.
     """
+    return decibel(*powers(signal, approximation))
+
+
+def powers(signal: NDArray[np.generic], approximation: NDArray[np.generic]) -> tuple[float, float]:
+    """Sums of squares of a signal and of its difference from an approximation, whose sums over parts add up."""
     reference = np.asarray(signal, np.float64)
-    noise = float(np.sum((reference - np.asarray(approximation, np.float64)) ** 2))
-    return decibel(float(np.sum(reference**2)), noise)
+    noise = reference - np.asarray(approximation, np.float64)
+    return float(np.sum(reference**2)), float(np.sum(noise**2))
 
 
 def decibel(signal: float, noise: float) -> float:

@@ -16,8 +16,12 @@ from typing import Any
 from microlith.core.details import LayerRow
 from microlith.core.statistics import Interval
 from microlith.report.format import clean
+from microlith.report.names import short
 
 WIDTH = 1000
+_NAME_ROOM = 180
+_STRIP = 21
+_LONGEST = 30
 LETTER = 6.9
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
 
@@ -51,7 +55,7 @@ def sqnr(rows: Sequence[LayerRow], key: str) -> Plot:
         x=alt.X("db:Q", title="dB", scale=alt.Scale(zero=True))
     )
     texts = base.mark_text(align="left", dx=4, fontSize=11, color="var(--ink)").encode(x="db:Q", text="text:N")
-    chart = (bars + texts).properties(width=WIDTH - 180, height=max(60, 21 * len(values)))
+    chart = (bars + texts).properties(**strips_of(len(values)))
     row, least = min(known, key=lambda pair: pair[1])
     alternative = (
         f"Signal-to-quantization-noise ratio of {len(known)} layers in decibels; the lowest is {least:.1f} dB at "
@@ -119,6 +123,16 @@ def names_axis(names: Sequence[str]) -> Any:
 
     room = min(240.0, LETTER * max(map(len, names)) + 12)
     return alt.Axis(labelLimit=235, ticks=False, domain=False, minExtent=room, maxExtent=room, labelPadding=8)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Distinct labels that fit beside a picture, by position."""
+    return [f"{index}  {short(clean(name), _LONGEST)}" for index, name in enumerate(names)]
+
+
+def strips_of(count: int) -> dict[str, int]:
+    """Width and height of a picture of named strips, one below the other."""
+    return {"width": WIDTH - _NAME_ROOM, "height": max(60, _STRIP * count)}
 
 
 def upright(value: float, text: str, colour: str, dash: list[int]) -> Any:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from microlith.core.details import PrecisionPlan
 from microlith.report.format import clean
-from microlith.report.names import short
-from microlith.report.plots import WIDTH, Plot, chart_of, names_axis, to_svg
+from microlith.report.plots import Plot, chart_of, names_axis, numbered, strips_of, to_svg
 
-_ROW = 21
-_NAME_ROOM = 180
-_LONGEST = 30
 _LEAST = 1e-9
 _SHAPES = ["circle", "square", "triangle", "diamond", "cross", "stroke"]
 _COLOURS = ["var(--accent)", "var(--bad)", "var(--good)", "var(--ink)", "var(--muted)", "var(--plain)"]
@@ -19,7 +15,7 @@ def precision(plan: PrecisionPlan, key: str) -> Plot:
     """The loss of each kind of weights in each layer, those taken filled."""
     import altair as alt
 
-    labels = [f"{index}  {short(clean(row.layer), _LONGEST)}" for index, row in enumerate(plan.rows)]
+    labels = numbered([row.layer for row in plan.rows])
     kinds = [item.kind for item in plan.rows[0].options]
     points = [
         {"name": label, "loss": max(item.loss, _LEAST), "kind": item.kind, "taken": item.kind == row.chosen}
@@ -47,7 +43,7 @@ def precision(plan: PrecisionPlan, key: str) -> Plot:
     )
     worst = max(plan.rows, key=lambda row: max(item.loss for item in row.options))
     return Plot(
-        to_svg(chart.properties(width=WIDTH - _NAME_ROOM, height=max(60, _ROW * len(labels))), key),
+        to_svg(chart.properties(**strips_of(len(labels))), key),
         f"Loss of {len(kinds)} kinds of weights in {len(labels)} layers; the most sensitive is {clean(worst.layer)}. "
         "The table holds what was taken.",
     )

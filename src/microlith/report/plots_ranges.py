@@ -6,13 +6,9 @@ import math
 from collections.abc import Sequence
 
 from microlith.report.format import clean
-from microlith.report.names import short
-from microlith.report.plots import WIDTH, Plot, chart_of, names_axis, to_svg, upright
+from microlith.report.plots import Plot, chart_of, names_axis, numbered, strips_of, to_svg, upright
 from microlith.search.ranges import CELLS, MARGIN, LayerNoise, ValueRange
 
-_ROW = 21
-_NAME_ROOM = 180
-_LONGEST = 30
 _LEAST_SHARE = 1e-3
 _NOISES = (("weights_only_db", "weights only"), ("activations_only_db", "activations only"), ("both_db", "both"))
 
@@ -21,7 +17,7 @@ def distributions(rows: Sequence[ValueRange], key: str) -> Plot:
     """A strip a value: the share of its values in each part of the range that its integers cover, and beyond it."""
     import altair as alt
 
-    labels = _labels([row.name for row in rows])
+    labels = numbered([row.name for row in rows])
     cells = [
         {
             "name": label,
@@ -45,7 +41,7 @@ def distributions(rows: Sequence[ValueRange], key: str) -> Plot:
     )
     chart = alt.layer(
         strips, upright(0.0, "none", "var(--ink)", [1, 0]), upright(1.0, "none", "var(--ink)", [1, 0])
-    ).properties(width=WIDTH - _NAME_ROOM, height=max(60, _ROW * len(rows)))
+    ).properties(**strips_of(len(rows)))
     worst = max(rows, key=lambda row: row.clipped)
     return Plot(
         to_svg(chart, key),
@@ -58,7 +54,7 @@ def noise(rows: Sequence[LayerNoise], key: str) -> Plot:
     """Three points a layer: the ratio of its result to the noise of weights, of activations, and of both."""
     import altair as alt
 
-    labels = _labels([row.name for row in rows])
+    labels = numbered([row.name for row in rows])
     points = [
         {"name": label, "db": round(getattr(row, field), 2), "what": what}
         for row, label in zip(rows, labels, strict=True)
@@ -79,7 +75,7 @@ def noise(rows: Sequence[LayerNoise], key: str) -> Plot:
         ),
         shape=alt.Shape("what:N", sort=names, scale=alt.Scale(domain=names, range=["circle", "square", "diamond"])),
     )
-    chart = marks.properties(width=WIDTH - _NAME_ROOM, height=max(60, _ROW * len(rows)))
+    chart = marks.properties(**strips_of(len(rows)))
     worst = min(rows, key=lambda row: row.both_db)
     return Plot(
         to_svg(chart, key),
@@ -92,7 +88,7 @@ def channels(rows: Sequence[LayerNoise], key: str) -> Plot:
     """A tick an output channel: the greatest magnitude of its weights, a thousandth of the layer's at least."""
     import altair as alt
 
-    labels = _labels([row.name for row in rows])
+    labels = numbered([row.name for row in rows])
     ticks = [
         {"name": label, "share": max(item / max(row.channel_ranges), _LEAST_SHARE)}
         for row, label in zip(rows, labels, strict=True)
@@ -109,15 +105,10 @@ def channels(rows: Sequence[LayerNoise], key: str) -> Plot:
         y=alt.Y("name:N", sort=labels, title=None, axis=names_axis(labels)),
     )
     marks = base.mark_tick(color="var(--accent)", thickness=1.4, opacity=0.75)
-    chart = marks.properties(width=WIDTH - _NAME_ROOM, height=max(60, _ROW * len(rows)))
+    chart = marks.properties(**strips_of(len(rows)))
     widest = max(rows, key=lambda row: row.spread)
     return Plot(
         to_svg(chart, key),
         f"Weight ranges of the output channels of {len(rows)} layers; they lie furthest apart in {clean(widest.name)}, "
         f"where the greatest is {widest.spread:.1f} times the median. One scale for all would cost the others bits.",
     )
-
-
-def _labels(names: Sequence[str]) -> list[str]:
-    """Distinct labels that fit beside a picture."""
-    return [f"{index}  {short(clean(name), _LONGEST)}" for index, name in enumerate(names)]

@@ -19,6 +19,7 @@ from microlith.device.profile import Device
 from microlith.graph.layer_constants import rounded_constants, with_constants
 from microlith.graph.linear_layers import LAYERS
 from microlith.graph.passes.place_qdq import place_qdq
+from microlith.graph.qdq_constants import output_axis
 from microlith.graph.qdq_plan import Plan, make_plan
 from microlith.graph.qdq_qparams import assign_qparams
 from microlith.graph.reference import Reference
@@ -26,7 +27,7 @@ from microlith.graph.state import initial_values
 from microlith.graph.units import Unit, units
 from microlith.graph.values import constant
 from microlith.ops import op_of
-from microlith.quant.calibration import decibel
+from microlith.quant.calibration import decibel, powers, sqnr_db
 from microlith.quant.observers import Histogram
 from microlith.quant.schemes import Scheme, quantize_array, representable
 from microlith.quant.types import QParams
@@ -296,7 +297,7 @@ def _layers(model: ir.Model, plan: Plan, qparams: Mapping[ir.Value, QParams], qu
 def _layer_noise(
     model: ir.Model, layers: Sequence[_Layer], feeds: Iterable[Mapping[str, Array]], count: int, progress: Progress
 ) -> tuple[LayerNoise, ...]:
-    powers = np.zeros((len(layers), 3, 2))
+    sums = np.zeros((len(layers), 3, 2))
     wanted = sorted({str(value.name) for layer in layers for value in (layer.node.inputs[0], layer.result) if value})
     reference = Reference(model)
     for done, feed in enumerate(feeds, 1):
@@ -310,40 +311,28 @@ def _layer_noise(
                 _requantized(layer.compute(rounded, layer.exact), layer.outputs),
                 _requantized(layer.compute(rounded, layer.rounded), layer.outputs),
             )
-            powers[index] += [_powers(signal, result) for result in results]
+            sums[index] += [powers(signal, result) for result in results]
         progress("layers", done, count)
-    return tuple(_noise_row(layer, power) for layer, power in zip(layers, powers, strict=True))
+    return tuple(_noise_row(layer, both) for layer, both in zip(layers, sums, strict=True))
 
 
-def _noise_row(layer: _Layer, powers: NDArray[np.float64]) -> LayerNoise:
+def _noise_row(layer: _Layer, sums: NDArray[np.float64]) -> LayerNoise:
     exact, rounded = layer.exact[0], layer.rounded[0]
     assert exact is not None and rounded is not None
-    axis = _channel_axis(layer.node)
+    axis = output_axis(layer.node, 1, exact.ndim)
     magnitudes = np.abs(np.moveaxis(exact.astype(np.float64), axis, 0)).reshape(exact.shape[axis], -1).max(axis=1)
     return LayerNoise(
         str(layer.node.name),
         layer.node.op_type,
         len(magnitudes),
         tuple(float(item) for item in magnitudes),
-        decibel(*_powers(exact, rounded)),
-        *(decibel(float(signal), float(noise)) for signal, noise in powers),
+        sqnr_db(exact, rounded),
+        *(decibel(float(signal), float(noise)) for signal, noise in sums),
     )
-
-
-def _channel_axis(node: ir.Node) -> int:
-    if node.op_type == "Conv":
-        return 0
-    transposed = node.attributes.get("transB")
-    return 0 if node.op_type == "Gemm" and transposed is not None and transposed.as_int() else 1
 
 
 def _requantized(array: Array, qparams: QParams) -> Array:
     return quantize_array(array.astype(np.float32), qparams).dequantize()
-
-
-def _powers(signal: Array, approximation: Array) -> tuple[float, float]:
-    wide = signal.astype(np.float64)
-    return float(np.sum(wide**2)), float(np.sum((wide - approximation.astype(np.float64)) ** 2))
 
 
 def _network_noise(
@@ -365,8 +354,8 @@ def _network_noise(
         agreement = None
         if exact[0].size > 1:
             agreement = float(np.mean([np.argmax(a) == np.argmax(b) for a, b in zip(exact, outputs, strict=True)]))
-        powers = np.sum([_powers(a, b) for a, b in zip(exact, outputs, strict=True)], axis=0)
-        found.append(NetworkNoise(what, decibel(float(powers[0]), float(powers[1])), agreement))
+        signal, noise = np.sum([powers(a, b) for a, b in zip(exact, outputs, strict=True)], axis=0)
+        found.append(NetworkNoise(what, decibel(float(signal), float(noise)), agreement))
         progress("network", done, len(forms))
     return tuple(found)
 

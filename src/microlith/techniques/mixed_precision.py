@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -78,11 +78,11 @@ class MixedPrecision(PTQ):
             raise InputError(f"{self.name} needs data to measure losses on", hint="Give --data.")
         search = _Search(self, model, statistics, context, first_samples(context.data(), self.sensitivity_samples))
         chosen, found = search.run()
-        result = self._with(chosen).quantize(model, statistics, context)
+        result = self.with_kinds(chosen).quantize(model, statistics, context)
         set_precision_plan(result, found)
         return result
 
-    def _with(self, kinds: Mapping[str, WeightType]) -> PTQ:
+    def with_kinds(self, kinds: Mapping[str, WeightType]) -> PTQ:
         """Plain quantization with these kinds of weights; the user's own overrides hold over them."""
         own = {name: getattr(self, name) for name in PTQ.model_fields}
         made = tuple(Override(match=_literally(name), weights=kind) for name, kind in kinds.items())
@@ -113,13 +113,13 @@ class _Search:
             for name, loss in zip(names, losses, strict=True)
         ]
         limits = self._limits(rows)
-        picked = least_loss([[item.loss for item in row] for row in rows], limits)
+        picked = least_loss([[item.loss for item in row] for row in rows], list(limits.values()))
         if picked is None:
             least = sum(min(item.weight_bytes for item in row) for row in rows)
             raise BudgetUnmetError(
                 f"no choice among {', '.join(self.settings.kinds)} keeps the limits; the least weights are {least:,} B"
             )
-        picked, found, repairs = self._repaired(names, rows, limits, picked)
+        picked, found, repairs = self._repaired(names, rows, list(limits.values()), picked)
         kinds = {name: self.settings.kinds[index] for name, index in zip(names, picked, strict=True)}
         return kinds, self._plan(layers, rows, picked, limits, found, repairs)
 
@@ -147,7 +147,7 @@ class _Search:
         )
 
     def _quantized(self, kinds: Mapping[str, WeightType]) -> ir.Model:
-        return self.settings._with(kinds).quantize(self.model, self.statistics, self.context)
+        return self.settings.with_kinds(kinds).quantize(self.model, self.statistics, self.context)
 
     def _losses(self, names: Sequence[str], rounded: Mapping[str, Rounded]) -> list[dict[str, float]]:
         return sensitivities(
@@ -164,16 +164,17 @@ class _Search:
             return _device_costs(model, self.context.device, {str(node.name) for node in layers})
         return {str(node.name): {"weight_bytes": _bits_as_bytes(node, kind)} for node in layers}
 
-    def _limits(self, rows: Sequence[tuple[PrecisionOption, ...]]) -> list[Limit]:
-        limits = []
+    def _limits(self, rows: Sequence[tuple[PrecisionOption, ...]]) -> dict[str, Limit]:
+        """By ``bytes`` and ``cycles``, where the settings limit them."""
+        limits = {}
         if self.settings.weight_share is not None:
             sizes = [[float(item.weight_bytes) for item in row] for row in rows]
-            limits.append(Limit(sizes, self.settings.weight_share * sum(row[0] for row in sizes)))
+            limits["bytes"] = Limit(sizes, self.settings.weight_share * sum(row[0] for row in sizes))
         if self.settings.cycles_share is not None:
             if any(item.cycles is None for row in rows for item in row):
                 raise InputError("a limit of cycles needs a device", hint="Name one with --device.")
             times = [[item.cycles or 0.0 for item in row] for row in rows]
-            limits.append(Limit(times, self.settings.cycles_share * sum(row[0] for row in times)))
+            limits["cycles"] = Limit(times, self.settings.cycles_share * sum(row[0] for row in times))
         return limits
 
     def _repaired(
@@ -209,7 +210,7 @@ class _Search:
         layers: Sequence[ir.Node],
         rows: Sequence[tuple[PrecisionOption, ...]],
         picked: Sequence[int],
-        limits: Sequence[Limit],
+        limits: Mapping[str, Limit],
         found: float,
         repairs: int,
     ) -> PrecisionPlan:
@@ -223,13 +224,12 @@ class _Search:
             )
             for node, row, index in zip(layers, rows, picked, strict=True)
         )
-        bounds: Iterator[float | None] = iter([limit.most for limit in limits])
         return PrecisionPlan(
             measure=self.settings.measure,
             samples=sum(max(len(array) for array in feeds.values()) for feeds in self.batches),
             rows=made,
-            most_bytes=next(bounds) if self.settings.weight_share is not None else None,
-            most_cycles=next(bounds) if self.settings.cycles_share is not None else None,
+            most_bytes=limits["bytes"].most if "bytes" in limits else None,
+            most_cycles=limits["cycles"].most if "cycles" in limits else None,
             expected_loss=sum(row[index].loss for row, index in zip(rows, picked, strict=True)),
             found_loss=found,
             repairs=repairs,

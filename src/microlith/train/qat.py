@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from microlith.core.errors import InputError
-from microlith.graph.layer_constants import float_constants
-from microlith.graph.values import Array
 from microlith.train.learned import Learned, LearnedStep, Method, learn_steps
 from microlith.train.loop import Progress, TrainSettings, train
 from microlith.train.samples import Samples
@@ -58,7 +56,7 @@ def train_quantized(
     """
     if samples.labels is None and not settings.teacher_weight:
         raise InputError("there are no labels, and the teacher has no weight", hint="Set teacher_weight to 1.")
-    module = to_module(quantized, float_weights=_start(quantized, original))
+    module = to_module(quantized, original=original)
     learned = learn_steps(module, weights=weights, activations=activations)
     steps = {id(part) for part in learned.parameters()}
     rates = {name: step_rate for name, part in module.named_parameters() if id(part) in steps}
@@ -75,22 +73,6 @@ def train_quantized(
         progress=progress,
     )
     return to_graph(module)
-
-
-def _start(quantized: ir.Model, original: ir.Model) -> dict[str, Array]:
-    """By the name of an initializer of integers, the floats that it was made from."""
-    floats = {str(node.name): float_constants(node) for node in original.graph}
-    found: dict[str, Array] = {}
-    for node in quantized.graph:
-        for index, array in enumerate(floats.get(str(node.name), ()), 1):
-            value = node.inputs[index] if len(node.inputs) > index else None
-            source = None if value is None else value.producer()
-            stored = None if source is None or source.op_type != "DequantizeLinear" else source.inputs[0]
-            if stored is None or stored.const_value is None or array is None:
-                continue
-            if tuple(array.shape) == tuple(stored.const_value.shape):
-                found[str(stored.name)] = array.astype(np.float32)
-    return found
 
 
 def _penalty(module: nn.Module, learned: Learned, damping: float) -> Callable[[float], Tensor]:

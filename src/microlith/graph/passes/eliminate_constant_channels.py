@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from microlith.graph.channel_bounds import Channels, Layer, channels_of, is_depthwise
 from microlith.graph.pass_base import CONSTANTS_LIFTED, EXACT, SHAPES_KNOWN, PassResult, Property
-from microlith.graph.qdq_constants import add_qparams, dequantize
+from microlith.graph.qdq_constants import add_qparams, dequantize, output_axis
 from microlith.graph.units import Operand, Unit, node_qparams, units
-from microlith.graph.values import Array, Names, constant, input_at, integer, static_shape
+from microlith.graph.values import Array, Names, constant, input_at, static_shape
 from microlith.quant.types import QParams
 
 Mask = NDArray[np.bool_]
@@ -125,7 +125,7 @@ class _Editor:
         assert weights is not None
         stored = constant(weights.value)
         assert stored is not None
-        first = rows if node.op_type == "Conv" or integer(node, "transB", 0) else columns
+        first = rows if output_axis(node, 1, stored.ndim) == 0 else columns
         second = columns if first is rows else rows
         self._replace(node, 1, stored[first][:, second], rows)
 
