@@ -10,7 +10,7 @@ from microlith.compile.builder import ALIGN, SPACE
 from microlith.compile.candidates import Candidate, Choices, Known, choices
 from microlith.compile.check_plan import check_plan, check_states
 from microlith.compile.check_rows import check_rows
-from microlith.compile.choose import Goal, Trade, choose, flash_bytes, trades
+from microlith.compile.choose import Goal, Trade, choose, trades
 from microlith.compile.context import call_context
 from microlith.compile.in_place import write_states_in_place
 from microlith.compile.memory import CYCLES_FOR_MEMORY, Stretch, Ways, need, over_inputs
@@ -49,11 +49,6 @@ class Planned:
     trades: tuple[Trade, ...]
     ordered: Ordered | None = None
     stretches: tuple[Stretch, ...] = ()
-
-    @property
-    def parts_bytes(self) -> int:
-        """Flash of the kernels' code and constants, as it was reckoned."""
-        return flash_bytes(self.chosen)
 
     def peak_layer(self) -> tuple[str, int]:
         """The nodes during which the most bytes are alive, overlaps taken as complete, and how many those are."""
